@@ -1,0 +1,185 @@
+"""The storage seam: what an engine must do, and the choice of one by URL.
+
+Everything above this line speaks in verbs of a job's life; group commit, leases, and the orders of ready and delayed
+jobs are the engine's own affair. Nothing above may know whether a lease costs a write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
+
+from tqbroker_broker.records import (
+    CancelAnswer,
+    Due,
+    Ending,
+    Enqueued,
+    Expired,
+    Finished,
+    Held,
+    Job,
+    JobId,
+    Joined,
+    Leased,
+    NewJobs,
+    Opened,
+    Stats,
+    Successes,
+    Time,
+    Want,
+    WorkerRow,
+)
+
+if TYPE_CHECKING:
+    from tqbroker_broker.config import StorageConfig
+
+
+class StorageError(Exception):
+    """Something the store could not do. The message is for the operator."""
+
+
+class Unavailable(StorageError):
+    """Not done: nothing was changed; the same call may succeed later."""
+
+
+class StoreFull(Unavailable):
+    """Not done: the store is above its high-water mark and takes no new work until some is finished."""
+
+
+class Ambiguous(StorageError):
+    """Perhaps done: call again with the same ids or tokens."""
+
+
+class Fenced(StorageError):
+    """This epoch is over: another broker has the store, or a commit failed. Stop serving."""
+
+
+class CannotOpen(StorageError):
+    """The store cannot be opened; the message says why and what to do."""
+
+
+class NameTaken(StorageError):
+    """Another live process has joined under this worker name."""
+
+
+class Engine(Protocol):
+    """The verbs of a job's life, batched.
+
+    Every write returns only when it is durable, answers item by item in input order, and is safe to repeat. `now` is
+    passed in. Three errors cross: Ambiguous, Unavailable (with StoreFull), Fenced.
+    """
+
+    durability: str
+    """What "durable" means here, in words for the operator."""
+
+    async def open(self, now: Time) -> Opened:
+        """Checks and opens the store, raises the epoch durably. Raises CannotOpen."""
+        ...
+
+    async def close(self) -> None:
+        """Finishes the commit under way and releases the store."""
+        ...
+
+    def beat(self, now: Time) -> float:
+        """Called about once a second: notices when the broker itself stalled, and extends every lease by that.
+
+        Returns the seconds by which leases were extended (0.0 when all is well).
+        """
+        ...
+
+    # -- workers ---------------------------------------------------------------------------------------------------
+
+    async def join(self, worker: str, instance: bytes, held: Sequence[Held], now: Time) -> Joined:
+        """A worker's stream opened: it is in the durable list from now on, and keeps those of `held` still its own.
+
+        The same instance resumes its leases; another instance under the name is the old worker back, holding nothing.
+        Leases of the worker that are not in `held` go back to their queue, uncounted when the same instance came back
+        and as lost ones when it is a new process. Raises NameTaken when the name's other instance is connected.
+        """
+        ...
+
+    def part(self, worker: str, instance: bytes, now: Time) -> None:
+        """The worker's stream broke. It has the grace to come back before its leases are lost."""
+        ...
+
+    async def leave(self, worker: str, instance: bytes, now: Time) -> frozenset[str]:
+        """The worker goes for good: off the durable list; what it still held returns uncounted. Gives woken queues."""
+        ...
+
+    def extend(self, worker: str, instance: bytes, now: Time) -> None:
+        """Keeps all leases of this worker alive for another TTL."""
+        ...
+
+    def workers(self) -> list[WorkerRow]:
+        """Every worker in the durable list."""
+        ...
+
+    def recovery_left(self, now: Time) -> float:
+        """Seconds until jobs from before the start are handed out although a worker is missing; 0.0 when over."""
+        ...
+
+    # -- the life of a job -------------------------------------------------------------------------------------------
+
+    async def enqueue(self, batches: Sequence[NewJobs], now: Time) -> list[Enqueued]:
+        """Stores jobs. Same id and same digest: DUPLICATE. Same id, other digest: CONFLICT. Raises StoreFull."""
+        ...
+
+    async def lease(self, wants: Sequence[Want], now: Time) -> list[list[Leased]]:
+        """Hands out jobs, for each want in turn: strict priority, then the oldest head among lanes it may run."""
+        ...
+
+    async def finish(
+        self, worker: str, successes: Sequence[Successes], endings: Sequence[Ending], now: Time
+    ) -> Finished:
+        """Stores outcomes: lease gone, result, counts, retry, all in one commit."""
+        ...
+
+    async def release(self, worker: str, tokens: Sequence[int], now: Time) -> frozenset[str]:
+        """Unstarted jobs go back to their place, uncounted. Returns the woken queues; unknown tokens are ignored."""
+        ...
+
+    async def cancel(self, ids: Sequence[JobId], now: Time) -> CancelAnswer:
+        """Cancels waiting jobs; marks running and recovering ones durably."""
+        ...
+
+    async def forget(self, ids: Sequence[JobId], now: Time) -> int:
+        """Drops results and bodies of final jobs; the ids stay remembered. Returns how many were dropped."""
+        ...
+
+    # -- upkeep: bounded slices, harmless when repeated ---------------------------------------------------------------
+
+    async def due(self, now: Time, limit: int) -> Due:
+        """Moves at most `limit` scheduled jobs whose time has come into their queues."""
+        ...
+
+    async def expire(self, now: Time, limit: int) -> Expired:
+        """One slice of endings by time: lost workers' leases, jobs past their expiry, results past their retention."""
+        ...
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    async def get(self, ids: Sequence[JobId], *, with_args: bool = False) -> list[Job]:
+        """What is known of these ids, in order; a never-seen id is UNKNOWN."""
+        ...
+
+    async def stats(self) -> Stats:
+        """Counts by queue and state, and the fill of the store."""
+        ...
+
+
+# Scheme of the storage URL -> "module:class". Engines are imported only when chosen.
+ENGINES = {
+    "lmdb": "tqbroker_broker.storage.lmdb.engine:LmdbEngine",
+    "memory": "tqbroker_broker.storage.memory:MemoryEngine",
+}
+
+
+def create_engine(url: str, config: StorageConfig) -> Engine:
+    """The engine for `lmdb:PATH` or `memory:`, not opened yet."""
+    scheme, _, rest = url.partition(":")
+    if scheme not in ENGINES:
+        raise CannotOpen(f"unknown storage {url!r}: use one of {', '.join(f'{s}:' for s in ENGINES)}")
+    module, _, name = ENGINES[scheme].partition(":")
+    engine: Engine = getattr(import_module(module), name)(rest, config)
+    return engine
