@@ -1,0 +1,13 @@
+"""The default engine: one LMDB environment, one writer, every commit flushed.
+
+keys.py      what lies where on disk, with its picture
+rows.py      records to bytes and back, with their CRC
+opening.py   directory, lock, checks of the file, format version
+commit.py    group commit: many callers, one transaction, one flush, then the answers
+group.py     one transaction under way, and what follows once it is durable
+lanes.py     lane heads: the order of ready jobs, as keys
+book.py      leases and their holders, in memory
+store.py     what all verbs share
+intake.py, handout.py, outcomes.py, endings.py, upkeep.py, membership.py, reading.py   the verbs
+engine.py    the seam: each verb, handed to its module
+"""

@@ -1,0 +1,82 @@
+"""Leases and their holders, in memory.
+
+What makes them safe over a restart is on disk: the epoch, the fence floors and the list of workers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tqbroker_broker.records import Head, JobId
+from tqbroker_broker.storage.lmdb.lanes import Lane
+
+COUNTER_BITS = 32
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """One job in the hands of one worker. `key` is its row in `lanes`; `noted` whether it has a row in `notes`."""
+
+    token: int
+    seq: int
+    id: JobId
+    head: Head
+    lane: Lane
+    key: bytes
+    noted: bool
+    holder: Holder
+    cancelled: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Holder:
+    """A worker that may hold leases: on the durable list, connected or awaited. All its leases share one deadline."""
+
+    name: str
+    instance: bytes
+    deadline: float
+    connected: bool = False
+    awaited: bool = False
+    leases: dict[int, Lease] = field(default_factory=dict)
+
+
+class Book:
+    """Who holds what. Tokens are (epoch << 32 | counter) and rise strictly."""
+
+    def __init__(self) -> None:
+        self.holders: dict[str, Holder] = {}
+        self.by_seq: dict[int, Lease] = {}
+        self.running: dict[str, int] = {}
+        self.next_token = 0
+        self.first_token = 0
+
+    def begin(self, epoch: int) -> None:
+        """Starts an epoch: every token from now on is above every earlier one."""
+        self.first_token = self.next_token = (epoch << COUNTER_BITS) + 1
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next token belongs to: a full counter carries over into it."""
+        return self.next_token >> COUNTER_BITS
+
+    def add(self, lease: Lease) -> None:
+        """Records a lease."""
+        lease.holder.leases[lease.token] = lease
+        self.by_seq[lease.seq] = lease
+        queue = lease.lane.queue
+        self.running[queue] = self.running.get(queue, 0) + 1
+
+    def drop(self, lease: Lease) -> None:
+        """Ends a lease; the caller has decided what becomes of the job."""
+        if lease.holder.leases.pop(lease.token, None) is not None:
+            del self.by_seq[lease.seq]
+            self.running[lease.lane.queue] -= 1
+
+    def overdue(self, mono: float) -> list[Holder]:
+        """Holders that gave no sign of life until their deadline."""
+        return [h for h in self.holders.values() if h.deadline <= mono and not h.awaited]
+
+    def shift(self, seconds: float) -> None:
+        """Extends every deadline: time in which the broker itself could not hear anybody does not count."""
+        for holder in self.holders.values():
+            holder.deadline += seconds

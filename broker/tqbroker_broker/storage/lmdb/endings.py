@@ -1,0 +1,146 @@
+"""How a job ends without a worker's outcome, and what is kept of it: cancel, expiry, quarantine, forget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tqbroker_broker.lifecycle import Attempt, after_attempt, keep_until
+from tqbroker_broker.records import CancelAnswer, Cancelled, Failure, Head, JobId, State, Time, Verdict
+from tqbroker_broker.storage.lmdb.book import Lease
+from tqbroker_broker.storage.lmdb.group import COLUMN, READY, SCHEDULED, Group
+from tqbroker_broker.storage.lmdb.intake import delayed_key
+from tqbroker_broker.storage.lmdb.keys import MARKS, MEMORY, NOTED, U64, order_of
+from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, pack_failure, pack_final
+
+
+def put_final(group: Group, seq: int, head: Head, final: Final) -> None:
+    """Writes how a job ended and plans when it is dropped. The caller has removed it from where it waited."""
+    key = U64.pack(seq)
+    group.txn.put(key, pack_final(final), db=group.store.db["final"])
+    group.count(head.queue, COLUMN[final.state], 1)
+    group.retain(retention_end(group, head, final.finished_ms), key)
+
+
+def retention_end(group: Group, head: Head, finished_ms: int) -> int:
+    """When a job that finished at this moment is dropped."""
+    return keep_until(finished_ms, head.result_ttl_ms, int(group.store.config.result_ttl * 1000))
+
+
+def take_waiting(group: Group, seq: int, job: JobRow, note: Note) -> bool:
+    """Removes a job from where it waits. False when it waits nowhere."""
+    lane = group.lane(job.head)
+    if group.txn.delete(group.store.place(seq, lane, note), db=group.store.db["lanes"]):
+        group.count(lane.queue, READY, -1)
+        return True
+    due_ms = note.due_ms or job.due_ms
+    if due_ms and group.txn.delete(delayed_key(due_ms, seq), db=group.store.db["delayed"]):
+        group.count(lane.queue, SCHEDULED, -1)
+        return True
+    return False
+
+
+def end_waiting(
+    group: Group, seq: int, job: JobRow, note: Note, state: State, now: Time, failure: Failure | None = None
+) -> bool:
+    """Ends a job that no worker holds. False when it waits nowhere."""
+    if not take_waiting(group, seq, job, note):
+        return False
+    group.claim(seq)
+    value = pack_failure(failure)
+    put_final(group, seq, job.head, Final(state, note.floor, 0, now.wall_ms, note.retries, note.lost, value=value))
+    return True
+
+
+def lose(group: Group, lease: Lease, failure: Failure, now: Time) -> bool:
+    """Ends a lease as lost, durably: the job keeps its place, or is final. Returns whether it is final."""
+    group.end(lease)
+    note = group.note(lease.seq)
+    after = after_attempt(
+        Attempt(Verdict.LOST, 0, note.retries, note.lost, note.cancel), group.store.config.max_lost_leases
+    )
+    note.floor, note.lost = lease.token, after.lost
+    if after.state is State.QUEUED:
+        group.put_note(lease.seq, note)
+        group.txn.put(lease.key, U64.pack(lease.seq) + NOTED, db=group.store.db["lanes"])
+        group.ready(lease.lane, order_of(lease.key))
+        return False
+    group.txn.delete(lease.key, db=group.store.db["lanes"])
+    group.count(lease.lane.queue, READY, -1)
+    value = pack_failure(failure) if after.state is State.FAILED else b""
+    final = Final(
+        after.state, lease.token, 0, now.wall_ms, after.retries, after.lost, worker=lease.holder.name, value=value
+    )
+    put_final(group, lease.seq, lease.head, final)
+    return True
+
+
+def lost_failure(lease: Lease, why: str) -> Failure:
+    """The failure of a job that is quarantined because its workers keep dying."""
+    return Failure("WorkerLostError", "tqbroker.exceptions", f"worker {lease.holder.name} {why} while it ran this job")
+
+
+def cancel(group: Group, ids: Sequence[JobId], now: Time) -> CancelAnswer:
+    """Cancels what waits; marks what runs, or may run because its worker has not come back yet."""
+    tokens: dict[str, list[int]] = {}
+    return CancelAnswer([_cancel_one(group, job, tokens, now) for job in ids], tokens)
+
+
+def _cancel_one(group: Group, job_id: JobId, tokens: dict[str, list[int]], now: Time) -> Cancelled:
+    store, txn = group.store, group.txn
+    seq = store.seq_of(txn, job_id)
+    if seq is None:
+        return Cancelled.UNKNOWN
+    job = store.job(txn, seq)
+    if job is None or txn.get(U64.pack(seq), db=store.db["final"]) is not None:
+        return Cancelled.FINAL
+    lease = store.book.by_seq.get(seq)
+    note = store.note(txn, seq)
+    if lease is not None and lease.token not in group.ended:
+        tokens.setdefault(lease.holder.name, []).append(lease.token)
+        _mark(group, seq, note, lease.key)
+        group.effects.append(lambda: setattr(lease, "cancelled", True))
+        return Cancelled.RUNNING
+    place = store.place(seq, group.lane(job.head), note)
+    if store.withheld(note.order or seq) and txn.get(place, db=store.db["lanes"]) is not None:
+        _mark(group, seq, note, place)
+        return Cancelled.PENDING
+    end_waiting(group, seq, job, note, State.CANCELLED, now)
+    return Cancelled.CANCELLED
+
+
+def _mark(group: Group, seq: int, note: Note, place: bytes) -> None:
+    """Stores a cancel mark, and remembers it on the agenda in case the worker never comes back."""
+    if note.cancel:
+        return
+    note.cancel = True
+    group.put_note(seq, note)
+    group.txn.put(place, U64.pack(seq) + NOTED, db=group.store.db["lanes"])
+    group.plan(MARKS, 0, U64.pack(seq))
+
+
+def forget(group: Group, ids: Sequence[JobId], now: Time) -> int:
+    """Drops what is kept of finished jobs."""
+    dropped = 0
+    for job_id in ids:
+        seq = group.store.seq_of(group.txn, job_id)
+        if seq is not None and drop_finished(group, seq, now):
+            dropped += 1
+    return dropped
+
+
+def drop_finished(group: Group, seq: int, now: Time) -> bool:
+    """Drops a finished job; its id stays remembered until the dedup window ends. False: nothing to drop."""
+    store, txn, key = group.store, group.txn, U64.pack(seq)
+    final, job = store.final(txn, seq), store.job(txn, seq)
+    if final is None or job is None:
+        return False
+    for name in ("final", "jobs", "notes"):
+        txn.delete(key, db=store.db[name])
+    group.count(job.head.queue, COLUMN[final.state], -1)
+    until_ms = job.submitted_ms + int(store.config.dedup_window * 1000)
+    if until_ms <= now.wall_ms:
+        txn.delete(job.id, db=store.db["ids"])
+    else:
+        group.remembered += 1
+        group.plan(MEMORY, until_ms, bytes([len(job.id)]) + job.id)
+    return True

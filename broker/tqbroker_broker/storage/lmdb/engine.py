@@ -1,0 +1,180 @@
+"""The LMDB engine: the verbs of the seam, each handed to its module."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqbroker_broker.config import StorageConfig
+from tqbroker_broker.records import (
+    CancelAnswer,
+    Due,
+    Ending,
+    Enqueued,
+    Expired,
+    Finished,
+    Held,
+    Job,
+    JobId,
+    Joined,
+    Leased,
+    NewJobs,
+    Opened,
+    Stats,
+    Successes,
+    Time,
+    Want,
+    WorkerRow,
+)
+from tqbroker_broker.storage import StoreFull
+from tqbroker_broker.storage.lmdb import endings, handout, intake, membership, opening, outcomes, reading, upkeep
+from tqbroker_broker.storage.lmdb.book import COUNTER_BITS
+from tqbroker_broker.storage.lmdb.commit import FULL, SLOW_COMMIT, Committer
+from tqbroker_broker.storage.lmdb.group import Group
+from tqbroker_broker.storage.lmdb.keys import U64
+from tqbroker_broker.storage.lmdb.store import Store
+
+# Beats come about once a second; beyond this many seconds the broker itself was not running.
+BEAT = 1.0
+STALL_AFTER = 2.0
+# A new epoch is stored when fewer tokens than this are left in the present one: more than one call can take.
+TOKEN_MARGIN = 1 << 20
+
+
+class LmdbEngine:
+    """Storage in one LMDB environment under `path`; see keys.py for what lies where."""
+
+    durability = "fsync: every commit is flushed to the disk before it is answered"
+
+    def __init__(self, path: str, config: StorageConfig) -> None:
+        self._directory = Path(path)
+        self._config = config
+        self._lock = -1
+        self._last_beat: float | None = None
+        self._stored_epoch = 0
+
+    async def open(self, now: Time) -> Opened:
+        self._lock = opening.prepare_directory(self._directory)
+        try:
+            env = opening.open_environment(self._directory, self._config)
+            self._store = Store(env, self._directory, self._config)
+            identity, epoch = opening.begin_epoch(env, now)
+        except BaseException:
+            os.close(self._lock)
+            raise
+        store = self._store
+        store.load(now)
+        store.done_reading()
+        store.book.begin(epoch)
+        self._stored_epoch = epoch
+        self._committer = Committer(env, lambda txn: Group(store, txn), self._config.group_limit)
+        return Opened(identity, epoch, [h.name for h in store.book.holders.values()])
+
+    async def close(self) -> None:
+        await self._committer.close()
+        self._store.done_reading()
+        self._store.env.close()
+        os.close(self._lock)
+
+    def beat(self, now: Time) -> float:
+        self._committer.check()
+        elapsed = 0.0 if self._last_beat is None else now.mono - self._last_beat
+        self._last_beat = now.mono
+        stalled = (elapsed - BEAT if elapsed > STALL_AFTER + BEAT else 0.0) + self._committer.take_slow()
+        if stalled:
+            self._shift(stalled)
+        return stalled
+
+    def _shift(self, seconds: float) -> None:
+        self._store.book.shift(seconds)
+        if self._store.recovery_end is not None:
+            self._store.recovery_end += seconds
+
+    # -- workers -----------------------------------------------------------------------------------------------------
+
+    async def join(self, worker: str, instance: bytes, held: Sequence[Held], now: Time) -> Joined:
+        membership.check_name(self._store.book, worker, instance)
+        return await self._committer.run(lambda group: membership.join(group, worker, instance, held, now))
+
+    def part(self, worker: str, instance: bytes, now: Time) -> None:
+        holder = self._store.book.holders.get(worker)
+        if holder is not None and holder.instance == instance:
+            holder.connected = False
+            holder.deadline = min(holder.deadline, now.mono + self._config.grace)
+
+    async def leave(self, worker: str, instance: bytes, now: Time) -> frozenset[str]:
+        return await self._committer.run(lambda group: membership.leave(group, worker, instance))
+
+    def extend(self, worker: str, instance: bytes, now: Time) -> None:
+        holder = self._store.book.holders.get(worker)
+        if holder is not None and holder.instance == instance and holder.connected:
+            holder.deadline = now.mono + self._config.lease_ttl
+
+    def workers(self) -> list[WorkerRow]:
+        return [
+            WorkerRow(h.name, h.instance, h.connected, len(h.leases), h.awaited)
+            for h in self._store.book.holders.values()
+        ]
+
+    def recovery_left(self, now: Time) -> float:
+        end = self._store.recovery_end if self._store.recovering(now) else None
+        return max(0.0, end - now.mono) if end is not None else 0.0
+
+    # -- the life of a job -------------------------------------------------------------------------------------------
+
+    async def enqueue(self, batches: Sequence[NewJobs], now: Time) -> list[Enqueued]:
+        if self._store.is_full(now.mono):
+            raise StoreFull(FULL)
+        weight = sum(len(batch.ids) for batch in batches)
+        return await self._committer.run(
+            lambda group: intake.enqueue(group, batches, now), weight=weight, new_work=True
+        )
+
+    async def lease(self, wants: Sequence[Want], now: Time) -> list[list[Leased]]:
+        self._committer.check()
+        epoch = (self._store.book.next_token + TOKEN_MARGIN) >> COUNTER_BITS
+        if epoch > self._stored_epoch:
+            await self._committer.run(lambda group: group.txn.put(b"epoch", U64.pack(epoch), db=self._store.db["meta"]))
+            self._stored_epoch = epoch
+        return handout.lease(self._store, wants, now)
+
+    async def finish(
+        self, worker: str, successes: Sequence[Successes], endings: Sequence[Ending], now: Time
+    ) -> Finished:
+        weight = len(endings) + sum(len(columns.tokens) for columns in successes)
+        return await self._committer.run(
+            lambda group: outcomes.finish(group, worker, successes, endings, now), weight=weight
+        )
+
+    async def release(self, worker: str, tokens: Sequence[int], now: Time) -> frozenset[str]:
+        return await self._committer.run(lambda group: membership.release(group, worker, tokens), weight=len(tokens))
+
+    async def cancel(self, ids: Sequence[JobId], now: Time) -> CancelAnswer:
+        return await self._committer.run(lambda group: endings.cancel(group, ids, now), weight=len(ids))
+
+    async def forget(self, ids: Sequence[JobId], now: Time) -> int:
+        return await self._committer.run(lambda group: endings.forget(group, ids, now), weight=len(ids))
+
+    # -- upkeep ------------------------------------------------------------------------------------------------------
+
+    async def due(self, now: Time, limit: int) -> Due:
+        self._committer.check()
+        next_ms = upkeep.next_due(self._store)
+        if not next_ms or next_ms > now.wall_ms:
+            return Due(frozenset(), False, next_ms)
+        return await self._committer.run(lambda group: upkeep.due(group, now, limit), weight=limit)
+
+    async def expire(self, now: Time, limit: int) -> Expired:
+        self._committer.check()
+        if self._committer.elapsed() > SLOW_COMMIT or not upkeep.needed(self._store, now):
+            return Expired([], frozenset(), [], False)
+        return await self._committer.run(lambda group: upkeep.expire(group, now, limit), weight=limit)
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    async def get(self, ids: Sequence[JobId], *, with_args: bool = False) -> list[Job]:
+        return reading.get(self._store, ids, with_args)
+
+    async def stats(self) -> Stats:
+        return reading.stats(self._store)

@@ -1,0 +1,132 @@
+"""One transaction under way: many verbs write into it, and what follows in memory waits until it is durable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tqbroker_broker.records import Head, State
+from tqbroker_broker.storage.lmdb.keys import AGENDA, NEXT_SEQ, REMEMBERED, RETENTION, U32, U64
+from tqbroker_broker.storage.lmdb.lanes import Lane, LaneKey, wake
+from tqbroker_broker.storage.lmdb.rows import Note, pack_note, unpack_note
+from tqbroker_broker.storage.lmdb.txn import Txn
+
+if TYPE_CHECKING:
+    from tqbroker_broker.storage.lmdb.book import Lease
+    from tqbroker_broker.storage.lmdb.store import Store
+
+# Columns of a row in `counts`.
+READY, SCHEDULED, SUCCEEDED, FAILED, CANCELLED, EXPIRED = range(6)
+COLUMN = {
+    State.SUCCEEDED: SUCCEEDED,
+    State.FAILED: FAILED,
+    State.CANCELLED: CANCELLED,
+    State.EXPIRED: EXPIRED,
+}
+
+
+class Group:
+    """What the verbs of one commit share. Nothing in the store's memory changes before `committed`."""
+
+    def __init__(self, store: Store, txn: Txn) -> None:
+        self.store = store
+        self.txn = txn
+        self.next_seq = store.next_seq
+        self.remembered = store.remembered
+        self.deltas: dict[str, list[int]] = {}
+        self.new_lanes: dict[LaneKey, Lane] = {}
+        self.woken: dict[Lane, int] = {}
+        self.ended: dict[int, Lease] = {}
+        self.claimed: list[int] = []
+        self.retained: dict[int, list[bytes]] = {}
+        self.effects: list[Callable[[], None]] = []
+
+    def take_numbers(self, count: int) -> int:
+        """Reserves `count` consecutive numbers (seq or order) and returns the first."""
+        first = self.next_seq
+        self.next_seq += count
+        return first
+
+    def lane(self, head: Head) -> Lane:
+        """The lane of a job, made known on disk at its first use."""
+        key = (head.queue, head.priority, head.task)
+        lane = self.store.lanes.by_key.get(key) or self.new_lanes.get(key)
+        if lane is None:
+            number = len(self.store.lanes.by_key) + len(self.new_lanes) + 1
+            lane = self.new_lanes[key] = Lane(U32.pack(number), *key)
+            self.txn.put(lane.prefix, msgspec.msgpack.encode(key), db=self.store.db["names"])
+        return lane
+
+    def count(self, queue: str, column: int, change: int) -> None:
+        """Notes that a queue's count changes."""
+        if queue not in self.deltas:
+            self.deltas[queue] = [0] * 6
+        self.deltas[queue][column] += change
+
+    def ready(self, lane: Lane, order: int) -> None:
+        """Notes that a job waits at this place, once this is durable."""
+        self.woken[lane] = min(order, self.woken.get(lane, order))
+
+    def end(self, lease: Lease) -> None:
+        """Notes that a lease is over, once this is durable; in this group it is over at once."""
+        self.ended[lease.token] = lease
+
+    def claim(self, seq: int) -> None:
+        """Keeps a waiting job from being handed out while this commit is under way."""
+        self.store.claimed.add(seq)
+        self.claimed.append(seq)
+
+    def note(self, seq: int) -> Note:
+        """What is noted of a job."""
+        return unpack_note(self.txn.get(U64.pack(seq), db=self.store.db["notes"]))
+
+    def put_note(self, seq: int, note: Note) -> None:
+        """Writes what is noted of a job."""
+        self.txn.put(U64.pack(seq), pack_note(note), db=self.store.db["notes"])
+
+    def plan(self, kind: bytes, when_ms: int, packed: bytes) -> None:
+        """Puts something on the agenda; the number only keeps the key unique."""
+        self.txn.put(AGENDA.pack(kind, when_ms, self.take_numbers(1)), packed, db=self.store.db["agenda"])
+
+    def retain(self, until_ms: int, key: bytes) -> None:
+        """Plans when a finished job (its seq as key) is dropped; those of one moment share a row of the agenda."""
+        self.retained.setdefault(until_ms, []).append(key)
+
+    def complete(self) -> None:
+        """Writes what the verbs of the group share: the last thing before the commit."""
+        for until_ms, keys in self.retained.items():
+            self.plan(RETENTION, until_ms, b"".join(keys))
+        db = self.store.db["counts"]
+        for queue, delta in self.deltas.items():
+            old = self.store.counts.get(queue, [0] * 6)
+            row = msgspec.msgpack.encode([a + b for a, b in zip(old, delta, strict=True)])
+            self.txn.put(queue.encode(), row, db=db)
+        if self.remembered != self.store.remembered:
+            self.txn.put(REMEMBERED, U64.pack(self.remembered), db=db)
+        if self.next_seq != self.store.next_seq:
+            self.txn.put(NEXT_SEQ, U64.pack(self.next_seq), db=db)
+
+    def committed(self) -> None:
+        """Everything written is durable: the store's memory follows."""
+        store = self.store
+        store.next_seq = self.next_seq
+        store.remembered = self.remembered
+        for queue, delta in self.deltas.items():
+            old = store.counts.get(queue, [0] * 6)
+            store.counts[queue] = [a + b for a, b in zip(old, delta, strict=True)]
+        for lane in self.new_lanes.values():
+            store.lanes.add(lane)
+        for lease in self.ended.values():
+            store.book.drop(lease)
+        for lane, order in self.woken.items():
+            if not store.withheld(order):
+                wake(lane, order)
+        self.abandoned()
+        for effect in self.effects:
+            effect()
+
+    def abandoned(self) -> None:
+        """Lets go of what was claimed for this commit, whether it happened or not."""
+        self.store.claimed.difference_update(self.claimed)

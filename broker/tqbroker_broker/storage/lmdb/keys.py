@@ -1,0 +1,65 @@
+"""The layout on disk.
+
+Numbers in keys are big-endian, so that their order is the order of their bytes. `seq` (8 bytes) numbers jobs in the
+order they were stored and never changes; `order` (8 bytes, from the same counter) is a job's place in its lane.
+
+    database   key                          value
+    --------   --------------------------   ------------------------------------------------------------
+    meta       "format" "store" "epoch"     format version, id of this store, epoch of the last start
+    jobs       seq                          the job as submitted; never rewritten        (rows.pack_jobs)
+    ids        id                           seq, digest (16): what this id was first used for
+    names      lane (4)                     queue, priority, task of the lane
+    lanes      lane (4), order              seq, flags (1): the jobs that are ready or running
+    delayed    due_ms, seq                  -  : the jobs that are scheduled
+    notes      seq                          what happened to a job since, if anything    (rows.Note)
+    final      seq                          state, result or failure of a finished job   (rows.Final)
+    agenda     kind (1), when_ms, number    seqs or ids to look at then                  (kinds below)
+    counts     queue                        jobs by state (5 numbers)
+    workers    name                         instance (16): who may hold leases
+
+A job is in exactly one of `lanes`, `delayed` and `final`. A lease writes nothing: the row in `lanes` stays until the
+outcome commits. An id without a row in `jobs` is remembered only, so that a late resend is recognised.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+FORMAT_VERSION = 1
+
+DATABASES = ("meta", "jobs", "ids", "names", "lanes", "delayed", "notes", "final", "agenda", "counts", "workers")
+
+U64 = Struct(">Q")
+U32 = Struct(">I")
+PAIR = Struct(">QQ")
+AGENDA = Struct(">cQQ")
+
+ORDER_END = b"\xff" * 8
+"""Behind every order of a lane."""
+
+# Kinds of agenda rows.
+EXPIRY = b"x"  # seqs of jobs that expire at `when`
+RETENTION = b"r"  # seqs of finished jobs that are dropped at `when`
+MEMORY = b"i"  # ids that are forgotten for good at `when`
+MARKS = b"c"  # seqs with a cancel mark; `when` is 0
+
+# Flags of a row in `lanes`.
+PLAIN = b"\x00"
+NOTED = b"\x01"  # the job has a row in `notes`
+
+# Keys of `counts` that are no queue: a queue's name is printable.
+NEXT_SEQ = b"\x00seq"
+REMEMBERED = b"\x00remembered"
+"""How many ids are remembered without their job."""
+
+
+def first_number(row: bytes) -> int:
+    """The number a key or value begins with: the seq in a row of `ids` and `lanes`."""
+    number: int = U64.unpack_from(row)[0]
+    return number
+
+
+def order_of(place: bytes) -> int:
+    """The order in a key of `lanes`."""
+    order: int = U64.unpack_from(place, U32.size)[0]
+    return order

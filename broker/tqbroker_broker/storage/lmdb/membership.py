@@ -1,0 +1,156 @@
+"""Workers come, stay away, come back and leave; what they hold is theirs as long as they are heard of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tqbroker_broker.records import Held, Joined, Time
+from tqbroker_broker.storage import NameTaken
+from tqbroker_broker.storage.lmdb.book import Book, Holder, Lease
+from tqbroker_broker.storage.lmdb.endings import lose, lost_failure
+from tqbroker_broker.storage.lmdb.group import Group
+from tqbroker_broker.storage.lmdb.keys import NOTED, order_of
+from tqbroker_broker.storage.lmdb.lanes import wake
+from tqbroker_broker.storage.lmdb.store import Store
+
+
+def check_name(book: Book, worker: str, instance: bytes) -> None:
+    """Raises NameTaken when another process is connected under this name."""
+    holder = book.holders.get(worker)
+    if holder is not None and holder.connected and holder.instance != instance:
+        raise NameTaken(
+            f"another worker is connected under the name {worker!r}; give this one its own with --hostname (-n)."
+        )
+
+
+def join(group: Group, worker: str, instance: bytes, held: Sequence[Held], now: Time) -> Joined:
+    """Lists the worker durably and settles what it holds."""
+    store = group.store
+    check_name(store.book, worker, instance)
+    old = store.book.holders.get(worker)
+    group.txn.put(worker.encode(), instance, db=store.db["workers"])
+    holder = Holder(worker, instance, now.mono + store.config.lease_ttl, connected=True)
+    kept, lost, cancelled = _settle(group, holder, old, held)
+    woken = _unclaimed(group, old, instance, kept, now)
+    group.effects.append(lambda: _seat(store, holder, old, kept))
+    return Joined(lost, cancelled, frozenset(woken))
+
+
+def _settle(
+    group: Group, holder: Holder, old: Holder | None, held: Sequence[Held]
+) -> tuple[dict[int, Lease], list[int], list[int]]:
+    """Which of the held leases are still the worker's: (kept, lost tokens, tokens to cancel)."""
+    kept: dict[int, Lease] = {}
+    lost: list[int] = []
+    cancelled: list[int] = []
+    same = old is not None and old.instance == holder.instance
+    for each in held:
+        lease = old.leases.get(each.token) if old is not None and same else None
+        if lease is None or lease.token in group.ended or lease.id != each.id:
+            lease = _adopt(group, holder, each)
+        if lease is not None:
+            kept[each.token] = lease
+            if lease.cancelled:
+                cancelled.append(each.token)
+        elif not _ended_with(group, each):
+            lost.append(each.token)
+    return kept, lost, cancelled
+
+
+def _adopt(group: Group, holder: Holder, held: Held) -> Lease | None:
+    """A lease from before the start, if its job still waits in its place and nobody else got it since."""
+    store, txn = group.store, group.txn
+    seq = store.seq_of(txn, held.id)
+    job = store.job(txn, seq) if seq is not None else None
+    if seq is None or job is None or seq in store.book.by_seq or held.token >= store.book.first_token:
+        return None
+    note = store.note(txn, seq)
+    lane = group.lane(job.head)
+    place = store.place(seq, lane, note)
+    row = txn.get(place, db=store.db["lanes"])
+    if row is None or held.token <= note.floor:
+        return None
+    return Lease(held.token, seq, job.id, job.head, lane, place, row[8:] == NOTED, holder, note.cancel)
+
+
+def _ended_with(group: Group, held: Held) -> bool:
+    """Whether the job ended with this very token: its outcome will be sent again and answered ALREADY."""
+    seq = group.store.seq_of(group.txn, held.id)
+    final = group.store.final(group.txn, seq) if seq is not None else None
+    return final is not None and final.token == held.token
+
+
+def _unclaimed(group: Group, old: Holder | None, instance: bytes, kept: dict[int, Lease], now: Time) -> set[str]:
+    """What the book has for this worker but the worker does not: back to the queue, lost if its process is another."""
+    woken: set[str] = set()
+    for token, lease in (old.leases if old is not None else {}).items():
+        if token in kept or token in group.ended:
+            continue
+        woken.add(lease.lane.queue)
+        if old is not None and old.instance == instance:
+            give_back(group, lease)
+        else:
+            lose(group, lease, lost_failure(lease, "died"), now)
+    return woken
+
+
+def _seat(store: Store, holder: Holder, old: Holder | None, kept: dict[int, Lease]) -> None:
+    """The worker is here: its leases move to its new seat."""
+    for lease in kept.values():
+        store.book.drop(lease)
+        lease.holder = holder
+    if old is not None:
+        _clear(store, old)
+    store.book.holders[holder.name] = holder
+    for lease in kept.values():
+        store.book.add(lease)
+
+
+def _clear(store: Store, holder: Holder) -> None:
+    """Gives back what was leased to a seat while the commit that empties it was under way: it never left the broker."""
+    for lease in list(holder.leases.values()):
+        store.book.drop(lease)
+        order = order_of(lease.key)
+        if not store.withheld(order):
+            wake(lease.lane, order)
+
+
+def release(group: Group, worker: str, tokens: Sequence[int]) -> frozenset[str]:
+    """Jobs that were not started go back to their place."""
+    holder = group.store.book.holders.get(worker)
+    leases = [holder.leases.get(token) for token in tokens] if holder is not None else []
+    live = [lease for lease in leases if lease is not None and lease.token not in group.ended]
+    for lease in live:
+        give_back(group, lease)
+    return frozenset(lease.lane.queue for lease in live)
+
+
+def give_back(group: Group, lease: Lease) -> None:
+    """Ends a lease whose job was not started: it keeps its place, and nothing needs to be written."""
+    group.end(lease)
+    group.ready(lease.lane, order_of(lease.key))
+
+
+def leave(group: Group, worker: str, instance: bytes) -> frozenset[str]:
+    """Takes a worker off the durable list; what it still held goes back."""
+    holder = group.store.book.holders.get(worker)
+    if holder is None or holder.instance != instance:
+        return frozenset()
+    return remove(group, holder)
+
+
+def remove(group: Group, holder: Holder) -> frozenset[str]:
+    """Takes a holder off the list."""
+    store = group.store
+    group.txn.delete(holder.name.encode(), db=store.db["workers"])
+    left = [lease for token, lease in holder.leases.items() if token not in group.ended]
+    for lease in left:
+        give_back(group, lease)
+
+    def unseat() -> None:
+        if store.book.holders.get(holder.name) is holder:
+            del store.book.holders[holder.name]
+            _clear(store, holder)
+
+    group.effects.append(unseat)
+    return frozenset(lease.lane.queue for lease in left)

@@ -1,0 +1,183 @@
+"""Before the first transaction: the directory, the lock, a look at the file, the format, the epoch."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import resource
+import uuid
+from pathlib import Path
+from struct import Struct, error
+
+import lmdb
+
+from tqbroker._failpoint import hit
+from tqbroker_broker.config import MIB, StorageConfig
+from tqbroker_broker.records import Time
+from tqbroker_broker.storage import CannotOpen
+from tqbroker_broker.storage.lmdb.keys import DATABASES, FORMAT_VERSION, U64
+
+log = logging.getLogger("tqbroker.storage")
+
+DATA_FILE = "data.mdb"
+LOCK_FILE = "LOCK"
+
+# File systems on which LMDB's locks or memory maps do not hold.
+REMOTE = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs", "fuse.glusterfs"}
+)
+# File systems that do not outlive the machine or the container.
+VOLATILE = frozenset({"tmpfs", "ramfs", "overlay"})
+
+# LMDB 0.9's meta page (lmdb.h, mdb.c): a 16-byte page header, then magic, version, address, map size and two database
+# records of 48 bytes, the first of which begins with the page size; then the last page in use and the transaction id.
+META_HEADER = 16
+META = Struct("<IIQQ48s48sQQ")
+META_MAGIC = 0xBEEFC0DE
+PAGE_SIZE = Struct("<I")
+PAGES_TRIED = 1 << 16
+
+
+def prepare_directory(directory: Path) -> int:
+    """Makes the data directory and locks it for this process. Returns the lock's descriptor. Raises CannotOpen."""
+    try:
+        _create(directory)
+        lock = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as problem:
+        raise CannotOpen(f"cannot use the data directory {directory}: {problem.strerror}.") from problem
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as problem:
+        os.close(lock)
+        raise CannotOpen(
+            f"another broker is using the data directory {directory}; stop it, or choose another with --data-dir."
+        ) from problem
+    check_file_system(directory)
+    return lock
+
+
+def _create(directory: Path) -> None:
+    """Creates missing directories and flushes their entries, so that a power cut cannot lose them."""
+    missing = [p for p in (directory, *directory.parents) if not p.exists()]
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in missing:
+        flush_directory(path.parent)
+
+
+def flush_directory(directory: Path) -> None:
+    """Makes the entries of a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check_file_system(directory: Path) -> None:
+    """Refuses network file systems and warns of those that do not last. Raises CannotOpen."""
+    kind = file_system(directory)
+    if kind in REMOTE:
+        raise CannotOpen(f"{directory} is on {kind}, where a store cannot be kept safely; use a local disk.")
+    if kind in VOLATILE:
+        log.warning("%s is on %s: what is stored there does not survive the machine or container.", directory, kind)
+
+
+def file_system(directory: Path) -> str:
+    """The type of the file system a directory is on, or "" where the system does not say."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    path = str(directory.resolve()) + "/"
+    best, kind = "", ""
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        mount = left.split()[4].encode().decode("unicode_escape")
+        if path.startswith(mount.rstrip("/") + "/") and len(mount) >= len(best):
+            best, kind = mount, right.split()[0]
+    return kind
+
+
+def check_file(path: Path) -> None:
+    """Refuses a data file that LMDB would open and then die of; runs before it is opened. Raises CannotOpen."""
+    size = path.stat().st_size if path.exists() else 0
+    if size == 0:
+        return
+    with path.open("rb") as file:
+        start = file.read(2 * PAGES_TRIED)
+    needed = _needed_bytes(start)
+    if needed is None:
+        raise CannotOpen(f"{path} is not a store of this version, or its first pages are damaged; restore a backup.")
+    if size < needed:
+        raise CannotOpen(f"{path} is cut short: {size} bytes where {needed} are in use; restore a backup.")
+
+
+def _needed_bytes(start: bytes) -> int | None:
+    """The size that the newer of the two meta pages speaks of, or None if there is none."""
+    first = _meta(start, 0)
+    if first is None:
+        return None
+    page, last, txn = first
+    second = _meta(start, page)
+    if second is not None and second[2] > txn:
+        _, last, _ = second
+    return (last + 1) * page
+
+
+def _meta(start: bytes, at: int) -> tuple[int, int, int] | None:
+    try:
+        magic, _, _, _, main, _, last, txn = META.unpack_from(start, at + META_HEADER)
+    except error:
+        return None
+    page = PAGE_SIZE.unpack_from(main)[0]
+    if magic != META_MAGIC or not 512 <= page <= PAGES_TRIED:
+        return None
+    return page, last, txn
+
+
+def open_environment(directory: Path, config: StorageConfig) -> lmdb.Environment:
+    """Opens or creates the environment with every commit flushed. Raises CannotOpen."""
+    path = directory / DATA_FILE
+    check_file(path)
+    new = not path.exists()
+    size = config.map_size
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY:
+        size = min(size, limit // 2 // MIB * MIB)
+    try:
+        old_mask = os.umask(0o077)
+        try:
+            env = lmdb.open(
+                str(path), subdir=False, map_size=size, max_dbs=len(DATABASES) + 5, max_readers=64, mode=0o600,
+                sync=True, metasync=True, writemap=False, lib_version=0,
+            )  # fmt: skip
+        finally:
+            os.umask(old_mask)
+    except lmdb.Error as problem:
+        raise CannotOpen(f"cannot open {path}: {problem}") from problem
+    if new:
+        flush_directory(directory)
+    return env
+
+
+def begin_epoch(env: lmdb.Environment, now: Time) -> tuple[bytes, int]:
+    """Checks the format and raises the epoch, durably. Returns the store's id and the epoch. Raises CannotOpen."""
+    with env.begin(write=True) as txn:
+        meta = env.open_db(b"meta", txn=txn)
+        version = txn.get(b"format", db=meta)
+        if version is None:
+            txn.put(b"format", U64.pack(FORMAT_VERSION), db=meta)
+            txn.put(b"store", uuid.uuid4().bytes, db=meta)
+        elif U64.unpack(version)[0] != FORMAT_VERSION:
+            raise CannotOpen(
+                f"the store has format {U64.unpack(version)[0]}; this version reads format {FORMAT_VERSION} only. "
+                "Use the version that wrote it."
+            )
+        stored = txn.get(b"epoch", db=meta)
+        epoch = max((U64.unpack(stored)[0] if stored else 0) + 1, now.wall_ms // 1000)
+        txn.put(b"epoch", U64.pack(epoch), db=meta)
+        store = txn.get(b"store", db=meta)
+    assert store is not None
+    hit("at_open")
+    return store, epoch

@@ -1,0 +1,140 @@
+"""Finish: a worker's outcomes. Lease gone, result, counts and what follows, in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tqbroker_broker.lifecycle import Attempt, Next, after_attempt
+from tqbroker_broker.records import Ending, Finished, JobId, Refusal, State, Successes, Time, Verdict
+from tqbroker_broker.storage.lmdb.book import Holder, Lease
+from tqbroker_broker.storage.lmdb.endings import lose, lost_failure, put_final, retention_end
+from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, SUCCEEDED, Group
+from tqbroker_broker.storage.lmdb.intake import delayed_key
+from tqbroker_broker.storage.lmdb.keys import NOTED, U64
+from tqbroker_broker.storage.lmdb.rows import FINAL, Final, Note, pack_failure, seal
+
+
+class Answer:
+    """The answer to one `finish` as it grows."""
+
+    def __init__(self) -> None:
+        self.refused: dict[int, Refusal] = {}
+        self.final: list[JobId] = []
+        self.woken: set[str] = set()
+        self.next_due_ms = 0
+
+    def due(self, due_ms: int) -> None:
+        self.next_due_ms = min(due_ms, self.next_due_ms or due_ms)
+
+
+def finish(group: Group, worker: str, successes: Sequence[Successes], endings: Sequence[Ending], now: Time) -> Finished:
+    """Writes the outcomes whose leases are this worker's; says of the others why they have no effect."""
+    answer = Answer()
+    holder = group.store.book.holders.get(worker)
+    for columns in successes:
+        _succeed(group, holder, columns, now, answer)
+    for ending in endings:
+        lease = _live(group, holder, ending.token)
+        if lease is None:
+            answer.refused[ending.token] = _refusal(group, ending.token, ending.id)
+        else:
+            _end(group, lease, ending, now, answer)
+    return Finished(answer.refused, answer.final, frozenset(answer.woken), answer.next_due_ms)
+
+
+def _live(group: Group, holder: Holder | None, token: int) -> Lease | None:
+    lease = holder.leases.get(token) if holder is not None else None
+    return lease if lease is not None and token not in group.ended else None
+
+
+def _refusal(group: Group, token: int, job_id: JobId | None) -> Refusal:
+    """Why an outcome without a lease has no effect: stored already (a lost reply), or the lease is gone."""
+    if job_id is not None:
+        seq = group.store.seq_of(group.txn, job_id)
+        final = group.store.final(group.txn, seq) if seq is not None else None
+        if final is not None and final.token == token:
+            return Refusal.ALREADY
+    return Refusal.STALE
+
+
+def _succeed(group: Group, holder: Holder | None, columns: Successes, now: Time, answer: Answer) -> None:
+    """The hot path: one delete and one put a job, the rest shared by the column."""
+    txn, store = group.txn, group.store
+    leases, ended = (holder.leases if holder is not None else {}), group.ended
+    lanes, pack, succeeded = store.db["lanes"], FINAL.pack, State.SUCCEEDED
+    name, form = (holder.name.encode() if holder is not None else b""), columns.format.encode()
+    tail = form + name
+    rows: list[tuple[bytes, bytes]] = []
+    counted: dict[str, int] = {}
+    for i, token in enumerate(columns.tokens):
+        lease = leases.get(token)
+        if lease is None or token in ended:
+            answer.refused[token] = _refusal(group, token, columns.ids[i] if columns.ids else None)
+            continue
+        txn.delete(lease.key, db=lanes)
+        ended[token] = lease
+        note = group.note(lease.seq) if lease.noted else None
+        head, key = lease.head, U64.pack(lease.seq)
+        value = b"" if head.ignore_result else columns.results[i]
+        fixed = pack(
+            succeeded, token, columns.started_ms[i], now.wall_ms,
+            note.retries if note else 0, note.lost if note else 0, len(form), len(name),
+        )  # fmt: skip
+        rows.append((key, seal(fixed + tail + value)))
+        counted[head.queue] = counted.get(head.queue, 0) + 1
+        group.retain(retention_end(group, head, now.wall_ms), key)
+        answer.final.append(lease.id)
+    txn.cursor(store.db["final"]).putmulti(rows)
+    for queue, count in counted.items():
+        group.count(queue, READY, -count)
+        group.count(queue, SUCCEEDED, count)
+
+
+def _end(group: Group, lease: Lease, ending: Ending, now: Time, answer: Answer) -> None:
+    """An attempt that did not succeed: final, or back to wait with its dead token as fence floor."""
+    if ending.verdict is Verdict.LOST:
+        failure = ending.failure or lost_failure(lease, "lost the process that ran it")
+        if lose(group, lease, failure, now):
+            answer.final.append(lease.id)
+        else:
+            answer.woken.add(lease.lane.queue)
+        return
+    note = group.note(lease.seq)
+    after = after_attempt(
+        Attempt(ending.verdict, ending.retry_in_ms, note.retries, note.lost, note.cancel),
+        group.store.config.max_lost_leases,
+    )
+    group.end(lease)
+    group.txn.delete(lease.key, db=group.store.db["lanes"])
+    group.count(lease.lane.queue, READY, -1)
+    if after.state in (State.QUEUED, State.SCHEDULED):
+        _wait_again(group, lease, note, after, now, answer)
+        return
+    final = Final(
+        after.state, lease.token, ending.started_ms, now.wall_ms, after.retries, after.lost,
+        worker=lease.holder.name, value=pack_failure(ending.failure),
+    )  # fmt: skip
+    put_final(group, lease.seq, lease.head, final)
+    answer.final.append(lease.id)
+
+
+def _wait_again(group: Group, lease: Lease, note: Note, after: Next, now: Time, answer: Answer) -> None:
+    """A retry: a new place when it is due."""
+    note.floor, note.retries, note.lost = lease.token, after.retries, after.lost
+    if after.state is State.SCHEDULED:
+        note.due_ms = now.wall_ms + after.delay_ms
+        group.txn.put(delayed_key(note.due_ms, lease.seq), b"", db=group.store.db["delayed"])
+        group.count(lease.lane.queue, SCHEDULED, 1)
+        answer.due(note.due_ms)
+    else:
+        make_ready(group, lease.seq, lease.lane.prefix, note)
+        group.count(lease.lane.queue, READY, 1)
+        group.ready(lease.lane, note.order)
+        answer.woken.add(lease.lane.queue)
+    group.put_note(lease.seq, note)
+
+
+def make_ready(group: Group, seq: int, prefix: bytes, note: Note) -> None:
+    """Gives a job a new place at the end of its lane; the caller stores the note that says where."""
+    note.order = group.take_numbers(1)
+    group.txn.put(prefix + U64.pack(note.order), U64.pack(seq) + NOTED, db=group.store.db["lanes"])

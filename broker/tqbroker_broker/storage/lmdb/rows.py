@@ -1,0 +1,174 @@
+"""Records to bytes and back. Every record begins with the CRC32 of the rest, because LMDB 0.9 has no page checksums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from struct import Struct
+from typing import NamedTuple
+from zlib import crc32
+
+import msgspec
+
+from tqbroker_broker.records import Failure, Head, JobId, NewJobs, State
+
+
+class DamagedRecordError(Exception):
+    """A record whose bytes do not match their CRC."""
+
+
+DAMAGED = Failure(
+    "DamagedRecord", "tqbroker.exceptions", "the stored job does not match its checksum; restore it from a backup"
+)
+"""The failure of a job that cannot be read any more."""
+
+CRC = Struct(">I")
+# head length, id length, submitted_ms, due_ms, expires_ms; then head, id, args
+JOB = Struct(">HBQQQ")
+JOB_AT = CRC.size
+HEAD_AT = JOB_AT + JOB.size
+# order, fence floor, due_ms, retries, lost, cancel mark
+NOTE = Struct(">QQQIIB")
+# state, token, started_ms, finished_ms, retries, lost, format length, worker length; then format, worker, value
+FINAL = Struct(">BQQQIIBB")
+
+_encode_head = msgspec.msgpack.Encoder().encode
+_decode_head = msgspec.msgpack.Decoder(Head).decode
+_decode_failure = msgspec.msgpack.Decoder(Failure).decode
+
+
+class JobRow(NamedTuple):
+    """A job as it was submitted."""
+
+    head: Head
+    id: JobId
+    args: bytes
+    submitted_ms: int
+    due_ms: int
+    expires_ms: int
+
+
+@dataclass(slots=True)
+class Note:
+    """What happened to a job since its submit. `order` 0: its place is its seq. `floor`: its highest dead token."""
+
+    order: int = 0
+    floor: int = 0
+    due_ms: int = 0
+    retries: int = 0
+    lost: int = 0
+    cancel: bool = False
+
+
+class Final(NamedTuple):
+    """How a job ended. `value` is the result of a SUCCEEDED job, else the encoded Failure or nothing."""
+
+    state: State
+    token: int = 0
+    started_ms: int = 0
+    finished_ms: int = 0
+    retries: int = 0
+    lost: int = 0
+    format: str = ""
+    worker: str = ""
+    value: bytes = b""
+
+
+def seal(body: bytes) -> bytes:
+    """The body with its CRC in front."""
+    return CRC.pack(crc32(body)) + body
+
+
+def check(row: bytes) -> bytes:
+    """The same row, if its CRC is right. Raises DamagedRecordError."""
+    if CRC.unpack_from(row)[0] != crc32(memoryview(row)[JOB_AT:]):
+        raise DamagedRecordError
+    return row
+
+
+def pack_jobs(batch: NewJobs, submitted_ms: int, wanted: Iterable[int]) -> list[bytes]:
+    """Rows for the jobs of a batch at the wanted indexes. What they share is packed once."""
+    head = _encode_head(batch.head)
+    ids, args = batch.ids, batch.args
+    prefixes: dict[int, bytes] = {}
+    rows = []
+    for i in wanted:
+        key = ids[i]
+        size = len(key)
+        prefix = prefixes.get(size)
+        if prefix is None:
+            prefixes[size] = prefix = JOB.pack(len(head), size, submitted_ms, batch.due_ms, batch.expires_ms) + head
+        body = prefix + key + args[i]
+        rows.append(crc32(body).to_bytes(4, "big") + body)
+    return rows
+
+
+@lru_cache(maxsize=4096)
+def head_of(encoded: bytes) -> Head:
+    """Decodes a head; jobs of one task share theirs, so it is decoded once."""
+    return _decode_head(encoded)
+
+
+def unpack_job(row: bytes) -> JobRow:
+    """Reads a row of `jobs`. Raises DamagedRecordError."""
+    check(row)
+    head_size, id_size, submitted_ms, due_ms, expires_ms = JOB.unpack_from(row, JOB_AT)
+    id_at = HEAD_AT + head_size
+    args_at = id_at + id_size
+    return JobRow(head_of(row[HEAD_AT:id_at]), row[id_at:args_at], row[args_at:], submitted_ms, due_ms, expires_ms)
+
+
+def pack_note(note: Note) -> bytes:
+    """A row of `notes`."""
+    return seal(NOTE.pack(note.order, note.floor, note.due_ms, note.retries, note.lost, note.cancel))
+
+
+def unpack_note(row: bytes | None) -> Note:
+    """Reads a row of `notes`; no row means that nothing happened. Raises DamagedRecordError."""
+    if row is None:
+        return Note()
+    order, floor, due_ms, retries, lost, cancel = NOTE.unpack_from(check(row), JOB_AT)
+    return Note(order, floor, due_ms, retries, lost, bool(cancel))
+
+
+def pack_final(final: Final) -> bytes:
+    """A row of `final`."""
+    form, worker = final.format.encode(), final.worker.encode()
+    return seal(
+        FINAL.pack(
+            final.state,
+            final.token,
+            final.started_ms,
+            final.finished_ms,
+            final.retries,
+            final.lost,
+            len(form),
+            len(worker),
+        )
+        + form
+        + worker
+        + final.value
+    )
+
+
+def unpack_final(row: bytes) -> Final:
+    """Reads a row of `final`. Raises DamagedRecordError."""
+    state, token, started, finished, retries, lost, form, worker = FINAL.unpack_from(check(row), JOB_AT)
+    form_at = JOB_AT + FINAL.size
+    worker_at = form_at + form
+    value_at = worker_at + worker
+    return Final(
+        State(state), token, started, finished, retries, lost,
+        row[form_at:worker_at].decode(), row[worker_at:value_at].decode(), row[value_at:],
+    )  # fmt: skip
+
+
+def pack_failure(failure: Failure | None) -> bytes:
+    """A failure as the value of a final row."""
+    return _encode_head(failure) if failure is not None else b""
+
+
+def unpack_failure(value: bytes) -> Failure | None:
+    """The failure of a final row, if it has one."""
+    return _decode_failure(value) if value else None

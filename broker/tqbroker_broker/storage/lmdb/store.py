@@ -1,0 +1,161 @@
+"""What all verbs share: the environment, the counters, the lanes, the book of leases."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import lmdb
+import msgspec
+
+from tqbroker_broker.config import StorageConfig
+from tqbroker_broker.records import JobId, Time
+from tqbroker_broker.storage.lmdb.book import Book, Holder
+from tqbroker_broker.storage.lmdb.keys import DATABASES, NEXT_SEQ, REMEMBERED, U64, first_number, order_of
+from tqbroker_broker.storage.lmdb.lanes import Lane, Lanes
+from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, unpack_final, unpack_job, unpack_note
+from tqbroker_broker.storage.lmdb.txn import Cursor, Txn, begin
+
+# The fill of the store is looked at again this often (seconds): a group adds a few megabytes at most.
+FILL_INTERVAL = 0.25
+
+
+class Store:
+    """The state of one open environment. Only the event loop and, while it waits, the writer thread touch it."""
+
+    def __init__(self, env: lmdb.Environment, directory: Path, config: StorageConfig) -> None:
+        self.env = env
+        self.directory = directory
+        self.config = config
+        with env.begin(write=True) as txn:
+            self.db = {name: env.open_db(name.encode(), txn=txn) for name in DATABASES}
+        self.book = Book()
+        self.lanes = Lanes()
+        self.counts: dict[str, list[int]] = {}
+        self.next_seq = 1
+        self.remembered = 0
+        self.boot_order = 1
+        self.recovery_end: float | None = None
+        self.claimed: set[int] = set()
+        self.suspects: dict[int, tuple[Lane, bytes]] = {}
+        self._reader: Txn | None = None
+        self._fill = (0, 0)
+        self._fill_at = -FILL_INTERVAL
+
+    def load(self, now: Time) -> None:
+        """Reads what a start needs: counters, lane names, the workers to wait for. Nothing grows with the backlog."""
+        read = self.read()
+        for key, value in read.cursor(self.db["counts"]):
+            if key == NEXT_SEQ:
+                self.next_seq = U64.unpack(value)[0]
+            elif key == REMEMBERED:
+                self.remembered = U64.unpack(value)[0]
+            else:
+                self.counts[key.decode()] = msgspec.msgpack.decode(value, type=list[int])
+        self.boot_order = self.next_seq
+        for name, instance in read.cursor(self.db["workers"]):
+            deadline = now.mono + self.config.lease_ttl
+            self.book.holders[name.decode()] = Holder(name.decode(), instance, deadline, awaited=True)
+        self.recovery_end = now.mono + self.config.lease_ttl if self.book.holders else None
+        first = 0 if self.recovery_end is None else self.boot_order
+        for prefix, key in read.cursor(self.db["names"]):
+            queue, priority, task = msgspec.msgpack.decode(key, type=tuple[str, int, str])
+            self.lanes.add(Lane(prefix, queue, priority, task, head=first))
+
+    # -- reading: every call sees the newest commit ------------------------------------------------------------------
+
+    def read(self) -> Txn:
+        """The loop's read transaction, renewed: it is never held over an await, so it never keeps old pages alive."""
+        if self._reader is not None:
+            self._reader.abort()
+        self._reader = begin(self.env)
+        return self._reader
+
+    def done_reading(self) -> None:
+        """Lets go of the snapshot."""
+        if self._reader is not None:
+            self._reader.abort()
+            self._reader = None
+
+    def seq_of(self, txn: Txn, job: JobId) -> int | None:
+        """The number of the job with this id, or None if the id was never seen."""
+        row = txn.get(job, db=self.db["ids"])
+        return first_number(row) if row is not None else None
+
+    def job(self, txn: Txn, seq: int) -> JobRow | None:
+        """The job as submitted, unless it was dropped. Raises DamagedRecordError."""
+        row = txn.get(U64.pack(seq), db=self.db["jobs"])
+        return unpack_job(row) if row is not None else None
+
+    def final(self, txn: Txn, seq: int) -> Final | None:
+        """How the job ended, if it has. Raises DamagedRecordError."""
+        row = txn.get(U64.pack(seq), db=self.db["final"])
+        return unpack_final(row) if row is not None else None
+
+    def note(self, txn: Txn, seq: int) -> Note:
+        """What happened to the job since it was submitted. Raises DamagedRecordError."""
+        return unpack_note(txn.get(U64.pack(seq), db=self.db["notes"]))
+
+    def first_waiting(self, cursor: Cursor, lane: Lane) -> int | None:
+        """The lowest order at or behind the lane's head whose job is waiting, not leased, claimed or to be ended."""
+        assert lane.head is not None
+        leased, claimed, suspects = self.book.by_seq, self.claimed, self.suspects
+        found = cursor.set_range(lane.prefix + U64.pack(lane.head))
+        while found:
+            key, value = cursor.item()
+            if not key.startswith(lane.prefix):
+                break
+            seq = first_number(value)
+            if seq not in leased and seq not in claimed and seq not in suspects:
+                return order_of(key)
+            found = cursor.next()
+        return None
+
+    def place(self, seq: int, lane: Lane, note: Note) -> bytes:
+        """The key of a ready job in `lanes`."""
+        return lane.prefix + U64.pack(note.order or seq)
+
+    # -- recovery ----------------------------------------------------------------------------------------------------
+
+    def recovering(self, now: Time) -> bool:
+        """Whether jobs from before the start are still withheld. Ends the recovery when its time has come."""
+        if self.recovery_end is None:
+            return False
+        if now.mono < self.recovery_end and any(h.awaited for h in self.book.holders.values()):
+            return True
+        self.recovery_end = None
+        for holder in self.book.holders.values():
+            holder.awaited = False
+        for lane in self.lanes:
+            lane.head, lane.exact = 0, False
+        return False
+
+    def withheld(self, order: int) -> bool:
+        """Whether a place in a lane is from before the start, during a recovery."""
+        return self.recovery_end is not None and order < self.boot_order
+
+    # -- fill --------------------------------------------------------------------------------------------------------
+
+    def fill(self, mono: float | None = None) -> tuple[int, int]:
+        """Used bytes and the bytes there could be: the map, or what the disk still has for it. No time: look now."""
+        if mono is None or mono - self._fill_at >= FILL_INTERVAL:
+            self._fill_at = mono if mono is not None else self._fill_at
+            txn = begin(self.env)
+            stats = [txn.stat(db) for db in self.db.values()]
+            txn.abort()
+            pages = sum(s["branch_pages"] + s["leaf_pages"] + s["overflow_pages"] for s in stats)
+            info, page = self.env.info(), stats[0]["psize"]
+            disk = os.statvfs(self.directory)
+            room = (info["last_pgno"] + 1) * page + disk.f_bavail * disk.f_frsize
+            self._fill = pages * page, min(info["map_size"], room)
+        return self._fill
+
+    def is_full(self, mono: float) -> bool:
+        """Whether the store is above its high-water mark."""
+        used, size = self.fill(mono)
+        return used > size * self.config.high_water
+
+    def deliverable(self, mono: float) -> int:
+        """How many more jobs may be out before the reserve would not cover their results."""
+        used, size = self.fill(mono)
+        return max(0, (size - used) // self.config.max_result_size - len(self.book.by_seq))
