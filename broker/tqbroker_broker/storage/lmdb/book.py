@@ -15,7 +15,7 @@ COUNTER_BITS = 32
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """One job in the hands of one worker. `key` is its row in `lanes`; `noted` whether it has a row in `notes`."""
+    """One job in the hands of one worker. `key` is its row in `lanes`; `noted`: it has a row in `notes`."""
 
     token: int
     seq: int
@@ -24,6 +24,7 @@ class Lease:
     lane: Lane
     key: bytes
     noted: bool
+    expires_ms: int
     holder: Holder
     cancelled: bool = False
 
@@ -74,7 +75,9 @@ class Book:
 
     def overdue(self, mono: float) -> list[Holder]:
         """Holders that gave no sign of life until their deadline."""
-        return [h for h in self.holders.values() if h.deadline <= mono and not h.awaited]
+        return sorted(
+            (h for h in self.holders.values() if h.deadline <= mono and not h.awaited), key=lambda holder: holder.name
+        )
 
     def shift(self, seconds: float) -> None:
         """Extends every deadline: time in which the broker itself could not hear anybody does not count."""

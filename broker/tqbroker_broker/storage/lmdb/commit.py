@@ -9,6 +9,7 @@ slower. During the commit itself, which may take seconds on a bad disk, the loop
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import threading
@@ -49,10 +50,11 @@ class Op(Generic[T]):
 class Attempt:
     """One try to commit a group: what the writer thread made of it."""
 
-    __slots__ = ("culprit", "error", "group", "ops")
+    __slots__ = ("again", "culprit", "error", "group", "ops")
 
-    def __init__(self, ops: list[Op[Any]]) -> None:
+    def __init__(self, ops: list[Op[Any]], *, again: bool = False) -> None:
         self.ops = ops
+        self.again = again
         self.group: Group | None = None
         self.error: BaseException | None = None
         self.culprit: Op[Any] | None = None
@@ -73,7 +75,6 @@ class Committer:
         self._waiting: deque[Op[Any]] = deque()
         self._current: Attempt | None = None
         self._failed: StorageError | None = None
-        self._closing = False
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -124,9 +125,12 @@ class Committer:
             self._began = None
             self._idle.set()
             return
+        self._launch(Attempt(ops))
+
+    def _launch(self, attempt: Attempt) -> None:
         self._idle.clear()
         self._began = self._loop.time()
-        self._current = Attempt(ops)
+        self._current = attempt
         self._go.release()
         self._filled.acquire()
 
@@ -144,7 +148,13 @@ class Committer:
             self._loop.call_soon_threadsafe(self._done)
 
     def _commit(self, attempt: Attempt) -> None:
-        txn = begin(self._env, write=True)
+        try:
+            if attempt.again:
+                self._free_pages()
+            txn = begin(self._env, write=True)
+        except BaseException:
+            self._filled.release()
+            raise
         try:
             try:
                 self._fill(attempt, txn)
@@ -157,8 +167,12 @@ class Committer:
         txn.commit()
         hit("after_commit")
 
+    def _free_pages(self) -> None:
+        """Pages freed by one transaction can be used by the next but one only: this is the one between."""
+        with contextlib.suppress(lmdb.MapFullError), self._env.begin(write=True) as txn:
+            txn.put(b"freed", b"", db=self._env.open_db(b"meta", txn=txn))
+
     def _fill(self, attempt: Attempt, txn: Txn) -> None:
-        hit("before_apply")
         group = attempt.group = self._new_group(txn)
         for op in attempt.ops:
             attempt.culprit = op
@@ -174,19 +188,23 @@ class Committer:
             self._slow += took
         if attempt.error is None:
             assert attempt.group is not None
+            hit("before_apply")
             attempt.group.committed()
             for op in attempt.ops:
                 if not op.future.done():
                     op.future.set_result(op.answer)
-        elif not self._recover(attempt, attempt.error):
-            return
-        self._start()
+            self._start()
+        else:
+            self._recover(attempt, attempt.error)
 
-    def _recover(self, attempt: Attempt, error: BaseException) -> bool:
-        """After a failed try: what is sound goes into the next group. False when storage has failed for good."""
+    def _recover(self, attempt: Attempt, error: BaseException) -> None:
+        """After a failed try: what is sound is tried again, the rest is refused."""
         if attempt.group is not None:
             attempt.group.abandoned()
         if is_full(error):
+            if not attempt.again:
+                self._launch(Attempt(attempt.ops, again=True))
+                return
             new = [op for op in attempt.ops if op.new_work]
             self._refuse(new or attempt.ops, StoreFull(FULL) if new else Unavailable(NO_ROOM))
             retry = [op for op in attempt.ops if not op.new_work] if new else []
@@ -195,9 +213,9 @@ class Committer:
             retry = [op for op in attempt.ops if op is not attempt.culprit]
         else:
             self._fail(attempt, error)
-            return False
+            return
         self._waiting.extendleft(reversed(retry))
-        return True
+        self._start()
 
     @staticmethod
     def _refuse(ops: list[Op[Any]], error: BaseException) -> None:

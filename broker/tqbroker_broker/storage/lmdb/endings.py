@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tqbroker_broker.lifecycle import Attempt, after_attempt, keep_until
-from tqbroker_broker.records import CancelAnswer, Cancelled, Failure, Head, JobId, State, Time, Verdict
+from tqbroker_broker.records import CancelAnswer, Cancelled, Ending, Failure, Head, JobId, State, Time, Verdict
 from tqbroker_broker.storage.lmdb.book import Lease
 from tqbroker_broker.storage.lmdb.group import COLUMN, READY, SCHEDULED, Group
 from tqbroker_broker.storage.lmdb.intake import delayed_key
-from tqbroker_broker.storage.lmdb.keys import MARKS, MEMORY, NOTED, U64, order_of
+from tqbroker_broker.storage.lmdb.keys import EXPIRY, MARKS, MEMORY, NOTED, U64, order_of
 from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, pack_failure, pack_final
+from tqbroker_broker.storage.lmdb.store import TOKEN_AT
 
 
 def put_final(group: Group, seq: int, head: Head, final: Final) -> None:
@@ -47,12 +48,15 @@ def end_waiting(
         return False
     group.claim(seq)
     value = pack_failure(failure)
-    put_final(group, seq, job.head, Final(state, note.floor, 0, now.wall_ms, note.retries, note.lost, value=value))
+    put_final(group, seq, job.head, Final(state, 0, 0, now.wall_ms, note.retries, note.lost, value=value))
     return True
 
 
-def lose(group: Group, lease: Lease, failure: Failure, now: Time) -> bool:
-    """Ends a lease as lost, durably: the job keeps its place, or is final. Returns whether it is final."""
+def lose(group: Group, lease: Lease, failure: Failure, now: Time, ending: Ending | None = None) -> bool:
+    """Ends a lease as lost, durably: the job keeps its place, or is final. Returns whether it is final.
+
+    Without an `ending` no outcome ended the attempt, so one that comes late is stale.
+    """
     group.end(lease)
     note = group.note(lease.seq)
     after = after_attempt(
@@ -63,15 +67,23 @@ def lose(group: Group, lease: Lease, failure: Failure, now: Time) -> bool:
         group.put_note(lease.seq, note)
         group.txn.put(lease.key, U64.pack(lease.seq) + NOTED, db=group.store.db["lanes"])
         group.ready(lease.lane, order_of(lease.key))
+        plan_expiry(group, lease, now)
         return False
     group.txn.delete(lease.key, db=group.store.db["lanes"])
     group.count(lease.lane.queue, READY, -1)
     value = pack_failure(failure) if after.state is State.FAILED else b""
+    token, started_ms = (ending.token, ending.started_ms) if ending is not None else (0, 0)
     final = Final(
-        after.state, lease.token, 0, now.wall_ms, after.retries, after.lost, worker=lease.holder.name, value=value
+        after.state, token, started_ms, now.wall_ms, after.retries, after.lost, worker=lease.holder.name, value=value
     )
     put_final(group, lease.seq, lease.head, final)
     return True
+
+
+def plan_expiry(group: Group, lease: Lease, now: Time) -> None:
+    """A job that passed its expiry while it ran was left alone then; now that it waits again it is to end."""
+    if lease.expires_ms and lease.expires_ms <= now.wall_ms:
+        group.plan(EXPIRY, lease.expires_ms, U64.pack(lease.seq))
 
 
 def lost_failure(lease: Lease, why: str) -> Failure:
@@ -141,6 +153,9 @@ def drop_finished(group: Group, seq: int, now: Time) -> bool:
     if until_ms <= now.wall_ms:
         txn.delete(job.id, db=store.db["ids"])
     else:
+        row = txn.get(job.id, db=store.db["ids"])
+        assert row is not None, "the id of a stored job is remembered"
+        txn.put(job.id, row[:TOKEN_AT] + U64.pack(final.token), db=store.db["ids"])
         group.remembered += 1
-        group.plan(MEMORY, until_ms, bytes([len(job.id)]) + job.id)
+        group.plan(MEMORY, until_ms, job.id)
     return True

@@ -28,14 +28,24 @@ from tqbroker_broker.records import (
     WorkerRow,
 )
 from tqbroker_broker.storage import StoreFull
-from tqbroker_broker.storage.lmdb import endings, handout, intake, membership, opening, outcomes, reading, upkeep
+from tqbroker_broker.storage.lmdb import (
+    endings,
+    handout,
+    intake,
+    membership,
+    opening,
+    outcomes,
+    overdue,
+    reading,
+    upkeep,
+)
 from tqbroker_broker.storage.lmdb.book import COUNTER_BITS
 from tqbroker_broker.storage.lmdb.commit import FULL, SLOW_COMMIT, Committer
 from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.keys import U64
 from tqbroker_broker.storage.lmdb.store import Store
 
-# Beats come about once a second; beyond this many seconds the broker itself was not running.
+# Beats come about once a second; when one is this many seconds late, the broker itself was not running.
 BEAT = 1.0
 STALL_AFTER = 2.0
 # A new epoch is stored when fewer tokens than this are left in the present one: more than one call can take.
@@ -69,7 +79,7 @@ class LmdbEngine:
         store.book.begin(epoch)
         self._stored_epoch = epoch
         self._committer = Committer(env, lambda txn: Group(store, txn), self._config.group_limit)
-        return Opened(identity, epoch, [h.name for h in store.book.holders.values()])
+        return Opened(identity, epoch, sorted(store.book.holders))
 
     async def close(self) -> None:
         await self._committer.close()
@@ -79,7 +89,7 @@ class LmdbEngine:
 
     def beat(self, now: Time) -> float:
         self._committer.check()
-        elapsed = 0.0 if self._last_beat is None else now.mono - self._last_beat
+        elapsed = BEAT if self._last_beat is None else now.mono - self._last_beat
         self._last_beat = now.mono
         stalled = (elapsed - BEAT if elapsed > STALL_AFTER + BEAT else 0.0) + self._committer.take_slow()
         if stalled:
@@ -104,17 +114,17 @@ class LmdbEngine:
             holder.deadline = min(holder.deadline, now.mono + self._config.grace)
 
     async def leave(self, worker: str, instance: bytes, now: Time) -> frozenset[str]:
-        return await self._committer.run(lambda group: membership.leave(group, worker, instance))
+        return await self._committer.run(lambda group: membership.leave(group, worker, instance, now))
 
     def extend(self, worker: str, instance: bytes, now: Time) -> None:
         holder = self._store.book.holders.get(worker)
-        if holder is not None and holder.instance == instance and holder.connected:
+        if holder is not None and holder.instance == instance:
             holder.deadline = now.mono + self._config.lease_ttl
 
     def workers(self) -> list[WorkerRow]:
         return [
             WorkerRow(h.name, h.instance, h.connected, len(h.leases), h.awaited)
-            for h in self._store.book.holders.values()
+            for _, h in sorted(self._store.book.holders.items())
         ]
 
     def recovery_left(self, now: Time) -> float:
@@ -148,7 +158,9 @@ class LmdbEngine:
         )
 
     async def release(self, worker: str, tokens: Sequence[int], now: Time) -> frozenset[str]:
-        return await self._committer.run(lambda group: membership.release(group, worker, tokens), weight=len(tokens))
+        return await self._committer.run(
+            lambda group: membership.release(group, worker, tokens, now), weight=len(tokens)
+        )
 
     async def cancel(self, ids: Sequence[JobId], now: Time) -> CancelAnswer:
         return await self._committer.run(lambda group: endings.cancel(group, ids, now), weight=len(ids))
@@ -167,9 +179,10 @@ class LmdbEngine:
 
     async def expire(self, now: Time, limit: int) -> Expired:
         self._committer.check()
-        if self._committer.elapsed() > SLOW_COMMIT or not upkeep.needed(self._store, now):
+        if self._committer.elapsed() > SLOW_COMMIT or not overdue.needed(self._store, now):
             return Expired([], frozenset(), [], False)
-        return await self._committer.run(lambda group: upkeep.expire(group, now, limit), weight=limit)
+        done = await self._committer.run(lambda group: upkeep.expire(group, now, limit), weight=limit)
+        return done._replace(more=overdue.is_left(self._store, now))
 
     # -- reading -----------------------------------------------------------------------------------------------------
 

@@ -111,6 +111,7 @@ class Group:
     def committed(self) -> None:
         """Everything written is durable: the store's memory follows."""
         store = self.store
+        store.commits += 1
         store.next_seq = self.next_seq
         store.remembered = self.remembered
         for queue, delta in self.deltas.items():

@@ -118,7 +118,7 @@ def _scan(
 ) -> tuple[list[bytes], list[bytes], int | None]:
     """Up to `room` waiting places of a lane with their values, and the order at which to go on (None: the end)."""
     assert lane.head is not None
-    leased, claimed, suspects = store.book.by_seq, store.claimed, store.suspects
+    leased, claimed, damaged = store.book.by_seq, store.claimed, store.damaged
     end = lane.prefix + (U64.pack(until) if until is not None else ORDER_END)
     keys: list[bytes] = []
     values: list[bytes] = []
@@ -130,7 +130,7 @@ def _scan(
         if len(keys) == room:
             return keys, values, order_of(key)
         seq = first_number(value)
-        if seq not in leased and seq not in claimed and seq not in suspects:
+        if seq not in leased and seq not in claimed and seq not in damaged:
             keys.append(key)
             values.append(value)
     return keys, values, until
@@ -139,20 +139,19 @@ def _scan(
 def _hand_out(
     store: Store, txn: Txn, columns: Columns, lane: Lane, place: bytes, value: bytes, row: bytes, now: Time
 ) -> None:
-    """Leases one job, unless it has expired, was cancelled, or cannot be read: then `expire` ends it."""
+    """Leases one job, unless it has expired, was cancelled, or cannot be read: those are for `expire` to end."""
     seq = first_number(value)
     noted = value[8:] == NOTED
     try:
         job = unpack_job(row)
         note = unpack_note(txn.get(value[:8], db=store.db["notes"])) if noted else None
     except DamagedRecordError:
-        store.suspects[seq] = lane, place
+        store.damaged[seq] = lane, place
         return
     if (job.expires_ms and job.expires_ms <= now.wall_ms) or (note is not None and note.cancel):
-        store.suspects[seq] = lane, place
         return
     book = store.book
     token = book.next_token
     book.next_token = token + 1
-    book.add(Lease(token, seq, job.id, job.head, lane, place, noted, columns.holder))
+    book.add(Lease(token, seq, job.id, job.head, lane, place, noted, job.expires_ms, columns.holder))
     columns.add(job.head, job.id, token, job.args, note)

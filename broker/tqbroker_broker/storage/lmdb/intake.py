@@ -8,6 +8,7 @@ from tqbroker_broker.records import Enqueued, NewJobs, Stored, Time
 from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, Group
 from tqbroker_broker.storage.lmdb.keys import EXPIRY, PAIR, PLAIN, U64, first_number
 from tqbroker_broker.storage.lmdb.rows import pack_jobs
+from tqbroker_broker.storage.lmdb.store import TOKEN_AT
 
 
 def enqueue(group: Group, batches: Sequence[NewJobs], now: Time) -> list[Enqueued]:
@@ -37,7 +38,7 @@ def _claim_ids(group: Group, batch: NewJobs, keys: list[bytes]) -> dict[int, Sto
         return {}
     taken = dict(cursor.getmulti(batch.ids))
     return {
-        i: Stored.DUPLICATE if taken[job][8:] == row[8:] else Stored.CONFLICT
+        i: Stored.DUPLICATE if taken[job][8:TOKEN_AT] == row[8:] else Stored.CONFLICT
         for i, (job, row) in enumerate(rows)
         if taken[job][:8] != row[:8]
     }

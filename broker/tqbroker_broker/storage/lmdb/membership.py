@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tqbroker_broker.records import Held, Joined, Time
 from tqbroker_broker.storage import NameTaken
 from tqbroker_broker.storage.lmdb.book import Book, Holder, Lease
-from tqbroker_broker.storage.lmdb.endings import lose, lost_failure
+from tqbroker_broker.storage.lmdb.endings import lose, lost_failure, plan_expiry
 from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.keys import NOTED, order_of
 from tqbroker_broker.storage.lmdb.lanes import wake
@@ -30,31 +30,33 @@ def join(group: Group, worker: str, instance: bytes, held: Sequence[Held], now: 
     old = store.book.holders.get(worker)
     group.txn.put(worker.encode(), instance, db=store.db["workers"])
     holder = Holder(worker, instance, now.mono + store.config.lease_ttl, connected=True)
-    kept, lost, cancelled = _settle(group, holder, old, held)
+    kept, lost = _settle(group, holder, old, held)
+    cancelled = [token for token, lease in kept.items() if lease.cancelled]
     woken = _unclaimed(group, old, instance, kept, now)
-    group.effects.append(lambda: _seat(store, holder, old, kept))
+    group.effects.append(lambda: _seat(store, holder, old, kept, now))
     return Joined(lost, cancelled, frozenset(woken))
 
 
 def _settle(
     group: Group, holder: Holder, old: Holder | None, held: Sequence[Held]
-) -> tuple[dict[int, Lease], list[int], list[int]]:
-    """Which of the held leases are still the worker's: (kept, lost tokens, tokens to cancel)."""
+) -> tuple[dict[int, Lease], list[int]]:
+    """Which of the held leases are still the worker's, by token, and the tokens that are lost."""
+    own = old.leases if old is not None and old.instance == holder.instance else {}
     kept: dict[int, Lease] = {}
+    jobs: set[int] = set()
     lost: list[int] = []
-    cancelled: list[int] = []
-    same = old is not None and old.instance == holder.instance
     for each in held:
-        lease = old.leases.get(each.token) if old is not None and same else None
+        if each.token in kept:
+            continue
+        lease = own.get(each.token)
         if lease is None or lease.token in group.ended or lease.id != each.id:
             lease = _adopt(group, holder, each)
-        if lease is not None:
+        if lease is not None and lease.seq not in jobs:
             kept[each.token] = lease
-            if lease.cancelled:
-                cancelled.append(each.token)
-        elif not _ended_with(group, each):
+            jobs.add(lease.seq)
+        elif group.store.final_token(group.txn, each.id) != each.token:
             lost.append(each.token)
-    return kept, lost, cancelled
+    return kept, lost
 
 
 def _adopt(group: Group, holder: Holder, held: Held) -> Lease | None:
@@ -70,31 +72,24 @@ def _adopt(group: Group, holder: Holder, held: Held) -> Lease | None:
     row = txn.get(place, db=store.db["lanes"])
     if row is None or held.token <= note.floor:
         return None
-    return Lease(held.token, seq, job.id, job.head, lane, place, row[8:] == NOTED, holder, note.cancel)
-
-
-def _ended_with(group: Group, held: Held) -> bool:
-    """Whether the job ended with this very token: its outcome will be sent again and answered ALREADY."""
-    seq = group.store.seq_of(group.txn, held.id)
-    final = group.store.final(group.txn, seq) if seq is not None else None
-    return final is not None and final.token == held.token
+    return Lease(held.token, seq, job.id, job.head, lane, place, row[8:] == NOTED, job.expires_ms, holder, note.cancel)
 
 
 def _unclaimed(group: Group, old: Holder | None, instance: bytes, kept: dict[int, Lease], now: Time) -> set[str]:
     """What the book has for this worker but the worker does not: back to the queue, lost if its process is another."""
     woken: set[str] = set()
-    for token, lease in (old.leases if old is not None else {}).items():
+    for token, lease in sorted(old.leases.items()) if old is not None else ():
         if token in kept or token in group.ended:
             continue
-        woken.add(lease.lane.queue)
         if old is not None and old.instance == instance:
-            give_back(group, lease)
-        else:
-            lose(group, lease, lost_failure(lease, "died"), now)
+            give_back(group, lease, now)
+            woken.add(lease.lane.queue)
+        elif not lose(group, lease, lost_failure(lease, "died"), now):
+            woken.add(lease.lane.queue)
     return woken
 
 
-def _seat(store: Store, holder: Holder, old: Holder | None, kept: dict[int, Lease]) -> None:
+def _seat(store: Store, holder: Holder, old: Holder | None, kept: dict[int, Lease], now: Time) -> None:
     """The worker is here: its leases move to its new seat."""
     for lease in kept.values():
         store.book.drop(lease)
@@ -104,6 +99,7 @@ def _seat(store: Store, holder: Holder, old: Holder | None, kept: dict[int, Leas
     store.book.holders[holder.name] = holder
     for lease in kept.values():
         store.book.add(lease)
+    store.recovering(now)
 
 
 def _clear(store: Store, holder: Holder) -> None:
@@ -115,37 +111,38 @@ def _clear(store: Store, holder: Holder) -> None:
             wake(lease.lane, order)
 
 
-def release(group: Group, worker: str, tokens: Sequence[int]) -> frozenset[str]:
+def release(group: Group, worker: str, tokens: Sequence[int], now: Time) -> frozenset[str]:
     """Jobs that were not started go back to their place."""
     holder = group.store.book.holders.get(worker)
     leases = [holder.leases.get(token) for token in tokens] if holder is not None else []
     live = [lease for lease in leases if lease is not None and lease.token not in group.ended]
     for lease in live:
-        give_back(group, lease)
+        give_back(group, lease, now)
     return frozenset(lease.lane.queue for lease in live)
 
 
-def give_back(group: Group, lease: Lease) -> None:
+def give_back(group: Group, lease: Lease, now: Time) -> None:
     """Ends a lease whose job was not started: it keeps its place, and nothing needs to be written."""
     group.end(lease)
+    plan_expiry(group, lease, now)
     group.ready(lease.lane, order_of(lease.key))
 
 
-def leave(group: Group, worker: str, instance: bytes) -> frozenset[str]:
+def leave(group: Group, worker: str, instance: bytes, now: Time) -> frozenset[str]:
     """Takes a worker off the durable list; what it still held goes back."""
     holder = group.store.book.holders.get(worker)
     if holder is None or holder.instance != instance:
         return frozenset()
-    return remove(group, holder)
+    return remove(group, holder, now)
 
 
-def remove(group: Group, holder: Holder) -> frozenset[str]:
+def remove(group: Group, holder: Holder, now: Time) -> frozenset[str]:
     """Takes a holder off the list."""
     store = group.store
     group.txn.delete(holder.name.encode(), db=store.db["workers"])
     left = [lease for token, lease in holder.leases.items() if token not in group.ended]
     for lease in left:
-        give_back(group, lease)
+        give_back(group, lease, now)
 
     def unseat() -> None:
         if store.book.holders.get(holder.name) is holder:

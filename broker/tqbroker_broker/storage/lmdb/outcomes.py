@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tqbroker_broker.lifecycle import Attempt, Next, after_attempt
 from tqbroker_broker.records import Ending, Finished, JobId, Refusal, State, Successes, Time, Verdict
 from tqbroker_broker.storage.lmdb.book import Holder, Lease
-from tqbroker_broker.storage.lmdb.endings import lose, lost_failure, put_final, retention_end
+from tqbroker_broker.storage.lmdb.endings import lose, lost_failure, plan_expiry, put_final, retention_end
 from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, SUCCEEDED, Group
 from tqbroker_broker.storage.lmdb.intake import delayed_key
 from tqbroker_broker.storage.lmdb.keys import NOTED, U64
@@ -49,12 +49,8 @@ def _live(group: Group, holder: Holder | None, token: int) -> Lease | None:
 
 def _refusal(group: Group, token: int, job_id: JobId | None) -> Refusal:
     """Why an outcome without a lease has no effect: stored already (a lost reply), or the lease is gone."""
-    if job_id is not None:
-        seq = group.store.seq_of(group.txn, job_id)
-        final = group.store.final(group.txn, seq) if seq is not None else None
-        if final is not None and final.token == token:
-            return Refusal.ALREADY
-    return Refusal.STALE
+    ended_by_it = job_id is not None and group.store.final_token(group.txn, job_id) == token
+    return Refusal.ALREADY if ended_by_it else Refusal.STALE
 
 
 def _succeed(group: Group, holder: Holder | None, columns: Successes, now: Time, answer: Answer) -> None:
@@ -94,7 +90,7 @@ def _end(group: Group, lease: Lease, ending: Ending, now: Time, answer: Answer) 
     """An attempt that did not succeed: final, or back to wait with its dead token as fence floor."""
     if ending.verdict is Verdict.LOST:
         failure = ending.failure or lost_failure(lease, "lost the process that ran it")
-        if lose(group, lease, failure, now):
+        if lose(group, lease, failure, now, ending):
             answer.final.append(lease.id)
         else:
             answer.woken.add(lease.lane.queue)
@@ -132,6 +128,7 @@ def _wait_again(group: Group, lease: Lease, note: Note, after: Next, now: Time, 
         group.ready(lease.lane, note.order)
         answer.woken.add(lease.lane.queue)
     group.put_note(lease.seq, note)
+    plan_expiry(group, lease, now)
 
 
 def make_ready(group: Group, seq: int, prefix: bytes, note: Note) -> None:

@@ -16,8 +16,15 @@ from tqbroker_broker.storage.lmdb.lanes import Lane, Lanes
 from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, unpack_final, unpack_job, unpack_note
 from tqbroker_broker.storage.lmdb.txn import Cursor, Txn, begin
 
-# The fill of the store is looked at again this often (seconds): a group adds a few megabytes at most.
+# The fill of the store is looked at again this often (seconds), and at every commit once it is nearly full.
 FILL_INTERVAL = 0.25
+NEARLY_FULL = 0.7
+# Share of the store that LMDB needs for the pages it copies while the old ones are not free yet.
+COPY_SHARE = 0.05
+# Bytes an outcome may take besides its result: at worst a page of its own.
+OUTCOME_SPACE = 4096
+# Where the final token stands in the row of an id whose job was dropped: behind its seq and digest.
+TOKEN_AT = 24
 
 
 class Store:
@@ -37,9 +44,11 @@ class Store:
         self.boot_order = 1
         self.recovery_end: float | None = None
         self.claimed: set[int] = set()
-        self.suspects: dict[int, tuple[Lane, bytes]] = {}
+        self.damaged: dict[int, tuple[Lane, bytes]] = {}
         self._reader: Txn | None = None
+        self.commits = 0
         self._fill = (0, 0)
+        self._fill_commits = 0
         self._fill_at = -FILL_INTERVAL
 
     def load(self, now: Time) -> None:
@@ -97,19 +106,27 @@ class Store:
         return unpack_note(txn.get(U64.pack(seq), db=self.db["notes"]))
 
     def first_waiting(self, cursor: Cursor, lane: Lane) -> int | None:
-        """The lowest order at or behind the lane's head whose job is waiting, not leased, claimed or to be ended."""
+        """The lowest order at or behind the lane's head whose job is waiting: not leased, claimed or damaged."""
         assert lane.head is not None
-        leased, claimed, suspects = self.book.by_seq, self.claimed, self.suspects
+        leased, claimed, damaged = self.book.by_seq, self.claimed, self.damaged
         found = cursor.set_range(lane.prefix + U64.pack(lane.head))
         while found:
             key, value = cursor.item()
             if not key.startswith(lane.prefix):
                 break
             seq = first_number(value)
-            if seq not in leased and seq not in claimed and seq not in suspects:
+            if seq not in leased and seq not in claimed and seq not in damaged:
                 return order_of(key)
             found = cursor.next()
         return None
+
+    def final_token(self, txn: Txn, job: JobId) -> int:
+        """The token whose outcome ended the job with this id; 0 when none has. Survives the job's dropping."""
+        row = txn.get(job, db=self.db["ids"])
+        if row is None:
+            return 0
+        final = self.final(txn, first_number(row))
+        return final.token if final is not None else first_number(row[TOKEN_AT:]) if len(row) > TOKEN_AT else 0
 
     def place(self, seq: int, lane: Lane, note: Note) -> bytes:
         """The key of a ready job in `lanes`."""
@@ -138,8 +155,11 @@ class Store:
 
     def fill(self, mono: float | None = None) -> tuple[int, int]:
         """Used bytes and the bytes there could be: the map, or what the disk still has for it. No time: look now."""
-        if mono is None or mono - self._fill_at >= FILL_INTERVAL:
+        used, size = self._fill
+        news = self.commits != self._fill_commits
+        if mono is None or mono - self._fill_at >= FILL_INTERVAL or (news and used > size * NEARLY_FULL):
             self._fill_at = mono if mono is not None else self._fill_at
+            self._fill_commits = self.commits
             txn = begin(self.env)
             stats = [txn.stat(db) for db in self.db.values()]
             txn.abort()
@@ -158,4 +178,5 @@ class Store:
     def deliverable(self, mono: float) -> int:
         """How many more jobs may be out before the reserve would not cover their results."""
         used, size = self.fill(mono)
-        return max(0, (size - used) // self.config.max_result_size - len(self.book.by_seq))
+        spare = size - used - int(size * COPY_SHARE)
+        return max(0, spare // (self.config.max_result_size + OUTCOME_SPACE) - len(self.book.by_seq))

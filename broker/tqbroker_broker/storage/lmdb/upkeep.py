@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 
-from tqbroker._failpoint import hit
-from tqbroker_broker.records import Due, Expired, Failure, JobId, State, Time
+from tqbroker_broker.records import Due, Expired, JobId, State, Time
 from tqbroker_broker.storage.lmdb.endings import drop_finished, end_waiting, lose, lost_failure
 from tqbroker_broker.storage.lmdb.group import FAILED, READY, SCHEDULED, Group
 from tqbroker_broker.storage.lmdb.keys import AGENDA, EXPIRY, MARKS, MEMORY, PAIR, RETENTION, U64, first_number
-from tqbroker_broker.storage.lmdb.lanes import Lane
 from tqbroker_broker.storage.lmdb.membership import remove
 from tqbroker_broker.storage.lmdb.outcomes import make_ready
-from tqbroker_broker.storage.lmdb.rows import DAMAGED, DamagedRecordError, Final, pack_failure, pack_final, unpack_job
+from tqbroker_broker.storage.lmdb.overdue import horizons, is_withheld
+from tqbroker_broker.storage.lmdb.rows import DAMAGED, Final, pack_failure, pack_final
 from tqbroker_broker.storage.lmdb.store import Store
-
-# Under pressure (dedup_share) ids are forgotten early, but never before this many milliseconds.
-MEMORY_FLOOR_MS = 600_000
-# What a remembered id costs on disk, about: its row, its part of the agenda, page overhead.
-MEMORY_BYTES = 120
-
 
 # -- due -------------------------------------------------------------------------------------------------------------
 
@@ -67,7 +60,7 @@ def _make_due(group: Group, seq: int) -> str:
 
 
 class Slice:
-    """One bounded piece of the work that `expire` does."""
+    """One bounded piece of the work that `expire` does; `left` is how many jobs it may still handle."""
 
     def __init__(self, group: Group, now: Time, limit: int) -> None:
         self.group = group
@@ -77,168 +70,148 @@ class Slice:
         self.woken: set[str] = set()
         self.lost: list[str] = []
 
-    def end(self, seq: int, state: State, failure: Failure | None = None) -> None:
+    def end(self, seq: int, state: State) -> None:
         """Ends a job that waits, if it still does."""
         store, txn = self.group.store, self.group.txn
         job = store.job(txn, seq)
-        if job is not None and end_waiting(self.group, seq, job, store.note(txn, seq), state, self.now, failure):
+        if job is not None and end_waiting(self.group, seq, job, store.note(txn, seq), state, self.now):
             self.final.append(job.id)
-
-
-def needed(store: Store, now: Time) -> bool:
-    """Whether `expire` has anything to do: a look without a write."""
-    recovering = store.recovering(now)
-    if store.suspects or store.book.overdue(now.mono):
-        return True
-    cursor = store.read().cursor(store.db["agenda"])
-    try:
-        for kind, when in _horizons(store, now, recovering):
-            if cursor.set_range(kind) and (key := AGENDA.unpack(cursor.key()))[0] == kind and key[1] <= when:
-                return True
-        return False
-    finally:
-        store.done_reading()
-
-
-def _horizons(store: Store, now: Time, recovering: bool) -> Iterator[tuple[bytes, int]]:
-    """The kinds of agenda rows to look at now, and up to which moment."""
-    if not recovering:
-        yield MARKS, 0
-        yield EXPIRY, now.wall_ms
-    yield RETENTION, now.wall_ms
-    yield MEMORY, _memory_horizon(store, now)
-
-
-def _memory_horizon(store: Store, now: Time) -> int:
-    """Up to which end of their dedup window ids are forgotten: early, when they take more than their share."""
-    if store.remembered * MEMORY_BYTES <= store.config.map_size * store.config.dedup_share:
-        return now.wall_ms
-    return now.wall_ms + max(0, int(store.config.dedup_window * 1000) - MEMORY_FLOOR_MS)
+            self.left -= 1
 
 
 def expire(group: Group, now: Time, limit: int) -> Expired:
-    """One slice: lost workers, damaged or marked jobs, jobs past their expiry, results past their retention, ids."""
-    hit("in_expire")
+    """One slice: lost workers, marked jobs, jobs past their expiry, results past their retention, ids."""
     work = Slice(group, now, limit)
-    _lost_workers(work)
-    _suspects(work)
-    recovering = group.store.recovery_end is not None
-    for kind, when in list(_horizons(group.store, now, recovering)):
-        _agenda(work, kind, when)
-    return Expired(work.final, frozenset(work.woken), work.lost, work.left <= 0)
+    _lose_workers(work)
+    _end_damaged(work)
+    for kind, until_ms in horizons(group.store, now):
+        _work_off(work, kind, until_ms)
+    return Expired(work.final, frozenset(work.woken), work.lost, False)
 
 
-def _lost_workers(work: Slice) -> None:
+def _lose_workers(work: Slice) -> None:
+    """Silent workers lose their leases, and leave the list when they hold none any more."""
     group = work.group
     for holder in group.store.book.overdue(work.now.mono):
-        work.lost.append(holder.name)
-        for lease in list(holder.leases.values()):
-            if lease.token in group.ended:
-                continue
-            work.woken.add(lease.lane.queue)
-            if lose(group, lease, lost_failure(lease, "was lost"), work.now):
+        leases = [lease for token, lease in sorted(holder.leases.items()) if token not in group.ended]
+        for lease in leases[: work.left]:
+            if lose(group, lease, lost_failure(lease, "fell silent"), work.now):
                 work.final.append(lease.id)
-        remove(group, holder)
+            else:
+                work.woken.add(lease.lane.queue)
+        if len(leases) <= work.left:
+            remove(group, holder, work.now)
+            work.lost.append(holder.name)
+        work.left -= min(len(leases), work.left)
 
 
-def _suspects(work: Slice) -> None:
-    """Jobs that were passed over when handing out: expired, cancelled, or unreadable."""
-    store, txn = work.group.store, work.group.txn
-    suspects = dict(store.suspects)
-    for seq, (lane, place) in sorted(suspects.items()):
-        row = txn.get(U64.pack(seq), db=store.db["jobs"])
-        try:
-            job = unpack_job(row) if row is not None else None
-            marked = store.note(txn, seq).cancel
-        except DamagedRecordError:
-            _end_damaged(work.group, seq, lane, place, work.now)
-            continue
-        if job is not None:
-            work.end(seq, State.CANCELLED if marked else State.EXPIRED)
-    work.group.effects.append(lambda: _cleared(store, suspects))
+def _end_damaged(work: Slice) -> None:
+    """Takes jobs whose records cannot be read out of their lanes; what is left of them is kept for the operator."""
+    group, store = work.group, work.group.store
+    damaged = dict(store.damaged)
+    for seq, (lane, place) in damaged.items():
+        if group.txn.delete(place, db=store.db["lanes"]):
+            final = Final(State.FAILED, finished_ms=work.now.wall_ms, value=pack_failure(DAMAGED))
+            group.txn.put(U64.pack(seq), pack_final(final), db=store.db["final"])
+            group.count(lane.queue, READY, -1)
+            group.count(lane.queue, FAILED, 1)
+
+    def forget() -> None:
+        for seq in damaged:
+            store.damaged.pop(seq, None)
+
+    group.effects.append(forget)
 
 
-def _cleared(store: Store, suspects: Iterable[int]) -> None:
-    for seq in suspects:
-        store.suspects.pop(seq, None)
-
-
-def _end_damaged(group: Group, seq: int, lane: Lane, place: bytes, now: Time) -> None:
-    """Takes a job whose record cannot be read out of its lane; what is left of it is kept for the operator."""
-    store, key = group.store, U64.pack(seq)
-    if group.txn.delete(place, db=store.db["lanes"]):
-        final = Final(State.FAILED, finished_ms=now.wall_ms, value=pack_failure(DAMAGED))
-        group.txn.put(key, pack_final(final), db=store.db["final"])
-        group.count(lane.queue, READY, -1)
-        group.count(lane.queue, FAILED, 1)
-
-
-def _agenda(work: Slice, kind: bytes, until_ms: int) -> None:
+def _work_off(work: Slice, kind: bytes, until_ms: int) -> None:
     """Works off the agenda rows of one kind up to a moment, as far as the slice goes."""
     group = work.group
-    cursor = group.txn.cursor(group.store.db["agenda"])
+    db = group.store.db["agenda"]
+    cursor = group.txn.cursor(db)
     found = cursor.set_range(kind)
     while found and work.left > 0:
-        key = cursor.key()
+        key, packed = cursor.item()
         row_kind, when_ms, _ = AGENDA.unpack(key)
         if row_kind != kind or when_ms > until_ms:
             return
-        rest = _HANDLERS[kind](work, cursor.value())
-        if rest is None:
+        rest = HANDLERS[kind](work, packed)
+        if rest == packed:
             found = cursor.next()
-        elif rest:
-            group.txn.put(key, rest, db=group.store.db["agenda"])
-            return
+            continue
+        if rest:
+            group.txn.put(key, rest, db=db)
         else:
-            group.txn.delete(key, db=group.store.db["agenda"])
-            found = cursor.set_range(kind)
+            group.txn.delete(key, db=db)
+        found = cursor.set_range(key + b"\x00")
 
 
-def _seqs(work: Slice, packed: bytes) -> tuple[list[int], bytes]:
-    """As many seqs of an agenda row as the slice has room for, and the rest of the row."""
-    size = min(len(packed), work.left * U64.size)
-    work.left -= size // U64.size
-    return [seq for (seq,) in U64.iter_unpack(packed[:size])], packed[size:]
+def _each(work: Slice, packed: bytes, handle: Callable[[int], bool]) -> bytes:
+    """Handles the seqs of an agenda row while the slice has room; returns those that are to stay on the agenda."""
+    stay = bytearray()
+    for at in range(0, len(packed), U64.size):
+        key = packed[at : at + U64.size]
+        if work.left <= 0 or not handle(first_number(key)):
+            stay += key
+    return bytes(stay)
 
 
-def _handle_marks(work: Slice, packed: bytes) -> bytes | None:
-    """A cancel mark whose job is not held by anybody ends it; None keeps the row while somebody does."""
-    seq = first_number(packed)
-    lease = work.group.store.book.by_seq.get(seq)
-    if lease is not None and lease.token not in work.group.ended:
-        return None
-    work.left -= 1
-    work.end(seq, State.CANCELLED)
-    return b""
+def _handle_marks(work: Slice, packed: bytes) -> bytes:
+    """A cancel mark ends its job once nobody holds it, and stays until then."""
+
+    def handle(seq: int) -> bool:
+        if held(work.group, seq):
+            return False
+        work.end(seq, State.CANCELLED)
+        return True
+
+    return _each(work, packed, handle)
 
 
 def _handle_expiry(work: Slice, packed: bytes) -> bytes:
-    seqs, rest = _seqs(work, packed)
-    leases, ended = work.group.store.book.by_seq, work.group.ended
-    for seq in seqs:
-        lease = leases.get(seq)
-        if lease is None or lease.token in ended:
+    """A job that runs is left alone (it is planned again should it wait again); one that may be running stays."""
+
+    def handle(seq: int) -> bool:
+        leased = is_leased(work.group, seq)
+        if not leased and held(work.group, seq):
+            return False
+        if not leased:
             work.end(seq, State.EXPIRED)
-    return rest
+        return True
+
+    return _each(work, packed, handle)
 
 
 def _handle_retention(work: Slice, packed: bytes) -> bytes:
-    seqs, rest = _seqs(work, packed)
-    for seq in seqs:
-        drop_finished(work.group, seq, work.now)
-    return rest
+    def handle(seq: int) -> bool:
+        work.left -= drop_finished(work.group, seq, work.now)
+        return True
+
+    return _each(work, packed, handle)
 
 
 def _handle_memory(work: Slice, packed: bytes) -> bytes:
-    """One id; the row holds its length and its bytes."""
-    work.left -= 1
-    work.group.remembered -= work.group.txn.delete(packed[1:], db=work.group.store.db["ids"])
+    """One id."""
+    gone = work.group.txn.delete(packed, db=work.group.store.db["ids"])
+    work.group.remembered -= gone
+    work.left -= gone
     return b""
 
 
-_HANDLERS = {
+HANDLERS = {
     MARKS: _handle_marks,
     EXPIRY: _handle_expiry,
     RETENTION: _handle_retention,
     MEMORY: _handle_memory,
 }
+
+
+def is_leased(group: Group, seq: int) -> bool:
+    """Whether a worker holds the job, as far as this group goes."""
+    lease = group.store.book.by_seq.get(seq)
+    return lease is not None and lease.token not in group.ended
+
+
+def held(group: Group, seq: int) -> bool:
+    """Whether a worker holds the job, or may: its lease is out, or a recovery withholds it."""
+    store = group.store
+    return is_leased(group, seq) or is_withheld(store, group.txn, seq)

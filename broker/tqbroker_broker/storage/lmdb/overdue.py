@@ -1,0 +1,104 @@
+"""Whether there is anything for `expire` to do: looks without a write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tqbroker_broker.records import Time
+from tqbroker_broker.storage.lmdb.keys import AGENDA, EXPIRY, MARKS, MEMORY, RETENTION, U64, first_number
+from tqbroker_broker.storage.lmdb.store import Store
+from tqbroker_broker.storage.lmdb.txn import Txn
+
+# Under pressure (dedup_share) ids are forgotten early, but never before this many milliseconds.
+MEMORY_FLOOR_MS = 600_000
+# What a remembered id costs on disk, about: its row, its part of the agenda, page overhead.
+MEMORY_BYTES = 120
+
+
+def horizons(store: Store, now: Time) -> Iterator[tuple[bytes, int]]:
+    """The kinds of agenda rows in the order they are worked off, and up to which moment."""
+    yield MARKS, 0
+    yield EXPIRY, now.wall_ms
+    yield RETENTION, now.wall_ms
+    yield MEMORY, _memory_horizon(store, now)
+
+
+def _memory_horizon(store: Store, now: Time) -> int:
+    """Up to which end of their dedup window ids are forgotten: early, when they take more than their share."""
+    if store.remembered * MEMORY_BYTES <= store.config.map_size * store.config.dedup_share:
+        return now.wall_ms
+    return now.wall_ms + max(0, int(store.config.dedup_window * 1000) - MEMORY_FLOOR_MS)
+
+
+def needed(store: Store, now: Time) -> bool:
+    """Whether `expire` should run: something is overdue, or a row of the agenda can be cleared away."""
+    store.recovering(now)
+    if store.damaged or store.book.overdue(now.mono):
+        return True
+    txn = store.read()
+    try:
+        return any(
+            kind in (RETENTION, MEMORY) or _clears(store, txn, packed) for kind, packed in _rows(store, txn, now)
+        )
+    finally:
+        store.done_reading()
+
+
+def is_left(store: Store, now: Time) -> bool:
+    """Whether something is overdue after a slice."""
+    if store.damaged or store.book.overdue(now.mono):
+        return True
+    txn = store.read()
+    try:
+        return any(_is_overdue(store, txn, kind, packed) for kind, packed in _rows(store, txn, now))
+    finally:
+        store.done_reading()
+
+
+def _rows(store: Store, txn: Txn, now: Time) -> Iterator[tuple[bytes, bytes]]:
+    """The agenda rows whose time has come, with their kind."""
+    cursor = txn.cursor(store.db["agenda"])
+    for kind, until_ms in horizons(store, now):
+        found = cursor.set_range(kind)
+        while found:
+            key, packed = cursor.item()
+            row_kind, when_ms, _ = AGENDA.unpack(key)
+            if row_kind != kind or when_ms > until_ms:
+                break
+            yield kind, packed
+            found = cursor.next()
+
+
+def _seqs(packed: bytes) -> Iterator[int]:
+    return (first_number(packed[at : at + U64.size]) for at in range(0, len(packed), U64.size))
+
+
+def _clears(store: Store, txn: Txn, packed: bytes) -> bool:
+    """Whether a row speaks of a job that no worker holds or may hold."""
+    return any(seq not in store.book.by_seq and not is_withheld(store, txn, seq) for seq in _seqs(packed))
+
+
+def _is_overdue(store: Store, txn: Txn, kind: bytes, packed: bytes) -> bool:
+    if kind == MEMORY:
+        return txn.get(packed, db=store.db["ids"]) is not None
+    final = store.db["final"]
+    if kind == RETENTION:
+        return any(txn.get(U64.pack(seq), db=final) is not None for seq in _seqs(packed))
+    return any(
+        seq not in store.book.by_seq
+        and txn.get(U64.pack(seq), db=store.db["jobs"]) is not None
+        and txn.get(U64.pack(seq), db=final) is None
+        and not is_withheld(store, txn, seq)
+        for seq in _seqs(packed)
+    )
+
+
+def is_withheld(store: Store, txn: Txn, seq: int) -> bool:
+    """Whether a recovery keeps the job from being touched, because a worker may come back with it."""
+    job = store.job(txn, seq) if store.recovery_end is not None else None
+    if job is None:
+        return False
+    note = store.note(txn, seq)
+    lane = store.lanes.by_key.get((job.head.queue, job.head.priority, job.head.task))
+    ready = lane is not None and txn.get(store.place(seq, lane, note), db=store.db["lanes"]) is not None
+    return ready and store.withheld(note.order or seq)

@@ -1,0 +1,97 @@
+"""What the LMDB engine checks before it serves: the directory, the file, the format, the epoch."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import lmdb
+import pytest
+from tests.contracts.harness import CONFIG, EngineUnderTest
+
+from tqbroker_broker.config import StorageConfig
+from tqbroker_broker.records import Time
+from tqbroker_broker.storage import CannotOpen, create_engine
+from tqbroker_broker.storage.lmdb.keys import U64
+
+NOW = Time(1_800_000_000_000, 1000.0)
+
+
+async def filled(directory: Path, jobs: int = 2000) -> Path:
+    """A store with some jobs in it, closed. Returns its data file."""
+    engine = EngineUnderTest("lmdb", directory)
+    await engine.open()
+    await engine.put(*(f"job{i}" for i in range(jobs)))
+    await engine.verbs.close()
+    return directory / "data" / "data.mdb"
+
+
+async def refusal(directory: Path, config: StorageConfig = CONFIG) -> str:
+    """Why the store in this directory is not opened."""
+    with pytest.raises(CannotOpen) as caught:
+        await create_engine(f"lmdb:{directory}", config).open(NOW)
+    return str(caught.value)
+
+
+async def test_a_new_store_is_readable_by_its_owner_only(tmp_path: Path) -> None:
+    file = await filled(tmp_path / "deep" / "er")
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+async def test_a_directory_in_use_is_refused_with_one_sentence(tmp_path: Path) -> None:
+    first = EngineUnderTest("lmdb", tmp_path)
+    await first.open()
+    assert "another broker is using the data directory" in await refusal(tmp_path / "data")
+    await first.verbs.close()
+
+
+async def test_a_directory_is_free_again_after_a_refused_open(tmp_path: Path) -> None:
+    file = await filled(tmp_path)
+    whole = file.read_bytes()
+    file.write_bytes(b"\x00" * 8192)
+    assert "not a store" in await refusal(file.parent)
+    file.write_bytes(whole)
+    engine = EngineUnderTest("lmdb", tmp_path)
+    await engine.open()
+    assert (await engine.job("job7")).args
+    await engine.verbs.close()
+
+
+@pytest.mark.parametrize("left", [0.9, 0.5, 0.1])
+async def test_a_file_cut_short_is_refused_instead_of_killing_the_broker(tmp_path: Path, left: float) -> None:
+    file = await filled(tmp_path)
+    with file.open("r+b") as data:
+        data.truncate(int(file.stat().st_size * left))
+    assert "is cut short" in await refusal(file.parent)
+
+
+async def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    directory.mkdir()
+    (directory / "data.mdb").write_bytes(b"something else entirely" * 1000)
+    assert "is not a store of this version" in await refusal(directory)
+
+
+async def test_a_store_of_another_format_is_refused_and_named(tmp_path: Path) -> None:
+    file = await filled(tmp_path)
+    env = lmdb.open(str(file), subdir=False, max_dbs=16)
+    with env.begin(write=True) as txn:
+        txn.put(b"format", U64.pack(99), db=env.open_db(b"meta", txn=txn))
+    env.close()
+    assert "the store has format 99" in await refusal(file.parent)
+
+
+async def test_a_path_that_cannot_be_a_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file")
+    assert "cannot use the data directory" in await refusal(tmp_path / "data")
+
+
+async def test_the_epoch_rises_even_when_the_clock_went_back(tmp_path: Path) -> None:
+    engine = EngineUnderTest("lmdb", tmp_path)
+    first = await engine.open()
+    engine.advance(1.0, wall=-400 * 86_400)
+    second = await engine.restart()
+    assert second.epoch == first.epoch + 1
+    assert second.store == first.store
+    await engine.verbs.close()
