@@ -24,7 +24,6 @@ class Lease:
     lane: Lane
     key: bytes
     noted: bool
-    expires_ms: int
     holder: Holder
     cancelled: bool = False
 

@@ -9,7 +9,7 @@ from tqbroker_broker.records import CancelAnswer, Cancelled, Ending, Failure, He
 from tqbroker_broker.storage.lmdb.book import Lease
 from tqbroker_broker.storage.lmdb.group import COLUMN, READY, SCHEDULED, Group
 from tqbroker_broker.storage.lmdb.intake import delayed_key
-from tqbroker_broker.storage.lmdb.keys import EXPIRY, MARKS, MEMORY, NOTED, U64, order_of
+from tqbroker_broker.storage.lmdb.keys import MARKS, MEMORY, NOTED, U64, order_of
 from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, pack_failure, pack_final
 from tqbroker_broker.storage.lmdb.store import TOKEN_AT
 
@@ -67,7 +67,6 @@ def lose(group: Group, lease: Lease, failure: Failure, now: Time, ending: Ending
         group.put_note(lease.seq, note)
         group.txn.put(lease.key, U64.pack(lease.seq) + NOTED, db=group.store.db["lanes"])
         group.ready(lease.lane, order_of(lease.key))
-        plan_expiry(group, lease, now)
         return False
     group.txn.delete(lease.key, db=group.store.db["lanes"])
     group.count(lease.lane.queue, READY, -1)
@@ -80,12 +79,6 @@ def lose(group: Group, lease: Lease, failure: Failure, now: Time, ending: Ending
     return True
 
 
-def plan_expiry(group: Group, lease: Lease, now: Time) -> None:
-    """A job that passed its expiry while it ran was left alone then; now that it waits again it is to end."""
-    if lease.expires_ms and lease.expires_ms <= now.wall_ms:
-        group.plan(EXPIRY, lease.expires_ms, U64.pack(lease.seq))
-
-
 def lost_failure(lease: Lease, why: str) -> Failure:
     """The failure of a job that is quarantined because its workers keep dying."""
     return Failure("WorkerLostError", "tqbroker.exceptions", f"worker {lease.holder.name} {why} while it ran this job")
@@ -94,6 +87,7 @@ def lost_failure(lease: Lease, why: str) -> Failure:
 def cancel(group: Group, ids: Sequence[JobId], now: Time) -> CancelAnswer:
     """Cancels what waits; marks what runs, or may run because its worker has not come back yet."""
     tokens: dict[str, list[int]] = {}
+    group.store.recovering(now)
     return CancelAnswer([_cancel_one(group, job, tokens, now) for job in ids], tokens)
 
 

@@ -114,11 +114,11 @@ class LmdbEngine:
             holder.deadline = min(holder.deadline, now.mono + self._config.grace)
 
     async def leave(self, worker: str, instance: bytes, now: Time) -> frozenset[str]:
-        return await self._committer.run(lambda group: membership.leave(group, worker, instance, now))
+        return await self._committer.run(lambda group: membership.leave(group, worker, instance))
 
     def extend(self, worker: str, instance: bytes, now: Time) -> None:
         holder = self._store.book.holders.get(worker)
-        if holder is not None and holder.instance == instance:
+        if holder is not None and holder.instance == instance and holder.connected:
             holder.deadline = now.mono + self._config.lease_ttl
 
     def workers(self) -> list[WorkerRow]:
@@ -158,9 +158,7 @@ class LmdbEngine:
         )
 
     async def release(self, worker: str, tokens: Sequence[int], now: Time) -> frozenset[str]:
-        return await self._committer.run(
-            lambda group: membership.release(group, worker, tokens, now), weight=len(tokens)
-        )
+        return await self._committer.run(lambda group: membership.release(group, worker, tokens), weight=len(tokens))
 
     async def cancel(self, ids: Sequence[JobId], now: Time) -> CancelAnswer:
         return await self._committer.run(lambda group: endings.cancel(group, ids, now), weight=len(ids))

@@ -9,7 +9,7 @@ import msgspec
 
 from tqbroker_broker.records import Head, State
 from tqbroker_broker.storage.lmdb.keys import AGENDA, NEXT_SEQ, REMEMBERED, RETENTION, U32, U64
-from tqbroker_broker.storage.lmdb.lanes import Lane, LaneKey, wake
+from tqbroker_broker.storage.lmdb.lanes import Lane, LaneKey
 from tqbroker_broker.storage.lmdb.rows import Note, pack_note, unpack_note
 from tqbroker_broker.storage.lmdb.txn import Txn
 
@@ -122,8 +122,7 @@ class Group:
         for lease in self.ended.values():
             store.book.drop(lease)
         for lane, order in self.woken.items():
-            if not store.withheld(order):
-                wake(lane, order)
+            store.wake(lane, order)
         self.abandoned()
         for effect in self.effects:
             effect()

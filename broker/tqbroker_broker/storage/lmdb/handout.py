@@ -51,6 +51,9 @@ class Columns:
 def lease(store: Store, wants: Sequence[Want], now: Time) -> list[list[Leased]]:
     """Hands out what each want may have, in turn."""
     store.recovering(now)
+    if now.wall_ms < store.passed_over_ms:
+        store.passed_over_ms = 0
+        store.look_again()
     txn = store.read()
     try:
         return [_lease_one(store, txn, want, now) for want in wants]
@@ -148,10 +151,14 @@ def _hand_out(
     except DamagedRecordError:
         store.damaged[seq] = lane, place
         return
-    if (job.expires_ms and job.expires_ms <= now.wall_ms) or (note is not None and note.cancel):
+    if job.expires_ms and job.expires_ms <= now.wall_ms:
+        # Should the clock go back before `expire` has ended it, it must be found again.
+        store.passed_over_ms = now.wall_ms
+        return
+    if note is not None and note.cancel:
         return
     book = store.book
     token = book.next_token
     book.next_token = token + 1
-    book.add(Lease(token, seq, job.id, job.head, lane, place, noted, job.expires_ms, columns.holder))
+    book.add(Lease(token, seq, job.id, job.head, lane, place, noted, columns.holder))
     columns.add(job.head, job.id, token, job.args, note)

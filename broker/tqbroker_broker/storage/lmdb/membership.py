@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from tqbroker_broker.records import Held, Joined, Time
 from tqbroker_broker.storage import NameTaken
 from tqbroker_broker.storage.lmdb.book import Book, Holder, Lease
-from tqbroker_broker.storage.lmdb.endings import lose, lost_failure, plan_expiry
+from tqbroker_broker.storage.lmdb.endings import lose, lost_failure
 from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.keys import NOTED, order_of
-from tqbroker_broker.storage.lmdb.lanes import wake
 from tqbroker_broker.storage.lmdb.store import Store
 
 
@@ -72,7 +71,7 @@ def _adopt(group: Group, holder: Holder, held: Held) -> Lease | None:
     row = txn.get(place, db=store.db["lanes"])
     if row is None or held.token <= note.floor:
         return None
-    return Lease(held.token, seq, job.id, job.head, lane, place, row[8:] == NOTED, job.expires_ms, holder, note.cancel)
+    return Lease(held.token, seq, job.id, job.head, lane, place, row[8:] == NOTED, holder, note.cancel)
 
 
 def _unclaimed(group: Group, old: Holder | None, instance: bytes, kept: dict[int, Lease], now: Time) -> set[str]:
@@ -82,7 +81,7 @@ def _unclaimed(group: Group, old: Holder | None, instance: bytes, kept: dict[int
         if token in kept or token in group.ended:
             continue
         if old is not None and old.instance == instance:
-            give_back(group, lease, now)
+            give_back(group, lease)
             woken.add(lease.lane.queue)
         elif not lose(group, lease, lost_failure(lease, "died"), now):
             woken.add(lease.lane.queue)
@@ -106,43 +105,40 @@ def _clear(store: Store, holder: Holder) -> None:
     """Gives back what was leased to a seat while the commit that empties it was under way: it never left the broker."""
     for lease in list(holder.leases.values()):
         store.book.drop(lease)
-        order = order_of(lease.key)
-        if not store.withheld(order):
-            wake(lease.lane, order)
+        store.wake(lease.lane, order_of(lease.key))
 
 
-def release(group: Group, worker: str, tokens: Sequence[int], now: Time) -> frozenset[str]:
+def release(group: Group, worker: str, tokens: Sequence[int]) -> frozenset[str]:
     """Jobs that were not started go back to their place."""
     holder = group.store.book.holders.get(worker)
     leases = [holder.leases.get(token) for token in tokens] if holder is not None else []
     live = [lease for lease in leases if lease is not None and lease.token not in group.ended]
     for lease in live:
-        give_back(group, lease, now)
+        give_back(group, lease)
     return frozenset(lease.lane.queue for lease in live)
 
 
-def give_back(group: Group, lease: Lease, now: Time) -> None:
+def give_back(group: Group, lease: Lease) -> None:
     """Ends a lease whose job was not started: it keeps its place, and nothing needs to be written."""
     group.end(lease)
-    plan_expiry(group, lease, now)
     group.ready(lease.lane, order_of(lease.key))
 
 
-def leave(group: Group, worker: str, instance: bytes, now: Time) -> frozenset[str]:
+def leave(group: Group, worker: str, instance: bytes) -> frozenset[str]:
     """Takes a worker off the durable list; what it still held goes back."""
     holder = group.store.book.holders.get(worker)
     if holder is None or holder.instance != instance:
         return frozenset()
-    return remove(group, holder, now)
+    return remove(group, holder)
 
 
-def remove(group: Group, holder: Holder, now: Time) -> frozenset[str]:
+def remove(group: Group, holder: Holder) -> frozenset[str]:
     """Takes a holder off the list."""
     store = group.store
     group.txn.delete(holder.name.encode(), db=store.db["workers"])
     left = [lease for token, lease in holder.leases.items() if token not in group.ended]
     for lease in left:
-        give_back(group, lease, now)
+        give_back(group, lease)
 
     def unseat() -> None:
         if store.book.holders.get(holder.name) is holder:

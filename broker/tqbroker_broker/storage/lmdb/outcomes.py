@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tqbroker_broker.lifecycle import Attempt, Next, after_attempt
 from tqbroker_broker.records import Ending, Finished, JobId, Refusal, State, Successes, Time, Verdict
 from tqbroker_broker.storage.lmdb.book import Holder, Lease
-from tqbroker_broker.storage.lmdb.endings import lose, lost_failure, plan_expiry, put_final, retention_end
+from tqbroker_broker.storage.lmdb.endings import lose, lost_failure, put_final, retention_end
 from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, SUCCEEDED, Group
 from tqbroker_broker.storage.lmdb.intake import delayed_key
 from tqbroker_broker.storage.lmdb.keys import NOTED, U64
@@ -128,7 +128,6 @@ def _wait_again(group: Group, lease: Lease, note: Note, after: Next, now: Time, 
         group.ready(lease.lane, note.order)
         answer.woken.add(lease.lane.queue)
     group.put_note(lease.seq, note)
-    plan_expiry(group, lease, now)
 
 
 def make_ready(group: Group, seq: int, prefix: bytes, note: Note) -> None:

@@ -12,7 +12,7 @@ from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.records import JobId, Time
 from tqbroker_broker.storage.lmdb.book import Book, Holder
 from tqbroker_broker.storage.lmdb.keys import DATABASES, NEXT_SEQ, REMEMBERED, U64, first_number, order_of
-from tqbroker_broker.storage.lmdb.lanes import Lane, Lanes
+from tqbroker_broker.storage.lmdb.lanes import Lane, Lanes, wake
 from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, unpack_final, unpack_job, unpack_note
 from tqbroker_broker.storage.lmdb.txn import Cursor, Txn, begin
 
@@ -44,6 +44,7 @@ class Store:
         self.boot_order = 1
         self.recovery_end: float | None = None
         self.claimed: set[int] = set()
+        self.passed_over_ms = 0
         self.damaged: dict[int, tuple[Lane, bytes]] = {}
         self._reader: Txn | None = None
         self.commits = 0
@@ -66,10 +67,10 @@ class Store:
             deadline = now.mono + self.config.lease_ttl
             self.book.holders[name.decode()] = Holder(name.decode(), instance, deadline, awaited=True)
         self.recovery_end = now.mono + self.config.lease_ttl if self.book.holders else None
-        first = 0 if self.recovery_end is None else self.boot_order
         for prefix, key in read.cursor(self.db["names"]):
             queue, priority, task = msgspec.msgpack.decode(key, type=tuple[str, int, str])
-            self.lanes.add(Lane(prefix, queue, priority, task, head=first))
+            self.lanes.add(Lane(prefix, queue, priority, task))
+        self.look_again()
 
     # -- reading: every call sees the newest commit ------------------------------------------------------------------
 
@@ -143,9 +144,18 @@ class Store:
         self.recovery_end = None
         for holder in self.book.holders.values():
             holder.awaited = False
-        for lane in self.lanes:
-            lane.head, lane.exact = 0, False
+        self.look_again()
         return False
+
+    def look_again(self) -> None:
+        """Moves every head back to where its lane begins, or as far as a recovery lets it."""
+        first = 0 if self.recovery_end is None else self.boot_order
+        for lane in self.lanes:
+            lane.head, lane.exact = first, False
+
+    def wake(self, lane: Lane, order: int) -> None:
+        """A job became ready at this order. During a recovery a head stays where the jobs since the start begin."""
+        wake(lane, max(order, self.boot_order) if self.recovery_end is not None else order)
 
     def withheld(self, order: int) -> bool:
         """Whether a place in a lane is from before the start, during a recovery."""

@@ -100,7 +100,7 @@ def _lose_workers(work: Slice) -> None:
             else:
                 work.woken.add(lease.lane.queue)
         if len(leases) <= work.left:
-            remove(group, holder, work.now)
+            remove(group, holder)
             work.lost.append(holder.name)
         work.left -= min(len(leases), work.left)
 
@@ -155,30 +155,26 @@ def _each(work: Slice, packed: bytes, handle: Callable[[int], bool]) -> bytes:
     return bytes(stay)
 
 
-def _handle_marks(work: Slice, packed: bytes) -> bytes:
-    """A cancel mark ends its job once nobody holds it, and stays until then."""
+def _end_unless_held(work: Slice, packed: bytes, state: State) -> bytes:
+    """Ends the jobs that nobody holds or may hold; the others stay on the agenda, in case they wait again."""
+    group = work.group
 
     def handle(seq: int) -> bool:
-        if held(work.group, seq):
+        lease = group.store.book.by_seq.get(seq)
+        if (lease is not None and lease.token not in group.ended) or is_withheld(group.store, group.txn, seq):
             return False
-        work.end(seq, State.CANCELLED)
+        work.end(seq, state)
         return True
 
     return _each(work, packed, handle)
+
+
+def _handle_marks(work: Slice, packed: bytes) -> bytes:
+    return _end_unless_held(work, packed, State.CANCELLED)
 
 
 def _handle_expiry(work: Slice, packed: bytes) -> bytes:
-    """A job that runs is left alone (it is planned again should it wait again); one that may be running stays."""
-
-    def handle(seq: int) -> bool:
-        leased = is_leased(work.group, seq)
-        if not leased and held(work.group, seq):
-            return False
-        if not leased:
-            work.end(seq, State.EXPIRED)
-        return True
-
-    return _each(work, packed, handle)
+    return _end_unless_held(work, packed, State.EXPIRED)
 
 
 def _handle_retention(work: Slice, packed: bytes) -> bytes:
@@ -203,15 +199,3 @@ HANDLERS = {
     RETENTION: _handle_retention,
     MEMORY: _handle_memory,
 }
-
-
-def is_leased(group: Group, seq: int) -> bool:
-    """Whether a worker holds the job, as far as this group goes."""
-    lease = group.store.book.by_seq.get(seq)
-    return lease is not None and lease.token not in group.ended
-
-
-def held(group: Group, seq: int) -> bool:
-    """Whether a worker holds the job, or may: its lease is out, or a recovery withholds it."""
-    store = group.store
-    return is_leased(group, seq) or is_withheld(store, group.txn, seq)

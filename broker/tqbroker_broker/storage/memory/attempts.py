@@ -1,0 +1,101 @@
+"""How attempts end, and how jobs become final."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tqbroker_broker.config import StorageConfig
+from tqbroker_broker.lifecycle import FINAL, Attempt, Next, after_attempt, keep_until, may
+from tqbroker_broker.records import Ending, Failure, JobId, State, Time, Verdict
+from tqbroker_broker.storage.memory.book import Book, Lease
+from tqbroker_broker.storage.memory.store import MemoryStore, Row
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a verb did, gathered for its answer. `limit` is how many jobs it may still handle."""
+
+    final: list[JobId] = field(default_factory=list)
+    woken: set[str] = field(default_factory=set)
+    retries_due_ms: list[int] = field(default_factory=list)
+    lost_workers: list[str] = field(default_factory=list)
+    limit: int = 0
+
+
+class Attempts:
+    """The ends of leases and of jobs, over one store and one book."""
+
+    def __init__(self, store: MemoryStore, book: Book, config: StorageConfig) -> None:
+        self._store = store
+        self._book = book
+        self._max_lost_leases = config.max_lost_leases
+        self._result_ttl_ms = int(config.result_ttl * 1000)
+
+    def state(self, row: Row) -> State:
+        """The state as the world sees it: a leased job is RUNNING."""
+        return State.RUNNING if row.id in self._book.by_job else row.state
+
+    def succeed(self, lease: Lease, result: bytes, result_format: str, started_ms: int, now: Time) -> Row:
+        """The job is done, even when a cancel was asked for: the work has been done."""
+        row = self._store.jobs[lease.id]
+        row.token, row.worker, row.started_ms = lease.token, lease.worker, started_ms
+        row.result, row.result_format = b"" if row.head.ignore_result else result, result_format
+        self.make_final(row, State.SUCCEEDED, now)
+        return row
+
+    def end(self, lease: Lease, ending: Ending, now: Time, effects: Effects) -> None:
+        """The attempt did not succeed: the job ends, or goes back above a new fence floor."""
+        row = self._store.jobs[lease.id]
+        attempt = Attempt(ending.verdict, ending.retry_in_ms, row.retries, row.lost, row.marked > 0)
+        following = after_attempt(attempt, self._max_lost_leases)
+        row.retries, row.lost, row.floor = following.retries, following.lost, lease.token
+        if following.state in FINAL:
+            row.token, row.worker, row.started_ms = ending.token, lease.worker, ending.started_ms
+            row.failure = ending.failure if ending.verdict is not Verdict.LOST else _why_lost(following, lease, ending)
+            self.make_final(row, following.state, now)
+            effects.final.append(row.id)
+            return
+        self._move(row, following.state)
+        if following.state is State.SCHEDULED:
+            row.due_ms = now.wall_ms + following.delay_ms
+            effects.retries_due_ms.append(row.due_ms)
+            return
+        if ending.verdict is Verdict.RETRY:
+            row.order = self._store.next_number()
+        effects.woken.add(row.head.queue)
+
+    def lose(self, lease: Lease, why: str, now: Time, effects: Effects) -> None:
+        """The worker is gone. Token 0: no outcome ended this attempt, so one that comes late is stale."""
+        self.end(lease, Ending(0, Verdict.LOST, lost_failure(lease, why)), now, effects)
+
+    def release(self, lease: Lease, effects: Effects) -> None:
+        """The job goes back to its place, uncounted."""
+        row = self._store.jobs[lease.id]
+        self._move(row, State.QUEUED)
+        effects.woken.add(row.head.queue)
+
+    def make_final(self, row: Row, state: State, now: Time) -> None:
+        """Puts the job into its final state, once."""
+        self._move(row, state)
+        row.ended = self._store.next_number()
+        row.finished_ms = now.wall_ms
+        row.keep_until_ms = keep_until(now.wall_ms, row.head.result_ttl_ms, self._result_ttl_ms)
+
+    def _move(self, row: Row, state: State) -> None:
+        before = self.state(row)
+        assert may(before, state), f"{before!r} -> {state!r}"
+        lease = self._book.by_job.get(row.id)
+        if lease:
+            self._book.strike(lease)
+        row.state = state
+
+
+def lost_failure(lease: Lease, why: str) -> Failure:
+    """The failure of a job that is quarantined because its workers keep dying."""
+    return Failure("WorkerLostError", "tqbroker.exceptions", f"worker {lease.worker} {why} while it ran this job")
+
+
+def _why_lost(following: Next, lease: Lease, ending: Ending) -> Failure | None:
+    if following.state is not State.FAILED:
+        return None
+    return ending.failure or lost_failure(lease, "lost the process that ran it")

@@ -1,0 +1,34 @@
+"""The time after a start in which jobs from before it wait for the workers that may still be running them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tqbroker_broker.records import State
+from tqbroker_broker.storage.memory.store import Row
+
+
+@dataclass(slots=True)
+class Recovery:
+    """Workers awaited, the end of the wait (monotonic seconds), and the last number given before the start.
+
+    The wait is over when nobody is awaited any more, or when somebody asks after its end; then it is over for good.
+    """
+
+    awaited: set[str] = field(default_factory=set)
+    ends: float = 0.0
+    last_number: int = 0
+
+    def left(self, mono: float) -> float:
+        """Seconds until the wait is over; 0.0 when nobody is awaited any more."""
+        if self.ends <= mono:
+            self.awaited.clear()
+        return self.ends - mono if self.awaited else 0.0
+
+    def covers(self, row: Row) -> bool:
+        """Whether this job, which is not leased, may be in the hands of an awaited worker."""
+        return bool(self.awaited) and row.state is State.QUEUED and row.order <= self.last_number
+
+    def withholds(self, row: Row, mono: float) -> bool:
+        """Whether this job, which is not leased, must not be touched yet."""
+        return self.left(mono) > 0 and self.covers(row)

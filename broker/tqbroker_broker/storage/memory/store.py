@@ -1,0 +1,90 @@
+"""What survives a restart of the broker, as plain dicts."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tqbroker_broker.records import Failure, Head, JobId, State
+
+
+@dataclass(slots=True)
+class Row:
+    """One job. While it is leased its state here is QUEUED: a lease is not durable.
+
+    Numbers from one counter say when things happened: `seq` the submit, `order` when it became ready (its place in the
+    lane), `marked` the cancel request while it ran, `ended` the end. `floor` is the token of its last lease that was
+    lost or retried.
+    """
+
+    id: JobId
+    head: Head
+    args: bytes
+    digest: bytes
+    seq: int
+    state: State
+    submitted_ms: int
+    due_ms: int
+    expires_ms: int
+    order: int = 0
+    marked: int = 0
+    ended: int = 0
+    retries: int = 0
+    lost: int = 0
+    floor: int = 0
+    started_ms: int = 0
+    finished_ms: int = 0
+    keep_until_ms: int = 0
+    worker: str = ""
+    token: int = 0
+    result: bytes = b""
+    result_format: str = ""
+    failure: Failure | None = None
+
+
+class Remembered(NamedTuple):
+    """What is left of a dropped job until `until_ms`: enough to answer a late resend. `number` says when it went."""
+
+    digest: bytes
+    token: int
+    until_ms: int
+    number: int
+
+
+@dataclass(slots=True)
+class MemoryStore:
+    """Everything durable. An id is in `jobs` or in `remembered`, never in both; `workers` maps names to instances."""
+
+    id: bytes = field(default_factory=lambda: secrets.token_bytes(16))
+    epoch: int = 0
+    number: int = 0
+    jobs: dict[JobId, Row] = field(default_factory=dict)
+    remembered: dict[JobId, Remembered] = field(default_factory=dict)
+    workers: dict[str, bytes] = field(default_factory=dict)
+
+    def next_number(self) -> int:
+        """A number above all before."""
+        self.number += 1
+        return self.number
+
+    def digest(self, job: JobId) -> bytes | None:
+        """The digest of a job that is stored or remembered; None for an id never seen."""
+        known = self.jobs.get(job) or self.remembered.get(job)
+        return known.digest if known else None
+
+    def final_token(self, job: JobId) -> int:
+        """The token whose outcome ended this job; 0 when none has."""
+        known = self.jobs.get(job) or self.remembered.get(job)
+        return known.token if known else 0
+
+    def rows(self, *states: State) -> Iterable[Row]:
+        """The jobs whose durable state is one of these, in order of submit."""
+        return sorted((row for row in self.jobs.values() if row.state in states), key=lambda row: row.seq)
+
+    def drop(self, row: Row, remember_until_ms: int, now_ms: int) -> None:
+        """Drops a final job with its result; its id is remembered if `remember_until_ms` is still to come."""
+        del self.jobs[row.id]
+        if remember_until_ms > now_ms:
+            self.remembered[row.id] = Remembered(row.digest, row.token, remember_until_ms, self.next_number())

@@ -1,0 +1,116 @@
+"""What time asks for, in slices: delays that are over, workers that fell silent, jobs and results past their time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tqbroker_broker.config import StorageConfig
+from tqbroker_broker.lifecycle import FINAL
+from tqbroker_broker.records import Due, Expired, JobId, State, Time
+from tqbroker_broker.storage.memory.attempts import Attempts, Effects
+from tqbroker_broker.storage.memory.book import Book
+from tqbroker_broker.storage.memory.recovery import Recovery
+from tqbroker_broker.storage.memory.store import MemoryStore, Row
+
+
+class Upkeep:
+    """The verbs `due` and `expire`."""
+
+    def __init__(
+        self, store: MemoryStore, book: Book, recovery: Recovery, attempts: Attempts, config: StorageConfig
+    ) -> None:
+        self._store = store
+        self._book = book
+        self._recovery = recovery
+        self._attempts = attempts
+        self._dedup_window_ms = int(config.dedup_window * 1000)
+
+    def due(self, now: Time, limit: int) -> Due:
+        """Moves overdue jobs to the ends of their lanes, the longest overdue first."""
+        scheduled = sorted(self._store.rows(State.SCHEDULED), key=lambda row: (row.due_ms, row.seq))
+        moved = [row for row in scheduled if row.due_ms <= now.wall_ms][:limit]
+        for row in moved:
+            row.state = State.QUEUED
+            row.order = self._store.next_number()
+        next_ms = min((row.due_ms for row in scheduled[len(moved) :]), default=0)
+        return Due(frozenset(row.head.queue for row in moved), more=0 < next_ms <= now.wall_ms, next_ms=next_ms)
+
+    def expire(self, now: Time, limit: int) -> Expired:
+        """Handles at most `limit` jobs; each kind of ending sees what the kinds before it have left."""
+        effects = Effects(limit=limit)
+        self._lose_workers(now, effects)
+        self._end(self._marked(now), State.CANCELLED, now, effects)
+        self._end(self._expired(now), State.EXPIRED, now, effects)
+        self._drop_jobs(now, effects)
+        self._drop_ids(now, effects)
+        return Expired(effects.final, frozenset(effects.woken), effects.lost_workers, more=self._is_left(now))
+
+    def remember_until(self, row: Row) -> int:
+        """How long an id is remembered even if its job is dropped before."""
+        return row.submitted_ms + self._dedup_window_ms
+
+    def strike(self, worker: str) -> None:
+        """Takes a worker off the durable list."""
+        self._store.workers.pop(worker)
+        self._book.connections.pop(worker, None)
+        self._recovery.awaited.discard(worker)
+
+    def _is_left(self, now: Time) -> bool:
+        lists = (self._silent, self._marked, self._expired, self._old_jobs, self._old_ids)
+        return any(overdue(now) for overdue in lists)
+
+    def _lose_workers(self, now: Time, effects: Effects) -> None:
+        """Silent workers lose their leases, and leave the list when they hold none any more."""
+        for worker in self._silent(now):
+            leases = self._book.of_worker(worker)
+            for lease in leases[: effects.limit]:
+                self._attempts.lose(lease, "fell silent", now, effects)
+            if len(leases) <= effects.limit:
+                self.strike(worker)
+                effects.lost_workers.append(worker)
+            effects.limit -= min(len(leases), effects.limit)
+
+    def _silent(self, now: Time) -> list[str]:
+        return [worker for worker in sorted(self._store.workers) if self._deadline(worker) <= now.mono]
+
+    def _deadline(self, worker: str) -> float:
+        connection = self._book.connections.get(worker)
+        return connection.deadline if connection else self._recovery.ends
+
+    def _waiting(self, now: Time) -> Iterable[Row]:
+        """Jobs that nobody holds and nobody may still be running."""
+        for row in self._store.rows(State.SCHEDULED, State.QUEUED):
+            if row.id not in self._book.by_job and not self._recovery.withholds(row, now.mono):
+                yield row
+
+    def _marked(self, now: Time) -> list[Row]:
+        """Cancelled while leased, or while a worker was awaited, and not leased any more."""
+        return sorted((row for row in self._waiting(now) if row.marked), key=lambda row: row.marked)
+
+    def _expired(self, now: Time) -> list[Row]:
+        rows = (row for row in self._waiting(now) if 0 < row.expires_ms <= now.wall_ms)
+        return sorted(rows, key=lambda row: (row.expires_ms, row.seq))
+
+    def _end(self, rows: list[Row], state: State, now: Time, effects: Effects) -> None:
+        for row in rows[: effects.limit]:
+            self._attempts.make_final(row, state, now)
+            effects.final.append(row.id)
+            effects.limit -= 1
+
+    def _old_jobs(self, now: Time) -> list[Row]:
+        rows = (row for row in self._store.rows(*FINAL) if row.keep_until_ms <= now.wall_ms)
+        return sorted(rows, key=lambda row: (row.keep_until_ms, row.ended))
+
+    def _drop_jobs(self, now: Time, effects: Effects) -> None:
+        for row in self._old_jobs(now)[: effects.limit]:
+            self._store.drop(row, self.remember_until(row), now.wall_ms)
+            effects.limit -= 1
+
+    def _old_ids(self, now: Time) -> list[JobId]:
+        remembered = self._store.remembered
+        ids = (job for job, known in remembered.items() if known.until_ms <= now.wall_ms)
+        return sorted(ids, key=lambda job: (remembered[job].until_ms, remembered[job].number))
+
+    def _drop_ids(self, now: Time, effects: Effects) -> None:
+        for job in self._old_ids(now)[: effects.limit]:
+            del self._store.remembered[job]
