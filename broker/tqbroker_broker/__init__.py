@@ -1,0 +1,23 @@
+"""The broker: gRPC on the outside, a storage engine on the inside, one core between them.
+
+cli, settings, config               flags, environment and file to one BrokerConfig
+dev, dev_processes, dev_project     `tqbroker dev`: broker and worker here, with reload
+server, listening, addresses        composition: opens, serves, drains, stops
+service, enqueue_stream, wait_stream  what applications call
+work, acks, outbox                  one object for each open stream of a worker
+admin                               what an operator asks
+calls, errors, messages             how a call reaches its handler; errors and values to the wire and back
+core, workers                       the heart: jobs in, jobs out, ends told; the side of the workers
+dispatch, sessions, waiters         who is handed what; connected workers; who waits for which job
+timers, agenda, clock               what time asks for, and when; the one place that sleeps
+guard, inflight, refusals           the engine with its clock; bounds; what is refused
+lifecycle, records                  states, transitions and decisions, pure; plain values
+storage                             the seam; behind it the engines, picked by URL
+
+Handlers translate, the core decides, an engine keeps order and bytes. The core knows neither the wire nor the disk. Who
+may import whom stands in pyproject.toml and docs/architecture.md.
+"""
+
+from importlib.metadata import version
+
+__version__ = version("tqbroker")

@@ -25,10 +25,10 @@ class StorageConfig:
     """Share of the map or of the disk above which new work is refused, so that outcomes still fit."""
 
     lease_ttl: float = 30.0
-    """Seconds without a sign of life after which a worker's jobs are given to others. Heartbeats come at a third of it."""
+    """Seconds without a sign of life after which a worker's jobs go to others. Heartbeats come at a third of it."""
 
     grace: float = 5.0
-    """Seconds a worker whose stream broke may stay away before its jobs are given to others: a reconnect takes about 1."""
+    """Seconds a worker whose stream broke may stay away before its jobs go to others: a reconnect takes about 1."""
 
     max_lost_leases: int = 3
     """Leases a job may lose before it is quarantined: a job that kills three workers would kill the fourth."""
@@ -47,3 +47,44 @@ class StorageConfig:
 
     group_limit: int = 5000
     """Jobs and outcomes in one commit: more only adds latency, the cost of the flush is shared well before that."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerConfig(StorageConfig):
+    """Everything `tqbroker serve` can be told."""
+
+    listen: tuple[str, ...] = ("127.0.0.1:7730",)
+    """Addresses to serve gRPC on: HOST:PORT with a loopback host, or unix:/PATH. Port 0 takes any free one."""
+
+    data_dir: str = "tqbroker-data"
+    """Directory of the store, created with mode 0700. On a local disk: not NFS, not tmpfs."""
+
+    storage: str = ""
+    """Storage URL: lmdb:PATH or memory: (forgets everything at the end, for tests). Empty means lmdb: in data_dir."""
+
+    loglevel: str = "info"
+    """How much to log: debug, info, warning, error or critical."""
+
+    drain: float = 10.0
+    """Seconds a stop may take at most; what is in flight needs a fraction of one. Then the process ends anyway."""
+
+    max_args_size: int = 1 * MIB
+    """Bytes the arguments of one job may have: larger things belong into a file, with its name as the argument."""
+
+    max_headers_size: int = 64 * KIB
+    """Bytes the headers of one job may have: they are for trace ids and the like."""
+
+    max_request_jobs: int = 10_000
+    """Jobs or ids in one request: a larger one would keep the loop, and with it everybody else, waiting."""
+
+    max_request_batches: int = 2000
+    """Batches in one request."""
+
+    max_request_bytes: int = 4 * MIB
+    """Bytes of arguments and headers in one request."""
+
+    max_inflight_bytes: int = 256 * MIB
+    """Bytes of jobs waiting for their commit, over all clients, above which requests are refused as BUSY."""
+
+    max_watched: int = 100_000
+    """Ids that one Wait call may watch at a time."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tqbroker_broker.records import State, Verdict
+from tqbroker_broker.records import Failure, State, Verdict
 
 NEW = None
 """The state of a job that does not exist yet."""
@@ -68,6 +68,11 @@ def after_attempt(attempt: Attempt, max_lost_leases: int) -> Next:
         return Next(State.QUEUED, attempt.retries, lost)
     state = State.SCHEDULED if attempt.retry_in_ms > 0 else State.QUEUED
     return Next(state, attempt.retries + 1, lost, attempt.retry_in_ms)
+
+
+def lost_failure(worker: str, why: str) -> Failure:
+    """The failure of a job that is quarantined because its workers keep dying. `why` goes on from the worker's name."""
+    return Failure("WorkerLostError", "tqbroker.exceptions", f"worker {worker} {why} while it ran this job")
 
 
 def keep_until(finished_ms: int, result_ttl_ms: int, default_ttl_ms: int) -> int:

@@ -6,6 +6,7 @@ Times are wall-clock milliseconds since 1970 (`*_ms`) unless a name says otherwi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
@@ -169,8 +170,9 @@ class Refusal(IntEnum):
 class Finished(NamedTuple):
     """The answer to `finish`: everything not in `refused` took effect.
 
-    ALREADY means that this very outcome is stored (a lost reply); STALE that the lease is gone. `final` are the ids that
-    reached a final state, `woken` the queues that got something to hand out, `next_due_ms` the earliest retry (0: none).
+    ALREADY means that this very outcome is stored (a lost reply); STALE that the lease is gone. `final` are the ids
+    that reached a final state, `woken` the queues that got something to hand out, `next_due_ms` the earliest retry
+    (0: none).
     """
 
     refused: dict[int, Refusal]
@@ -281,11 +283,16 @@ class Opened(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """The answer to `join`: tokens of `held` that the worker does not own any more, and queues that got work back."""
+    """The answer to `join`.
+
+    `lost` are tokens of `held` that the worker does not own any more, `cancelled` those whose jobs somebody cancelled;
+    `woken` the queues that got work back, `final` the jobs that ended because their worker's old process died.
+    """
 
     lost: list[int]
     cancelled: list[int]
     woken: frozenset[str]
+    final: Sequence[JobId] = ()
 
 
 def text_key(text: str) -> JobId:

@@ -79,11 +79,6 @@ def lose(group: Group, lease: Lease, failure: Failure, now: Time, ending: Ending
     return True
 
 
-def lost_failure(lease: Lease, why: str) -> Failure:
-    """The failure of a job that is quarantined because its workers keep dying."""
-    return Failure("WorkerLostError", "tqbroker.exceptions", f"worker {lease.holder.name} {why} while it ran this job")
-
-
 def cancel(group: Group, ids: Sequence[JobId], now: Time) -> CancelAnswer:
     """Cancels what waits; marks what runs, or may run because its worker has not come back yet."""
     tokens: dict[str, list[int]] = {}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tqbroker_broker.records import Held, Joined, Time
+from tqbroker_broker.lifecycle import lost_failure
+from tqbroker_broker.records import Held, JobId, Joined, Time
 from tqbroker_broker.storage import NameTaken
 from tqbroker_broker.storage.lmdb.book import Book, Holder, Lease
-from tqbroker_broker.storage.lmdb.endings import lose, lost_failure
+from tqbroker_broker.storage.lmdb.endings import lose
 from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.keys import NOTED, order_of
 from tqbroker_broker.storage.lmdb.store import Store
@@ -31,9 +32,9 @@ def join(group: Group, worker: str, instance: bytes, held: Sequence[Held], now: 
     holder = Holder(worker, instance, now.mono + store.config.lease_ttl, connected=True)
     kept, lost = _settle(group, holder, old, held)
     cancelled = [token for token, lease in kept.items() if lease.cancelled]
-    woken = _unclaimed(group, old, instance, kept, now)
+    woken, final = _unclaimed(group, old, instance, kept, now)
     group.effects.append(lambda: _seat(store, holder, old, kept, now))
-    return Joined(lost, cancelled, frozenset(woken))
+    return Joined(lost, cancelled, frozenset(woken), tuple(final))
 
 
 def _settle(
@@ -74,18 +75,26 @@ def _adopt(group: Group, holder: Holder, held: Held) -> Lease | None:
     return Lease(held.token, seq, job.id, job.head, lane, place, row[8:] == NOTED, holder, note.cancel)
 
 
-def _unclaimed(group: Group, old: Holder | None, instance: bytes, kept: dict[int, Lease], now: Time) -> set[str]:
-    """What the book has for this worker but the worker does not: back to the queue, lost if its process is another."""
+def _unclaimed(
+    group: Group, old: Holder | None, instance: bytes, kept: dict[int, Lease], now: Time
+) -> tuple[set[str], list[JobId]]:
+    """What the book has for this worker but the worker does not: back to the queue, lost if its process is another.
+
+    Returns the woken queues and the jobs that are final.
+    """
     woken: set[str] = set()
+    final: list[JobId] = []
     for token, lease in sorted(old.leases.items()) if old is not None else ():
         if token in kept or token in group.ended:
             continue
         if old is not None and old.instance == instance:
             give_back(group, lease)
             woken.add(lease.lane.queue)
-        elif not lose(group, lease, lost_failure(lease, "died"), now):
+        elif lose(group, lease, lost_failure(lease.holder.name, "died"), now):
+            final.append(lease.id)
+        else:
             woken.add(lease.lane.queue)
-    return woken
+    return woken, final
 
 
 def _seat(store: Store, holder: Holder, old: Holder | None, kept: dict[int, Lease], now: Time) -> None:

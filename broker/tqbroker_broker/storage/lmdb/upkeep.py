@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tqbroker_broker.lifecycle import lost_failure
 from tqbroker_broker.records import Due, Expired, JobId, State, Time
-from tqbroker_broker.storage.lmdb.endings import drop_finished, end_waiting, lose, lost_failure
+from tqbroker_broker.storage.lmdb.endings import drop_finished, end_waiting, lose
 from tqbroker_broker.storage.lmdb.group import FAILED, READY, SCHEDULED, Group
 from tqbroker_broker.storage.lmdb.keys import AGENDA, EXPIRY, MARKS, MEMORY, PAIR, RETENTION, U64, first_number
 from tqbroker_broker.storage.lmdb.membership import remove
@@ -95,7 +96,7 @@ def _lose_workers(work: Slice) -> None:
     for holder in group.store.book.overdue(work.now.mono):
         leases = [lease for token, lease in sorted(holder.leases.items()) if token not in group.ended]
         for lease in leases[: work.left]:
-            if lose(group, lease, lost_failure(lease, "fell silent"), work.now):
+            if lose(group, lease, lost_failure(holder.name, "fell silent"), work.now):
                 work.final.append(lease.id)
             else:
                 work.woken.add(lease.lane.queue)

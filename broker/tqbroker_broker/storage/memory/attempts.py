@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tqbroker_broker.config import StorageConfig
-from tqbroker_broker.lifecycle import FINAL, Attempt, Next, after_attempt, keep_until, may
+from tqbroker_broker.lifecycle import FINAL, Attempt, Next, after_attempt, keep_until, lost_failure, may
 from tqbroker_broker.records import Ending, Failure, JobId, State, Time, Verdict
 from tqbroker_broker.storage.memory.book import Book, Lease
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
@@ -66,7 +66,7 @@ class Attempts:
 
     def lose(self, lease: Lease, why: str, now: Time, effects: Effects) -> None:
         """The worker is gone. Token 0: no outcome ended this attempt, so one that comes late is stale."""
-        self.end(lease, Ending(0, Verdict.LOST, lost_failure(lease, why)), now, effects)
+        self.end(lease, Ending(0, Verdict.LOST, lost_failure(lease.worker, why)), now, effects)
 
     def release(self, lease: Lease, effects: Effects) -> None:
         """The job goes back to its place, uncounted."""
@@ -90,12 +90,7 @@ class Attempts:
         row.state = state
 
 
-def lost_failure(lease: Lease, why: str) -> Failure:
-    """The failure of a job that is quarantined because its workers keep dying."""
-    return Failure("WorkerLostError", "tqbroker.exceptions", f"worker {lease.worker} {why} while it ran this job")
-
-
 def _why_lost(following: Next, lease: Lease, ending: Ending) -> Failure | None:
     if following.state is not State.FAILED:
         return None
-    return ending.failure or lost_failure(lease, "lost the process that ran it")
+    return ending.failure or lost_failure(lease.worker, "lost the process that ran it")

@@ -105,7 +105,7 @@ class MemoryEngine:
                 self._attempts.lose(lease, "died", now, effects)
         lost = [at.token for at in held if at.token not in adopted and self.store.final_token(at.id) != at.token]
         cancelled = [token for token, job in adopted.items() if self.store.jobs[job].marked]
-        return Joined(lost, cancelled, frozenset(effects.woken))
+        return Joined(lost, cancelled, frozenset(effects.woken), tuple(effects.final))
 
     def _adopt(self, worker: str, pair: Held, resumes: bool) -> bool:
         """Whether a lease the worker says it has is its own: live, or from before the start and not ended since."""

@@ -1,0 +1,214 @@
+"""The heart: jobs in, jobs out, ends told. It knows neither the wire nor the disk, and asks others for the time.
+
+Every verb goes to the engine first; when the change is durable the parts of the core hear of it: `dispatch` hands out
+what became ready, `waiters` tell whoever waits, `agenda` plans the next tick. `workers` is the side of the workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from tqbroker._failpoint import hit
+from tqbroker_broker.agenda import PAUSE, Agenda
+from tqbroker_broker.clock import Clock
+from tqbroker_broker.config import BrokerConfig
+from tqbroker_broker.dispatch import Dispatcher
+from tqbroker_broker.guard import Guard
+from tqbroker_broker.inflight import InFlight
+from tqbroker_broker.records import (
+    CancelAnswer,
+    Cancelled,
+    Due,
+    Enqueued,
+    Expired,
+    Job,
+    JobId,
+    NewJobs,
+    Opened,
+    State,
+    Stats,
+    Time,
+)
+from tqbroker_broker.refusals import Busy, Stopping
+from tqbroker_broker.sessions import Sessions
+from tqbroker_broker.storage import Engine, Fenced
+from tqbroker_broker.waiters import Waiters, Watcher
+from tqbroker_broker.workers import Workers
+
+SLICE = 2000
+"""Jobs that one slice of upkeep may touch."""
+
+READ_BYTES = 256 * 1024
+"""Bytes that one slice of reading aims at."""
+
+MAX_WATCHED = 2_000_000
+"""Ids watched by all callers together."""
+
+
+class Core:
+    """One broker over one engine. `on_failure` is called once, when storage is lost and no OK may be said any more."""
+
+    def __init__(
+        self, engine: Engine, clock: Clock, config: BrokerConfig, on_failure: Callable[[Fenced], None]
+    ) -> None:
+        self.engine = engine
+        self.config = config
+        self.opened = Opened(b"", 0, [])
+        self.started_ms = 0
+        self.stopping = False
+        self.sessions = Sessions()
+        self.agenda = Agenda()
+        self._guard = Guard(engine, clock, on_failure)
+        self._guard.on_doubt = lambda: self.agenda.at_once(self.now())
+        self._waiters = Waiters()
+        self._dispatcher = Dispatcher(self._guard, self.sessions)
+        self._inflight = InFlight(config.max_inflight_bytes)
+        self.workers = Workers(self._guard, self.sessions, self._dispatcher, self._waiters, self.agenda)
+
+    def now(self) -> Time:
+        """The time, as the core sees it."""
+        return self._guard.now()
+
+    @property
+    def failed(self) -> bool:
+        """Whether storage is lost."""
+        return self._guard.failed
+
+    async def open(self) -> Opened:
+        """Opens the store. Raises CannotOpen."""
+        now = self.now()
+        self.opened = await self.engine.open(now)
+        self.workers.store = self.opened.store
+        self.started_ms = now.wall_ms
+        return self.opened
+
+    # -- jobs --------------------------------------------------------------------------------------------------------
+
+    async def enqueue(self, batches: Sequence[NewJobs], size: int, now: Time) -> list[Enqueued]:
+        """Stores jobs of `size` bytes in all and hands out what is ready. Raises Stopping, Busy, StoreFull."""
+        if self.stopping:
+            raise Stopping("the broker is stopping and takes no new work: send again in a moment")
+        self._inflight.enter(size)
+        try:
+            answers = await self._guard.do(self.engine.enqueue(batches, now))
+            hit("after_commit_before_reply")
+        finally:
+            self._inflight.leave(size)
+        for batch in batches:
+            if batch.due_ms:
+                self.agenda.due_at(batch.due_ms, now)
+        self._dispatcher.wake_queues({batch.head.queue for batch in batches if not batch.due_ms})
+        await self._dispatcher.run()
+        return answers
+
+    async def cancel(self, ids: Sequence[JobId]) -> CancelAnswer:
+        """Cancels waiting jobs, marks running ones and tells their workers."""
+        self._inflight.enter(0)
+        try:
+            answer = await self._guard.do(self.engine.cancel(ids, self.now()))
+        finally:
+            self._inflight.leave(0)
+        effects = zip(ids, answer.effects, strict=True)
+        self._waiters.ended(job for job, effect in effects if effect is Cancelled.CANCELLED)
+        for worker, tokens in answer.tokens.items():
+            session = self.sessions.by_name.get(worker)
+            if session is not None:
+                session.cancel(tokens)
+        return answer
+
+    async def forget(self, ids: Sequence[JobId]) -> int:
+        """Drops results of final jobs. Returns how many."""
+        return await self._guard.do(self.engine.forget(ids, self.now()))
+
+    async def get(self, ids: Sequence[JobId], *, with_args: bool = False) -> list[Job]:
+        """What is known of a few ids."""
+        return await self._guard.do(self.engine.get(ids, with_args=with_args))
+
+    async def read(self, ids: Sequence[JobId], *, with_args: bool = False) -> AsyncIterator[list[Job]]:
+        """What is known of many ids, in slices small enough that large results do not pile up in memory."""
+        start, count = 0, 16
+        while start < len(ids):
+            jobs = await self.get(ids[start : start + count], with_args=with_args)
+            start += count
+            size = sum(len(job.result) + len(job.args) for job in jobs)
+            count = min(count * 2, 512) if size < READ_BYTES else max(count // 4, 1)
+            yield jobs
+
+    def waits_for(self, job: Job) -> str:
+        """Why a QUEUED job is not handed out, in words; empty when it is simply next, or not queued."""
+        if job.state is not State.QUEUED or job.head is None:
+            return ""
+        return "recovering" if job.recovering else self.sessions.lack(job.head.task, job.head.queue)
+
+    async def stats(self) -> Stats:
+        """Counts by queue and state, and the fill of the store."""
+        return await self._guard.do(self.engine.stats())
+
+    # -- waiting -----------------------------------------------------------------------------------------------------
+
+    def watch(self, watcher: Watcher, ids: Sequence[JobId]) -> None:
+        """The watcher hears of the end of these ids. Raises Busy when too many are watched."""
+        limit = self.config.max_watched
+        if len(watcher.ids) + len(ids) > limit or len(self._waiters) + len(ids) > MAX_WATCHED:
+            raise Busy(
+                f"one call may watch {limit} ids at a time and all together {MAX_WATCHED}: unwatch some, or wait"
+            )
+        self._waiters.watch(watcher, ids)
+
+    def unwatch(self, watcher: Watcher, ids: Sequence[JobId]) -> None:
+        """The watcher does not care any more."""
+        self._waiters.unwatch(watcher, ids)
+
+    def unwatch_all(self, watcher: Watcher) -> None:
+        """The watcher is gone."""
+        self._waiters.leave(watcher)
+
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    async def tick(self) -> float:
+        """What time asks for, one slice of each kind. Returns the seconds until it wants to be called again.
+
+        It wants to be called earlier when `agenda.on_earlier` is; `agenda.left` then says how much.
+        """
+        now = self.now()
+        self.agenda.begin()
+        self._guard.beat(now)
+        due = await self._guard.do(self.engine.due(now, SLICE))
+        self._after_due(due)
+        expired = await self._guard.do(self.engine.expire(now, SLICE))
+        self._after_expire(expired)
+        self._dispatcher.wake_all()  # a net under every other wake: recovery over, space free again, a caller cancelled
+        self.agenda.plan(now, 0.0 if due.more or expired.more else self._recovery(now), due.next_ms)
+        await self._dispatcher.run()
+        self.agenda.passed()
+        return self.agenda.left(self.now())
+
+    def _after_due(self, due: Due) -> None:
+        if due.woken:
+            hit("in_due")
+            self._dispatcher.wake_queues(due.woken)
+
+    def _after_expire(self, expired: Expired) -> None:
+        if expired.final or expired.woken or expired.lost_workers:
+            hit("in_expire")
+        self._waiters.ended(expired.final)
+        self._dispatcher.wake_queues(expired.woken)
+        self.workers.lost(expired.lost_workers)
+
+    def _recovery(self, now: Time) -> float:
+        return self.engine.recovery_left(now) or PAUSE
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    async def drain(self) -> None:
+        """Takes no new work, hands out nothing, tells the workers, and waits for what is in flight."""
+        self.stopping = self.workers.stopping = self._dispatcher.stopped = True
+        for session in list(self.sessions.by_name.values()):
+            session.stop()
+        await self._inflight.quiet()
+        for session in list(self.sessions.by_name.values()):
+            await session.outcomes.quiet()
+
+    async def close(self) -> None:
+        """Releases the store."""
+        await self.engine.close()

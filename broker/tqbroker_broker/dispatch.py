@@ -1,0 +1,153 @@
+"""Handing out: who is asked next, and how much each is given.
+
+Everything that may have made a hand-out possible (a commit, freed credit, a new worker) wakes the kinds of workers
+concerned; `run` then asks the engine until nothing more can be given. Many wakes make one run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from tqbroker._failpoint import hit
+from tqbroker_broker.guard import Guard
+from tqbroker_broker.records import Leased, Want
+from tqbroker_broker.sessions import Kind, Session, Sessions
+from tqbroker_broker.storage import StorageError
+
+log = logging.getLogger("tqbroker.broker")
+
+SHARE = 64
+"""Jobs a worker is given at a time while others could take some too."""
+
+MOST_ASKED = 16
+"""Workers asked for in one call of the engine."""
+
+ROUNDS = 4
+"""Calls of the engine before a run lets its caller go and continues by itself."""
+
+
+class Dispatcher:
+    """Brings ready jobs and free credit together."""
+
+    def __init__(self, guard: Guard, sessions: Sessions) -> None:
+        self._guard = guard
+        self._sessions = sessions
+        self._hungry: dict[Kind, None] = {}
+        self._running = False
+        self._later: asyncio.Task[None] | None = None
+        self.stopped = False
+
+    def wake_queues(self, queues: Iterable[str]) -> None:
+        """Something in these queues became ready."""
+        for queue in queues:
+            for kind in self._sessions.takers(queue):
+                self._wake(kind)
+
+    def wake_all(self) -> None:
+        """Anything may have become possible."""
+        for kind in self._sessions.kinds():
+            self._wake(kind)
+
+    def wake(self, session: Session) -> None:
+        """A worker has (perhaps) credit again."""
+        if not session.closed:
+            session.kind.waiting[session] = None
+            self._wake(session.kind)
+
+    def _wake(self, kind: Kind) -> None:
+        if kind.waiting:
+            kind.version += 1
+            kind.step = 1
+            kind.aside.clear()
+            self._hungry[kind] = None
+
+    async def run(self) -> None:
+        """Hands out what can be handed out; at once, unless a run is under way, which then does this too.
+
+        Never fails: what its caller has stored is stored. After an error the next tick wakes everybody again.
+        """
+        if self._running or self.stopped:
+            return
+        self._running = True
+        try:
+            for _ in range(ROUNDS):
+                if not self._hungry:
+                    return
+                await self._round(next(iter(self._hungry)))
+        except StorageError as error:
+            self._hungry.clear()
+            log.warning("nothing can be handed out at the moment: %s", error)
+        except Exception:
+            self._hungry.clear()
+            log.exception("handing out failed")
+        finally:
+            self._running = False
+        if self._hungry:
+            self._later = asyncio.get_running_loop().create_task(self.run())
+
+    async def _round(self, kind: Kind) -> None:
+        version = kind.version
+        asked = self._choose(kind)
+        if not asked:
+            self._hungry.pop(kind, None)
+            return
+        answers = await self._guard.do(self._guard.engine.lease([want for _, want in asked], self._guard.now()))
+        try:
+            hit("after_grant")
+            exhausted = [await self._settle(*ask, leased) for ask, leased in zip(asked, answers, strict=True)]
+        except BaseException:
+            self._doubt(session for session, _ in asked)
+            raise
+        if any(exhausted) and kind.version == version:
+            self._hungry.pop(kind, None)
+        kind.step = min(kind.step * 2, MOST_ASKED)
+
+    @staticmethod
+    def _doubt(sessions: Iterable[Session]) -> None:
+        """Leases may have been granted that their workers never hear of: coming back settles who holds what."""
+        for session in sessions:
+            session.close()
+
+    def _choose(self, kind: Kind) -> list[tuple[Session, Want]]:
+        """The workers whose turn it is, with what each could take. Forgets those without credit."""
+        most = SHARE if len(kind.waiting) > 1 else 1 << 30
+        asked: list[tuple[Session, Want]] = []
+        without: list[Session] = []
+        for session in kind.waiting:
+            if session in kind.aside:
+                continue
+            want = session.want(most)
+            if want is None:
+                without.append(session)
+                continue
+            asked.append((session, want))
+            if len(asked) == kind.step:
+                break
+        for session in without:
+            del kind.waiting[session]
+        return asked
+
+    async def _settle(self, session: Session, want: Want, leased: list[Leased]) -> bool:
+        """Gives a worker its jobs. True when this shows that nothing more is ready for its kind."""
+        count = sum(len(batch.ids) for batch in leased)
+        if session.closed:
+            await self._give_back(session, leased)
+            return False
+        waiting = session.kind.waiting
+        waiting.pop(session, None)
+        waiting[session] = None
+        if leased:
+            session.deliver(leased, count)
+        if count >= want.window or sum(len(args) for batch in leased for args in batch.args) >= want.max_bytes:
+            return False
+        session.kind.aside.add(session)
+        return count < want.slots
+
+    async def _give_back(self, session: Session, leased: list[Leased]) -> None:
+        """The worker went away meanwhile."""
+        tokens = [token for batch in leased for token in batch.tokens]
+        if tokens:
+            engine, now = self._guard.engine, self._guard.now()
+            self.wake_queues(await self._guard.do(engine.release(session.name, tokens, now)))

@@ -1,0 +1,136 @@
+"""What a worker sends: its introduction, credit, and outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tqbroker.v1 import job_pb2
+from tqbroker.v1 import worker_pb2 as pb
+from tqbroker_broker.messages.ids import read_ids
+from tqbroker_broker.messages.intake import LATEST_MS
+from tqbroker_broker.records import Ending, Failure, Held, JobId, Successes, Verdict
+from tqbroker_broker.refusals import Invalid
+from tqbroker_broker.sessions import MAX_WINDOW, Hello
+
+MAX_NAMES = 10_000
+MAX_TEXT = 64 * 1024
+_VERDICTS = {int(verdict): verdict for verdict in Verdict}
+
+
+def read_hello(hello: pb.Hello) -> Hello:
+    """The introduction. Raises Invalid."""
+    _check(0 < len(hello.name) <= 255 and hello.name.isprintable(), "name must have 1 to 255 printable characters")
+    _check(len(hello.instance) == 16, "instance must be 16 random bytes")
+    _check(len(hello.queues) <= MAX_NAMES and len(hello.tasks) <= MAX_NAMES, f"{MAX_NAMES} queues and tasks at most")
+    ids = read_ids(hello.held.ids)
+    _check(len(ids) == len(hello.held.tokens), "held needs one token for each id")
+    _check(len(ids) <= 10 * MAX_WINDOW, f"held may have {10 * MAX_WINDOW} leases")
+    return Hello(
+        name=hello.name,
+        instance=hello.instance,
+        queues=tuple(dict.fromkeys(hello.queues)) or ("default",),
+        tasks=frozenset(hello.tasks),
+        slots=hello.slots,
+        pool=hello.pool,
+        host=hello.host,
+        pid=hello.pid,
+        version=hello.version,
+        store=hello.store,
+        held=[Held(*pair) for pair in zip(ids, hello.held.tokens, strict=True)],
+    )
+
+
+def read_successes(batches: Sequence[pb.Successes], max_result: int) -> tuple[list[Successes], list[Ending]]:
+    """The columns, and as endings those whose result is too large to keep. Raises Invalid."""
+    successes: list[Successes] = []
+    too_large: list[Ending] = []
+    for batch in batches:
+        columns = _columns(batch)
+        if max(map(len, columns.results), default=0) > max_result:
+            columns = _split_off(columns, max_result, too_large)
+        if columns.tokens:
+            successes.append(columns)
+    return successes, too_large
+
+
+def _columns(batch: pb.Successes) -> Successes:
+    count = len(batch.tokens)
+    _check(len(batch.results) == count, "successes need one result for each token; empty bytes where there is none")
+    _check(len(batch.started_unix_ms) in (0, count), "started_unix_ms needs one time for each token, or none at all")
+    _check(len(batch.runtime_us) in (0, count), "runtime_us needs one time for each token, or none at all")
+    ids = read_ids(batch.ids) or None
+    _check(ids is None or len(ids) == count, "successes need one id for each token, or none at all")
+    return Successes(
+        list(batch.tokens),
+        list(batch.results),
+        batch.format,
+        list(batch.started_unix_ms) or [0] * count,
+        list(batch.runtime_us) or [0] * count,
+        ids,
+    )
+
+
+def _split_off(columns: Successes, max_result: int, too_large: list[Ending]) -> Successes:
+    """Takes out results above the limit: those jobs fail, which the caller sees, instead of never ending."""
+    fits = [len(result) <= max_result for result in columns.results]
+    for index, fit in enumerate(fits):
+        if not fit:
+            size = len(columns.results[index])
+            text = f"the result has {size} bytes and may have {max_result}: store it elsewhere and return its name"
+            failure = Failure("ResultTooLarge", "tqbroker.exceptions", text)
+            job = columns.ids[index] if columns.ids else None
+            times = columns.started_ms[index], columns.runtime_us[index]
+            too_large.append(Ending(columns.tokens[index], Verdict.FAILED, failure, 0, *times, job))
+    keep = [index for index, fit in enumerate(fits) if fit]
+    return Successes(
+        [columns.tokens[i] for i in keep],
+        [columns.results[i] for i in keep],
+        columns.format,
+        [columns.started_ms[i] for i in keep],
+        [columns.runtime_us[i] for i in keep],
+        [columns.ids[i] for i in keep] if columns.ids else None,
+    )
+
+
+def read_ending(ending: pb.Ending) -> Ending:
+    """One ending. Raises Invalid."""
+    verdict = _VERDICTS.get(ending.verdict)
+    if verdict is None:
+        raise Invalid(f"verdict {ending.verdict} is not known: use FAILED, RETRY, LOST or CANCELLED")
+    _check(ending.retry_in_ms <= LATEST_MS, f"retry_in_ms must be at most {LATEST_MS}")
+    ids: list[JobId] = read_ids(ending.ids)
+    _check(len(ids) <= 1, "an ending has one id, or none")
+    return Ending(
+        ending.token,
+        verdict,
+        _failure(ending.failure) if ending.HasField("failure") else None,
+        ending.retry_in_ms,
+        ending.started_unix_ms,
+        ending.runtime_us,
+        ids[0] if ids else None,
+    )
+
+
+def _failure(failure: job_pb2.Failure) -> Failure:
+    """The failure, cut to what a store should keep of it."""
+    return Failure(
+        _cut(failure.type, 1024),
+        _cut(failure.module, 1024),
+        _cut(failure.message, MAX_TEXT),
+        _cut(failure.traceback, MAX_TEXT),
+        failure.args if len(failure.args) <= MAX_TEXT else b"",
+        _cut(failure.format, 64),
+    )
+
+
+def _cut(text: str, limit: int) -> str:
+    return (
+        text
+        if len(text) <= limit
+        else f"{text[: limit // 2]}\n… {len(text) - limit} characters …\n{text[-limit // 2 :]}"
+    )
+
+
+def _check(good: bool, rule: str) -> None:
+    if not good:
+        raise Invalid(f"the worker's message breaks the protocol: {rule}")

@@ -1,0 +1,67 @@
+"""What is known of a job, for the wire."""
+
+from __future__ import annotations
+
+from tqbroker.v1 import job_pb2 as pb
+from tqbroker_broker.records import Failure, Job, key_text
+
+
+def write_status(job: Job, waits_for: str = "", *, with_args: bool = False) -> pb.JobStatus:
+    """A JobStatus; `with_args` fills format, arguments and headers."""
+    status = pb.JobStatus(
+        state=pb.State.ValueType(int(job.state)),
+        forgotten=job.forgotten,
+        submitted_unix_ms=job.submitted_ms,
+        due_unix_ms=job.due_ms,
+        expires_unix_ms=job.expires_ms,
+        started_unix_ms=job.started_ms,
+        finished_unix_ms=job.finished_ms,
+        worker=job.worker,
+        retries=job.retries,
+        lost_leases=job.lost,
+        token=job.token,
+        result=job.result,
+        result_format=job.result_format,
+        failure=_failure(job.failure),
+        cancel_requested=job.cancel_requested,
+        waits_for=waits_for,
+    )
+    if len(job.id) == 16:
+        status.uuid = job.id
+    else:
+        status.text = key_text(job.id)
+    _fill_head(status, job, with_args)
+    return status
+
+
+def _fill_head(status: pb.JobStatus, job: Job, with_args: bool) -> None:
+    if job.head is None:
+        return
+    status.task = job.head.task
+    status.queue = job.head.queue
+    status.priority = job.head.priority
+    status.ignore_result = job.head.ignore_result
+    if with_args:
+        status.format = job.head.format
+        status.args = job.args
+        status.headers = job.head.headers
+
+
+def _failure(failure: Failure | None) -> pb.Failure | None:
+    if failure is None:
+        return None
+    return pb.Failure(
+        type=failure.type,
+        module=failure.module,
+        message=failure.message,
+        traceback=failure.traceback,
+        args=failure.args,
+        format=failure.format,
+    )
+
+
+def size_of(job: Job) -> int:
+    """Bytes of a status on the wire, roughly."""
+    failure = job.failure
+    text = len(failure.message) + len(failure.traceback) + len(failure.args) if failure else 0
+    return 256 + len(job.result) + len(job.args) + text

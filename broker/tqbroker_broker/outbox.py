@@ -1,0 +1,101 @@
+"""What waits to be sent down a worker's stream: everything pending goes into one message."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tqbroker._failpoint import hit
+from tqbroker.v1 import worker_pb2 as pb
+from tqbroker_broker.acks import Acks
+from tqbroker_broker.calls import Context
+from tqbroker_broker.core import Core
+from tqbroker_broker.messages.deliveries import write_deliveries
+from tqbroker_broker.sessions import MAX_BYTES, Session, size_of
+
+
+class Outbox:
+    """The writer of one stream."""
+
+    def __init__(self, core: Core, context: Context, acks: Acks) -> None:
+        self._core = core
+        self._context = context
+        self._acks = acks
+        self._sent_ack = 0
+        self._session: Session | None = None
+        self._next = pb.WorkResponse()
+        self._pending = False
+        self._told_stopping = False
+        self._finishing = False
+        self._wake = asyncio.Event()
+
+    def open(self, session: Session, welcome: pb.Welcome, refused: list[pb.Refused]) -> None:
+        """The first message. From now on `run` writes."""
+        self._session = session
+        self._next.welcome.CopyFrom(welcome)
+        self._next.refused.extend(refused)
+        self._touch()
+
+    def wake(self) -> None:
+        """Something may have to be sent."""
+        self._wake.set()
+
+    def beat(self) -> None:
+        """The worker wants a sign of life."""
+        self._next.heartbeat = True
+        self._touch()
+
+    def refuse(self, refused: list[pb.Refused]) -> None:
+        """Outcomes without effect."""
+        self._next.refused.extend(refused)
+        self._touch()
+
+    def _touch(self) -> None:
+        self._pending = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Writes until the session is closed and everything is sent."""
+        session = self._session
+        assert session is not None
+        while True:
+            size = self._fill(session)
+            if self._pending:
+                message, self._next, self._pending = self._next, pb.WorkResponse(), False
+                if size:
+                    hit("before_send")
+                await self._context.write(message)
+                if size:
+                    await self._core.workers.sent(session, size)
+            elif self._finishing or session.closed:
+                return
+            else:
+                self._wake.clear()
+                await self._wake.wait()
+
+    def finish(self) -> None:
+        """Nothing more will come: `run` ends when what is left is written."""
+        self._finishing = True
+        self._wake.set()
+
+    def _fill(self, session: Session) -> int:
+        """Puts what waits into the next message. Returns the bytes of deliveries in it."""
+        message = self._next
+        if self._acks.acked > self._sent_ack:
+            message.acked = self._sent_ack = self._acks.acked
+            self._pending = True
+        if session.cancelled:
+            message.cancelled.extend(session.cancelled)
+            session.cancelled.clear()
+            self._pending = True
+        if session.stopping and not self._told_stopping:
+            message.stopping = self._told_stopping = self._pending = True
+        return self._fill_deliveries(session, message)
+
+    def _fill_deliveries(self, session: Session, message: pb.WorkResponse) -> int:
+        size = 0
+        while session.outbox and size < MAX_BYTES and not session.closed:
+            leased = session.outbox.popleft()
+            message.deliveries.extend(write_deliveries(leased))
+            size += size_of(leased)
+            self._pending = True
+        return size

@@ -1,0 +1,62 @@
+"""The Queue service: what applications ask. Handlers translate; the core decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+from tqbroker.v1 import queue_pb2 as pb
+from tqbroker_broker.calls import Context
+from tqbroker_broker.core import Core
+from tqbroker_broker.enqueue_stream import EnqueueCalls, enqueue
+from tqbroker_broker.messages.ids import read_ids
+from tqbroker_broker.messages.status import size_of, write_status
+from tqbroker_broker.records import Job, JobId
+from tqbroker_broker.refusals import TooLarge
+from tqbroker_broker.wait_stream import WaitCall
+
+MAX_ANSWER = 12 << 20
+"""Bytes of one answer: clients take messages of at most 16 MiB."""
+
+
+class QueueService:
+    """Submit, ask, wait, cancel, forget."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def enqueue(self, request: pb.EnqueueRequest) -> pb.EnqueueResponse:
+        return await enqueue(self._core, request)
+
+    async def enqueue_stream(self, context: Context) -> None:
+        await EnqueueCalls(self._core, context).run()
+
+    async def get(self, request: pb.GetRequest) -> pb.GetResponse:
+        ids = read_ids(request.ids, self._core.config.max_request_jobs)
+        response = pb.GetResponse()
+        size = 0
+        async for jobs in self._core.read(ids, with_args=request.with_args):
+            size += sum(map(size_of, jobs))
+            if size > MAX_ANSWER:
+                raise TooLarge(f"the answer for these {len(ids)} ids has more than {MAX_ANSWER} bytes: ask for fewer")
+            response.jobs.extend(self._statuses(jobs, request.with_args))
+        return response
+
+    def _statuses(self, jobs: list[Job], with_args: bool) -> Iterator[Any]:
+        return (write_status(job, self._core.waits_for(job), with_args=with_args) for job in jobs)
+
+    async def wait(self, context: Context) -> None:
+        await WaitCall(self._core, context).run()
+
+    async def cancel(self, request: pb.CancelRequest) -> pb.CancelResponse:
+        ids = self._ids(request)
+        # Shielded: when the caller goes away during the commit, whoever waits for these jobs must still hear of it.
+        answer = await asyncio.shield(asyncio.ensure_future(self._core.cancel(ids)))
+        return pb.CancelResponse(effects=[pb.CancelEffect.ValueType(int(effect)) for effect in answer.effects])
+
+    async def forget(self, request: pb.ForgetRequest) -> pb.ForgetResponse:
+        return pb.ForgetResponse(forgotten=await self._core.forget(self._ids(request)))
+
+    def _ids(self, request: pb.CancelRequest | pb.ForgetRequest) -> list[JobId]:
+        return read_ids(request.ids, self._core.config.max_request_jobs)

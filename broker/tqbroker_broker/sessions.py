@@ -1,0 +1,179 @@
+"""Connected workers: what each can take, what it holds, and what waits to be sent to it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from tqbroker_broker.inflight import InFlight
+from tqbroker_broker.records import Held, Leased, Want
+
+MAX_WINDOW = 10_000
+"""Most leases one worker can have out, whatever credit it announces."""
+
+MAX_UNSENT = 2 << 20
+"""Bytes that wait to be sent to one worker, above which it is handed nothing: it does not read."""
+
+MAX_BYTES = 1 << 20
+"""Bytes of one hand-out, so that a message stays small."""
+
+
+class Hello(NamedTuple):
+    """How a worker introduces itself. `store` is the one that `held` belongs to, empty at first contact."""
+
+    name: str
+    instance: bytes
+    queues: tuple[str, ...]
+    tasks: frozenset[str]
+    slots: int = 1
+    pool: str = ""
+    host: str = ""
+    pid: int = 0
+    version: str = ""
+    store: bytes = b""
+    held: Sequence[Held] = ()
+
+
+class Kind:
+    """Workers that take the same tasks from the same queues: what one of them cannot get, none can."""
+
+    __slots__ = ("aside", "queues", "step", "tasks", "version", "waiting")
+
+    def __init__(self, queues: tuple[str, ...], tasks: frozenset[str]) -> None:
+        self.queues = queues
+        self.tasks = tasks
+        self.waiting: dict[Session, None] = {}
+        """Those with credit, the one longest unserved first."""
+        self.aside: set[Session] = set()
+        """Those of them that need not be asked again before something changes."""
+        self.version = 0
+        self.step = 1
+
+
+class Session:
+    """One worker on its open stream. `on_wake` is called when there is something to send, or the session was closed."""
+
+    def __init__(self, hello: Hello, kind: Kind, on_wake: Callable[[], None], now_ms: int) -> None:
+        self.hello = hello
+        self.name = hello.name
+        self.instance = hello.instance
+        self.kind = kind
+        self.on_wake = on_wake
+        self.slots = 0
+        self.window = 0
+        self.fast: frozenset[str] = frozenset()
+        self.out = 0
+        """Leases this worker has."""
+        self.outbox: deque[Leased] = deque()
+        self.unsent = 0
+        self.cancelled: list[int] = []
+        self.stopping = False
+        self.closed = False
+        self.connected_ms = now_ms
+        self.heard_ms = now_ms
+        self.outcomes = InFlight()
+
+    def want(self, most: int) -> Want | None:
+        """What to ask the engine for, at most so many jobs; None when this worker can take nothing."""
+        slots = self.slots - self.out
+        window = self.window - self.out
+        if self.closed or window <= 0 or (slots <= 0 and not self.fast) or self.unsent >= MAX_UNSENT:
+            return None
+        kind = self.kind
+        return Want(
+            self.name, kind.queues, kind.tasks, min(max(slots, 0), most), min(window, most), self.fast, MAX_BYTES
+        )
+
+    def deliver(self, leased: Iterable[Leased], count: int) -> None:
+        """Jobs for this worker."""
+        for batch in leased:
+            self.outbox.append(batch)
+            self.unsent += size_of(batch)
+        self.out += count
+        self.on_wake()
+
+    def freed(self, count: int) -> None:
+        """So many leases ended."""
+        self.out = max(0, self.out - count)
+
+    def cancel(self, tokens: Iterable[int]) -> None:
+        """Somebody cancelled these."""
+        self.cancelled.extend(tokens)
+        self.on_wake()
+
+    def stop(self) -> None:
+        """The broker is stopping: the worker should know."""
+        self.stopping = True
+        self.on_wake()
+
+    def close(self) -> None:
+        """The session is over; its stream ends."""
+        self.closed = True
+        self.on_wake()
+
+
+class Sessions:
+    """All connected workers, by name, and by what they can take."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Session] = {}
+        self._kinds: dict[tuple[tuple[str, ...], frozenset[str]], tuple[Kind, set[Session]]] = {}
+        self._by_queue: dict[str, dict[Kind, None]] = {}
+
+    def kind(self, hello: Hello) -> Kind:
+        """The kind this worker is of."""
+        known = self._kinds.get((hello.queues, hello.tasks))
+        return known[0] if known else Kind(hello.queues, hello.tasks)
+
+    def add(self, session: Session) -> None:
+        """From now on it is handed jobs."""
+        kind = session.kind
+        self.by_name[session.name] = session
+        self._kinds.setdefault((kind.queues, kind.tasks), (kind, set()))[1].add(session)
+        for queue in kind.queues:
+            self._by_queue.setdefault(queue, {})[kind] = None
+
+    def remove(self, session: Session) -> bool:
+        """Closes a session. False when it was not (or no longer) the one under its name."""
+        session.close()
+        if self.by_name.get(session.name) is not session:
+            return False
+        del self.by_name[session.name]
+        kind, members = self._kinds[session.kind.queues, session.kind.tasks]
+        members.discard(session)
+        kind.waiting.pop(session, None)
+        kind.aside.discard(session)
+        if not members:
+            self._drop(kind)
+        return True
+
+    def _drop(self, kind: Kind) -> None:
+        del self._kinds[kind.queues, kind.tasks]
+        for queue in kind.queues:
+            kinds = self._by_queue[queue]
+            kinds.pop(kind, None)
+            if not kinds:
+                del self._by_queue[queue]
+
+    def kinds(self) -> Iterable[Kind]:
+        """Every kind there is."""
+        return [kind for kind, _ in self._kinds.values()]
+
+    def takers(self, queue: str) -> Iterable[Kind]:
+        """Kinds that take jobs from a queue."""
+        return self._by_queue.get(queue, ())
+
+    def lack(self, task: str, queue: str) -> str:
+        """Why no connected worker can be given a job, in words; empty when one can."""
+        takers = self.takers(queue)
+        if any(task in kind.tasks for kind in takers):
+            return ""
+        if not any(task in kind.tasks for kind, _ in self._kinds.values()):
+            return f"no worker knows {task}"
+        return f"no worker of queue {queue} knows {task}" if takers else f"no worker takes queue {queue}"
+
+
+def size_of(batch: Leased) -> int:
+    """Bytes of a batch on the wire, roughly."""
+    return sum(map(len, batch.args)) + len(batch.head.headers) + 32 * len(batch.ids)

@@ -1,0 +1,188 @@
+"""The life of a worker's session: it comes, takes jobs, brings outcomes, falls silent, leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from tqbroker._failpoint import hit
+from tqbroker_broker.agenda import Agenda
+from tqbroker_broker.dispatch import Dispatcher
+from tqbroker_broker.guard import Guard
+from tqbroker_broker.records import Ending, Finished, Held, Joined, Refusal, Successes
+from tqbroker_broker.refusals import Stopping
+from tqbroker_broker.sessions import MAX_UNSENT, MAX_WINDOW, Hello, Session, Sessions
+from tqbroker_broker.storage import Ambiguous, Unavailable
+from tqbroker_broker.waiters import Waiters
+
+log = logging.getLogger("tqbroker.broker")
+
+
+class Attached(NamedTuple):
+    """A session has begun. `lost` are the held tokens that are not the worker's any more."""
+
+    session: Session
+    lost: list[int]
+    other_store: bool
+
+
+class Workers:
+    """What workers do."""
+
+    def __init__(
+        self, guard: Guard, sessions: Sessions, dispatcher: Dispatcher, waiters: Waiters, agenda: Agenda
+    ) -> None:
+        self._guard = guard
+        self._sessions = sessions
+        self._dispatcher = dispatcher
+        self._waiters = waiters
+        self._agenda = agenda
+        self._settling: dict[str, Session] = {}
+        self.store = b""
+        self.stopping = False
+
+    # -- coming and going ------------------------------------------------------------------------------------------
+
+    async def attach(self, hello: Hello, on_wake: Callable[[], None]) -> Attached:
+        """A worker is here. Raises NameTaken when another live process uses its name, Stopping at the end."""
+        if self.stopping:
+            raise Stopping("the broker is stopping: connect again in a moment")
+        await self._settle_previous(hello)
+        other_store = bool(hello.store) and hello.store != self.store
+        held = [] if other_store else list(hello.held)
+        joined = await self._join(hello, held)
+        current = self._sessions.by_name.get(hello.name)
+        if current is not None:
+            self._sessions.remove(current)
+        session = Session(hello, self._sessions.kind(hello), on_wake, self._guard.now().wall_ms)
+        session.out = len(held) - len(joined.lost)
+        session.cancelled.extend(joined.cancelled)
+        self._sessions.add(session)
+        self._waiters.ended(joined.final)
+        self._dispatcher.wake_queues(joined.woken)
+        self._agenda.at_once(self._guard.now())
+        return Attached(session, [each.token for each in hello.held] if other_store else joined.lost, other_store)
+
+    async def _settle_previous(self, hello: Hello) -> None:
+        """An older stream of the same process is dead; what it brought is stored before its leases are counted."""
+        previous = self._sessions.by_name.get(hello.name)
+        if previous is not None and previous.instance == hello.instance:
+            self._sessions.remove(previous)
+            await previous.outcomes.quiet()
+        settling = self._settling.get(hello.name)
+        if settling is not None:
+            await settling.outcomes.quiet()
+
+    async def _join(self, hello: Hello, held: list[Held]) -> Joined:
+        """Joins, and parts again when the stream broke before the join was done."""
+        verb = self._guard.engine.join(hello.name, hello.instance, held, self._guard.now())
+        joining = asyncio.ensure_future(self._guard.do(verb))
+        try:
+            return await asyncio.shield(joining)
+        except asyncio.CancelledError:
+            joining.add_done_callback(lambda done: self._joined_in_vain(hello, done))
+            raise
+
+    def _joined_in_vain(self, hello: Hello, joining: asyncio.Future[Joined]) -> None:
+        if not joining.cancelled() and joining.exception() is None:
+            self._engine_part(hello)
+
+    def _engine_part(self, hello: Hello) -> None:
+        self._guard.engine.part(hello.name, hello.instance, self._guard.now())
+
+    def part(self, session: Session) -> None:
+        """The stream broke. The worker has its grace to come back."""
+        if self._sessions.remove(session):
+            self._engine_part(session.hello)
+            self._remember_settling(session)
+
+    def _remember_settling(self, session: Session) -> None:
+        if session.outcomes.count:
+            self._settling[session.name] = session
+
+    async def leave(self, session: Session) -> None:
+        """The worker goes for good. Its outcomes have all been brought."""
+        if self._sessions.remove(session):
+            engine, now = self._guard.engine, self._guard.now()
+            woken = await self._guard.do(engine.leave(session.name, session.instance, now))
+            self._dispatcher.wake_queues(woken)
+            self._agenda.at_once(now)
+
+    def lost(self, names: Iterable[str]) -> None:
+        """The engine has given these up. One that is still connected has been silent for too long, and starts anew."""
+        for name in names:
+            session = self._sessions.by_name.get(name)
+            log.warning("worker %s was away or silent for too long: its jobs go to others", name)
+            if session is not None:
+                self._sessions.remove(session)
+
+    # -- on the stream ---------------------------------------------------------------------------------------------
+
+    def heard(self, session: Session) -> None:
+        """Any message is a sign of life."""
+        now = self._guard.now()
+        session.heard_ms = now.wall_ms
+        self._guard.engine.extend(session.name, session.instance, now)
+
+    def credit(self, session: Session, slots: int, window: int, fast: frozenset[str]) -> None:
+        """Replaces the worker's credit. Followed by `dispatch`."""
+        session.slots = min(slots, MAX_WINDOW)
+        session.window = min(max(window, slots), MAX_WINDOW)
+        session.fast = fast & session.hello.tasks
+        self._dispatcher.wake(session)
+
+    async def sent(self, session: Session, size: int) -> None:
+        """So many bytes of deliveries were taken by the stream: one that was too slow may be handed jobs again."""
+        was_full = session.unsent >= MAX_UNSENT
+        session.unsent -= size
+        if was_full:
+            self._dispatcher.wake(session)
+            await self._dispatcher.run()
+
+    async def dispatch(self) -> None:
+        """Hands out what has become possible."""
+        await self._dispatcher.run()
+
+    async def finish(self, session: Session, successes: Sequence[Successes], endings: Sequence[Ending]) -> list[int]:
+        """Stores outcomes, tells who waits, hands out again. Returns tokens whose lease was lost: without effect."""
+        session.outcomes.enter(0)
+        try:
+            finished = await self._store(session, successes, endings)
+        finally:
+            session.outcomes.leave(0)
+            if self._settling.get(session.name) is session and not session.outcomes.count:
+                del self._settling[session.name]
+        hit("after_finish_commit")
+        stale = [token for token, why in finished.refused.items() if why is Refusal.STALE]
+        session.freed(sum(len(columns.tokens) for columns in successes) + len(endings) - len(stale))
+        self._waiters.ended(finished.final)
+        self._dispatcher.wake(session)
+        self._dispatcher.wake_queues(finished.woken)
+        self._agenda.due_at(finished.next_due_ms, self._guard.now())
+        await self._dispatcher.run()
+        return stale
+
+    async def _store(self, session: Session, successes: Sequence[Successes], endings: Sequence[Ending]) -> Finished:
+        """An outcome is never dropped: while the store has no room for it, it is tried again after each tick."""
+        while True:
+            try:
+                verb = self._guard.engine.finish(session.name, successes, endings, self._guard.now())
+                return await self._guard.do(verb)
+            except (Unavailable, Ambiguous) as error:
+                log.warning("outcomes of %s cannot be stored yet: %s", session.name, error)
+                await self._agenda.tick()
+
+    async def release(self, session: Session, tokens: Sequence[int]) -> None:
+        """Unstarted jobs go back to their place."""
+        session.outcomes.enter(0)
+        try:
+            verb = self._guard.engine.release(session.name, tokens, self._guard.now())
+            woken = await self._guard.do(verb)
+        finally:
+            session.outcomes.leave(0)
+        session.freed(len(tokens))
+        self._dispatcher.wake(session)
+        self._dispatcher.wake_queues(woken)
+        await self._dispatcher.run()

@@ -1,0 +1,107 @@
+"""What the two daemons share: structured logs on stderr, and signals that ask an asyncio program to stop.
+
+Imported by daemons only, and only when they start: applications that submit jobs never pay for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from typing import TextIO
+
+import structlog
+from structlog.typing import Processor
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+def configure_logging(level: str, stream: TextIO | None = None) -> None:
+    """Logs to stderr: for people on a terminal, as one JSON object a line otherwise.
+
+    `level` is one of debug, info, warning, error, critical in any case; ValueError otherwise. What libraries log
+    through the standard library comes out in the same form. Calling it again replaces the earlier configuration.
+    """
+    if level.lower() not in LEVELS:
+        raise ValueError(f"unknown log level {level!r}: use one of {', '.join(LEVELS)}")
+    out = stream or sys.stderr
+    shared = _shared_processors()
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=_rendering(out.isatty()))
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger whose events carry `name`: `log.info("worker_joined", worker=name)`."""
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return logger
+
+
+def _shared_processors() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+
+
+def _rendering(terminal: bool) -> list[Processor]:
+    drop_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    if terminal:
+        plain = structlog.dev.plain_traceback
+        return [drop_meta, structlog.dev.ConsoleRenderer(colors=True, exception_formatter=plain)]
+    return [drop_meta, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+
+
+class StopSignals:
+    """SIGTERM and SIGINT as events of an asyncio program: the first asks to drain, the second to hurry.
+
+    Use inside a running loop, in its main thread::
+
+        with StopSignals() as stop:
+            await stop.first.wait()
+    """
+
+    def __init__(self) -> None:
+        self.first = asyncio.Event()
+        self.second = asyncio.Event()
+        self.name = ""
+        """Name of the signal that came first, for the log; empty before."""
+
+    def __enter__(self) -> StopSignals:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.received, number)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    def received(self, number: signal.Signals) -> None:
+        """Called for each signal; also what another part of the program calls to ask for a stop itself."""
+        if self.first.is_set():
+            self.second.set()
+        else:
+            self.name = number.name
+            self.first.set()

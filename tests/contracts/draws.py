@@ -1,0 +1,128 @@
+"""What a random walk says to an engine: mostly what a client or a worker would, sometimes what none should."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from random import Random
+from typing import TypeVar
+
+from tests.contracts.harness import FAILURE
+
+from tqbroker_broker.records import Ending, Head, Held, JobId, NewJobs, Successes, Time, Verdict, Want, text_key
+
+T = TypeVar("T")
+
+QUEUES = ("default", "mail")
+TASKS = ("add", "slow", "rare")
+
+
+@dataclass(slots=True)
+class Client:
+    """A worker as the walk plays it: which process it is now, and which leases that process believes in."""
+
+    name: str
+    process: int = 1
+    connected: bool = False
+    held: dict[int, JobId] = field(default_factory=dict)
+
+
+class Draws:
+    """Draws arguments, and remembers ids that were used and leases that were granted (jobs by token)."""
+
+    def __init__(self, rng: Random) -> None:
+        self.rng = rng
+        self.digests: dict[JobId, bytes] = {}
+        self.granted: dict[int, JobId] = {}
+
+    def chance(self, share: float) -> bool:
+        """True in this share of all cases."""
+        return self.rng.random() < share
+
+    def mostly(self, some: Sequence[T], all_of_them: Sequence[T]) -> T:
+        """Mostly one of some, if there are any."""
+        return self.rng.choice(some if some and self.chance(0.9) else all_of_them)
+
+    def some_of(self, tokens: Collection[int]) -> list[int]:
+        """A few of these, if there are any."""
+        return self.rng.sample(list(tokens), min(len(tokens), self.rng.randint(1, 4)))
+
+    # -- jobs ------------------------------------------------------------------------------------------------------
+
+    def new_id(self) -> JobId:
+        number = len(self.digests)
+        job = text_key(f"job {number}") if self.chance(0.5) else b"%016d" % number
+        self.digests[job] = blake2b(job, digest_size=16).digest()
+        return job
+
+    def some_id(self) -> JobId:
+        return self.rng.choice(list(self.digests)) if self.digests else self.new_id()
+
+    def some_ids(self) -> list[JobId]:
+        """Ids that were used, and sometimes one that was not."""
+        return [self.some_id() for _ in range(self.rng.randint(1, 4))] + [b"nobody"] * self.chance(0.1)
+
+    def batch(self, now: Time) -> NewJobs:
+        """New jobs, now and then under an id that was used, sometimes with another body."""
+        rng = self.rng
+        head = Head(
+            task=rng.choice(TASKS),
+            queue=rng.choice(QUEUES),
+            priority=rng.choice((0, 0, 5)),
+            format="json",
+            ignore_result=self.chance(0.2),
+            result_ttl_ms=rng.choice((0, 0, 5000, 200_000)),
+        )
+        ids = [self.some_id() if self.chance(0.15) else self.new_id() for _ in range(rng.randint(0, 3))]
+        digests = [bytes(16) if self.chance(0.1) else self.digests[job] for job in ids]
+        due_ms = rng.choice((0, 0, now.wall_ms - 1000, now.wall_ms + 2000, now.wall_ms + 20_000))
+        expires_ms = rng.choice((0, 0, 0, 0, now.wall_ms + 3000, now.wall_ms + 30_000))
+        return NewJobs(head, ids, [job[-3:] for job in ids], digests, due_ms, expires_ms)
+
+    # -- workers ---------------------------------------------------------------------------------------------------
+
+    def want(self, client: Client) -> Want:
+        slots = self.rng.randint(0, 4)
+        tasks = self.rng.sample(TASKS, self.rng.randint(1, 3))
+        return Want(
+            worker=client.name,
+            queues=tuple(self.rng.sample(QUEUES, self.rng.randint(1, 2))),
+            tasks=frozenset(tasks),
+            slots=slots,
+            window=slots + self.rng.randint(0, 3),
+            fast=frozenset(tasks[: self.rng.randint(0, 2)]),
+            max_bytes=self.rng.choice((1 << 20, 1 << 20, 5)),
+        )
+
+    def presented(self, client: Client) -> list[Held]:
+        """What a process says it holds: mostly the truth, sometimes less, sometimes what was never its own."""
+        tokens = self.some_of(client.held) if self.chance(0.2) else list(client.held)
+        if self.granted and self.chance(0.2):
+            tokens.append(self.rng.choice(list(self.granted)))
+        return [Held(self.granted[token], token) for token in tokens]
+
+    def stray_tokens(self, clients: Sequence[Client]) -> list[int]:
+        """Now and then a token that no worker believes in, and one that was never given."""
+        stray = [token for token in self.granted if not any(token in client.held for client in clients)]
+        if not stray or self.chance(0.85):
+            return []
+        token = self.rng.choice(stray)
+        return [token, token + (7 << 40)]
+
+    def successes(self, tokens: list[int], now: Time, *, with_ids: bool) -> Successes:
+        ids = [self.granted.get(token, b"nobody") for token in tokens] if with_ids else None
+        results = [b"result %d" % token for token in tokens]
+        count = len(tokens)
+        return Successes(tokens, results, "json", [now.wall_ms - 5] * count, [5000] * count, ids)
+
+    def ending(self, token: int, now: Time, *, with_ids: bool) -> Ending:
+        return Ending(
+            token,
+            self.rng.choice(list(Verdict)),
+            self.rng.choice((None, FAILURE)),
+            retry_in_ms=self.rng.choice((0, 0, 1500, 15_000)),
+            started_ms=now.wall_ms - 5,
+            runtime_us=5000,
+            id=self.granted.get(token, b"nobody") if with_ids else None,
+        )

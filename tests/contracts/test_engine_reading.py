@@ -1,0 +1,79 @@
+"""What every engine must tell: jobs by id, counts by queue and state."""
+
+from __future__ import annotations
+
+from tests.contracts.harness import FAILURE, EngineUnderTest
+
+from tqbroker_broker.records import Head, Job, QueueCounts, State, Verdict, text_key
+
+MAIL = Head("tasks.mail", "mail", 0, "json")
+
+
+async def fill(engine: EngineUnderTest) -> None:
+    """One job of the queue "default" in every state, and one queued mail."""
+    await engine.put("succeeded", "failed", "running")
+    await engine.join()
+    tokens = await engine.take()
+    await engine.succeed("w", [tokens["succeeded"]])
+    await engine.end("w", tokens["failed"], Verdict.FAILED, failure=FAILURE)
+    await engine.put("expired", expires_ms=engine.later(1))
+    await engine.put("queued", "cancelled")
+    await engine.put("scheduled", due_ms=engine.later(60))
+    await engine.cancel("cancelled")
+    await engine.put("mail", head=MAIL)
+    engine.advance(1)
+    await engine.verbs.expire(engine.now, 10)
+
+
+async def test_an_id_never_seen_is_unknown(engine: EngineUnderTest) -> None:
+    assert await engine.job("nobody") == Job(text_key("nobody"), State.UNKNOWN)
+
+
+async def test_jobs_come_in_the_order_asked_for(engine: EngineUnderTest) -> None:
+    await engine.put("a", "b")
+    ids = [text_key(name) for name in ("b", "nobody", "a", "b")]
+
+    assert [job.id for job in await engine.verbs.get(ids)] == ids
+    assert await engine.verbs.get([]) == []
+
+
+async def test_arguments_come_only_when_asked_for(engine: EngineUnderTest) -> None:
+    await engine.put("a")
+
+    (job,) = await engine.verbs.get([text_key("a")])
+
+    assert job.args == b""
+    assert (await engine.job("a")).args == b"a"
+
+
+async def test_an_empty_store_has_no_queues(engine: EngineUnderTest) -> None:
+    assert (await engine.verbs.stats()).queues == {}
+
+
+async def test_jobs_are_counted_by_queue_and_state(engine: EngineUnderTest) -> None:
+    await fill(engine)
+
+    assert (await engine.verbs.stats()).queues == {
+        "default": QueueCounts(queued=1, running=1, scheduled=1, succeeded=1, failed=1, cancelled=1, expired=1),
+        "mail": QueueCounts(queued=1),
+    }
+
+
+async def test_counts_survive_a_restart_in_which_running_jobs_become_queued(engine: EngineUnderTest) -> None:
+    await fill(engine)
+    await engine.restart()
+
+    counts = (await engine.verbs.stats()).queues["default"]
+    assert counts == QueueCounts(queued=2, running=0, scheduled=1, succeeded=1, failed=1, cancelled=1, expired=1)
+
+
+async def test_a_job_says_who_runs_it_only_while_it_runs(engine: EngineUnderTest) -> None:
+    await engine.put("a")
+    await engine.join()
+    tokens = await engine.take()
+    running = await engine.job("a")
+    await engine.verbs.release("w", list(tokens.values()), engine.now)
+    queued = await engine.job("a")
+
+    assert (running.worker, running.token, running.started_ms) == ("w", tokens["a"], 0)
+    assert (queued.worker, queued.token) == ("", 0)

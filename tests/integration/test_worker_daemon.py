@@ -1,0 +1,413 @@
+"""A worker as a process of its own, and a broker's end of its stream in the hands of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import grpc
+import grpc.aio
+import pytest
+from google.rpc import status_pb2
+
+from tqbroker.codec import decode, encode_call
+from tqbroker.v1 import errors_pb2, job_pb2, worker_pb2_grpc
+from tqbroker.v1 import worker_pb2 as pb
+
+SECONDS = 20.0
+STORE = b"s" * 16
+
+TASKS = """
+import asyncio, os, signal, threading, time
+from pathlib import Path
+from tqbroker import App
+
+app = App("tasks", broker="tq://localhost:1")
+
+@app.task
+def add(x, y):
+    return x + y
+
+@app.task
+def fail():
+    raise ValueError("no", 3)
+
+@app.task
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@app.task
+def until(path):
+    Path(path + ".started").touch()
+    while not Path(path).exists():
+        time.sleep(0.01)
+    return "seen"
+
+@app.task
+async def forever(path):
+    Path(path + ".started").touch()
+    await asyncio.Event().wait()
+"""
+
+
+class Line:
+    """One stream of the worker, from its Hello on."""
+
+    def __init__(self, hello: pb.WorkRequest, context: Any) -> None:
+        self.hello = hello.hello
+        self.requests: asyncio.Queue[pb.WorkRequest] = asyncio.Queue()
+        self.broken = asyncio.Event()
+        self._context = context
+
+    async def say(self, **fields: Any) -> None:
+        """Sends one message down."""
+        await self._context.write(pb.WorkResponse(**fields))
+
+    async def welcome(self, **fields: Any) -> None:
+        """Answers the Hello."""
+        fields = {"store": STORE, "epoch": 1, "lease_ttl_ms": 30_000, "heartbeat_ms": 500, "grace_ms": 5000, **fields}
+        await self.say(welcome=pb.Welcome(**fields))
+
+    async def deliver(self, task: str, *calls: tuple[Any, ...], first: int = 1) -> list[UUID]:
+        """Delivers one job for each call, under tokens from `first` on."""
+        ids = [uuid4() for _ in calls]
+        batch = pb.DeliveryBatch(
+            task=f"tasks.{task}",
+            queue="default",
+            format="json",
+            ids=job_pb2.Ids(uuids=b"".join(each.bytes for each in ids)),
+            tokens=range(first, first + len(calls)),
+            args=[encode_call(args, {}) for args in calls],
+        )
+        await self.say(deliveries=[batch])
+        return ids
+
+    async def until(self, wanted: Callable[[pb.WorkRequest], object], *, ack: bool = True) -> pb.WorkRequest:
+        """The next message that has what is wanted; all before it are acknowledged, and it too unless told not to."""
+        async with asyncio.timeout(SECONDS):
+            while True:
+                request = await self.requests.get()
+                found = bool(wanted(request))
+                if ack or not found:
+                    await self.say(acked=request.number, heartbeat=request.heartbeat)
+                if found:
+                    return request
+
+
+class Broker(worker_pb2_grpc.WorkerServicer):
+    """Hands each new stream to the test."""
+
+    def __init__(self) -> None:
+        self.lines: asyncio.Queue[Line] = asyncio.Queue()
+        self.refusal: errors_pb2.Error | None = None
+
+    async def Work(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]  # noqa: N802
+        if self.refusal is not None:
+            status = status_pb2.Status(message=self.refusal.message)
+            status.details.add().Pack(self.refusal)
+            context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, self.refusal.message)
+        line = Line(await anext(request_iterator), context)
+        await self.lines.put(line)
+        reading = asyncio.ensure_future(self._read(request_iterator, line))
+        broken = asyncio.ensure_future(line.broken.wait())
+        await asyncio.wait([reading, broken], return_when=asyncio.FIRST_COMPLETED)
+        for task in (reading, broken):
+            task.cancel()
+
+    async def _read(self, requests: AsyncIterator[pb.WorkRequest], line: Line) -> None:
+        async for request in requests:
+            line.requests.put_nowait(request)
+
+    async def line(self) -> Line:
+        """The next stream that the worker opens."""
+        async with asyncio.timeout(SECONDS):
+            return await self.lines.get()
+
+
+class Worker:
+    """The worker's process and what it printed."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    def signal(self, number: int) -> None:
+        """Sends a signal to the parent."""
+        self.process.send_signal(number)
+
+    async def end(self) -> tuple[int, str]:
+        """Waits for the end; gives the exit code and stderr."""
+        async with asyncio.timeout(SECONDS):
+            _, err = await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode, err.decode()
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
+    """Listens on a socket in the test's folder."""
+    broker = Broker()
+    server = grpc.aio.server()
+    worker_pb2_grpc.add_WorkerServicer_to_server(broker, server)
+    server.add_insecure_port(f"unix:{tmp_path}/tq.sock")
+    await server.start()
+    yield broker
+    await server.stop(None)
+
+
+Start = Callable[..., Awaitable[Worker]]
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """Starts a worker on tasks.py in the test's folder; arguments are those of the command line."""
+    (tmp_path / "tasks.py").write_text(TASKS)
+    workers: list[Worker] = []
+
+    async def start(*arguments: str, app: str = "tasks") -> Worker:
+        command = [sys.executable, "-m", "tqbroker", "worker", "-A", app, "-b", f"tq+unix://{tmp_path}/tq.sock"]
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            *("-l", "info", "-n", "w@test", *arguments),
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        workers.append(Worker(process))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        if worker.process.returncode is None:
+            worker.process.kill()
+            await worker.process.wait()
+        transport = getattr(worker.process, "_transport", None)
+        if transport is not None:
+            transport.close()
+
+
+async def connected(broker: Broker, slots: int = 1) -> Line:
+    """A stream that was welcomed, with this many slots on offer."""
+    line = await broker.line()
+    await line.welcome()
+    await line.until(lambda request: request.credit.slots == slots)
+    return line
+
+
+async def exists(path: Path) -> None:
+    """Waits until a file is there."""
+    async with asyncio.timeout(SECONDS):
+        while not _there(path):  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0.01)
+
+
+def success(request: pb.WorkRequest) -> list[tuple[int, Any]]:
+    """Token and value of each success in a message."""
+    return [
+        (token, decode(result, columns.format))
+        for columns in request.successes
+        for token, result in zip(columns.tokens, columns.results, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("pool", ["process", "threads", "asyncio", "solo"])
+async def test_jobs_run_and_their_outcomes_come_back(broker: Broker, start: Start, pool: str) -> None:
+    worker = await start("-c", "1", "-P", pool)
+    line = await connected(broker)
+    assert (line.hello.name, line.hello.slots) == ("w@test", 1)
+    assert "tasks.add" in line.hello.tasks
+    (job,) = await line.deliver("add", (4, 4))
+    assert success(await line.until(lambda request: request.successes)) == [(1, 8)]
+    await line.deliver("fail", (), first=2)
+    (ending,) = (await line.until(lambda request: request.endings)).endings
+    assert (ending.token, ending.verdict, ending.failure.type) == (2, pb.VERDICT_FAILED, "ValueError")
+    assert "tasks.py" in ending.failure.traceback
+    worker.signal(signal.SIGTERM)
+    await line.until(lambda request: request.leaving)
+    code, err = await worker.end()
+    assert code == 0
+    assert "w@test ready." in err
+    assert f"Task tasks.add[{job}] received" in err
+    assert f"Task tasks.add[{job}] succeeded in 0.0" in err
+    assert "raised unexpected: ValueError('no', 3)" in err
+
+
+async def test_after_a_broken_stream_running_jobs_go_on_and_outcomes_come_again_with_ids(
+    broker: Broker, start: Start, tmp_path: Path
+) -> None:
+    await start("-c", "2")
+    line = await connected(broker, 2)
+    (added,) = await line.deliver("add", (1, 2))
+    await line.until(lambda request: request.successes, ack=False)
+    gate = tmp_path / "gate"
+    (running,) = await line.deliver("until", (str(gate),), first=2)
+    await exists(tmp_path / "gate.started")
+    line.broken.set()
+
+    again = await broker.line()
+    assert again.hello.instance == line.hello.instance
+    assert again.hello.store == STORE
+    held = again.hello.held
+    assert dict(zip(held.tokens, _uuids(held.ids), strict=True)) == {1: added, 2: running}
+    await again.welcome()
+    resent = await again.until(lambda request: request.successes)
+    assert success(resent) == [(1, 3)]
+    assert _uuids(resent.successes[0].ids) == [added]
+    gate.touch()
+    assert success(await again.until(lambda request: request.successes)) == [(2, "seen")]
+
+
+async def test_a_job_whose_lease_was_lost_while_away_is_not_reported(
+    broker: Broker, start: Start, tmp_path: Path
+) -> None:
+    await start("-c", "1")
+    line = await connected(broker)
+    await line.deliver("until", (str(tmp_path / "gate"),))
+    await exists(tmp_path / "gate.started")
+    line.broken.set()
+    again = await broker.line()
+    await again.welcome(lost=[1])
+    (tmp_path / "gate").touch()
+    await again.until(lambda request: request.credit.slots)
+    await again.deliver("add", (1, 1), first=9)
+    assert success(await again.until(lambda request: request.successes)) == [(9, 2)]
+
+
+async def test_a_child_that_is_killed_costs_one_attempt_and_is_replaced(broker: Broker, start: Start) -> None:
+    await start("-c", "1")
+    line = await connected(broker)
+    await line.deliver("killed", ())
+    (ending,) = (await line.until(lambda request: request.endings)).endings
+    assert (ending.verdict, ending.failure.type) == (pb.VERDICT_LOST, "WorkerLostError")
+    assert "SIGKILL" in ending.failure.message
+    await line.deliver("add", (1, 1), first=2)
+    request = await line.until(lambda request: request.successes or request.returned)
+    while request.returned:  # it came before the new child was ready
+        await line.until(lambda request: request.credit.slots)
+        await line.deliver("add", (1, 1), first=3)
+        request = await line.until(lambda request: request.successes or request.returned)
+    assert [value for _, value in success(request)] == [2]
+
+
+async def test_jobs_behind_one_that_turns_out_long_are_returned(broker: Broker, start: Start, tmp_path: Path) -> None:
+    await start("-c", "1")
+    line = await connected(broker)
+    (tmp_path / "open").touch()
+    for token in range(1, 5):
+        await line.deliver("until", (str(tmp_path / "open"),), first=token)
+        await line.until(lambda request: request.successes)
+    gate = str(tmp_path / "gate")
+    await line.deliver("until", *([(gate,)] * 3), first=10)
+    returned: list[int] = []
+    while len(returned) < 2:
+        returned += (await line.until(lambda request: request.returned)).returned
+    assert sorted(returned) == [11, 12]
+    (tmp_path / "gate").touch()
+    assert success(await line.until(lambda request: request.successes)) == [(10, "seen")]
+
+
+async def test_the_first_signal_waits_for_what_runs(broker: Broker, start: Start, tmp_path: Path) -> None:
+    worker = await start("-c", "1")
+    line = await connected(broker)
+    await line.deliver("until", (str(tmp_path / "gate"),))
+    await exists(tmp_path / "gate.started")
+    worker.signal(signal.SIGTERM)
+    await line.until(lambda request: request.HasField("credit") and request.credit.window == 0)
+    await line.deliver("add", (1, 1), first=2)
+    assert list((await line.until(lambda request: request.returned)).returned) == [2]
+    (tmp_path / "gate").touch()
+    assert success(await line.until(lambda request: request.successes)) == [(1, "seen")]
+    await line.until(lambda request: request.leaving)
+    code, err = await worker.end()
+    assert code == 0
+    assert "draining, 1 running" in err
+
+
+async def test_the_second_signal_returns_what_runs(broker: Broker, start: Start, tmp_path: Path) -> None:
+    worker = await start("-c", "1")
+    line = await connected(broker)
+    await line.deliver("until", (str(tmp_path / "never"),))
+    await exists(tmp_path / "never.started")
+    worker.signal(signal.SIGINT)
+    await line.until(lambda request: request.HasField("credit") and request.credit.window == 0)
+    worker.signal(signal.SIGINT)
+    assert list((await line.until(lambda request: request.returned)).returned) == [1]
+    await line.until(lambda request: request.leaving)
+    assert (await worker.end())[0] == 0
+
+
+async def test_a_cancelled_async_job_is_stopped(broker: Broker, start: Start, tmp_path: Path) -> None:
+    await start("-c", "1", "-P", "asyncio")
+    line = await connected(broker)
+    await line.deliver("forever", (str(tmp_path / "job"),))
+    await exists(tmp_path / "job.started")
+    await line.say(cancelled=[1])
+    (ending,) = (await line.until(lambda request: request.endings)).endings
+    assert (ending.token, ending.verdict) == (1, pb.VERDICT_CANCELLED)
+
+
+async def test_children_end_when_the_parent_is_killed(broker: Broker, start: Start, tmp_path: Path) -> None:
+    worker = await start("-c", "1")
+    line = await connected(broker)
+    await line.deliver("until", (str(tmp_path / "never"),))
+    await exists(tmp_path / "never.started")
+    (child,) = _children(worker.process.pid)
+    worker.signal(signal.SIGKILL)
+    await worker.end()
+    async with asyncio.timeout(SECONDS):
+        while _there(Path(f"/proc/{child}")):  # noqa: ASYNC110 - a process that is not ours
+            await asyncio.sleep(0.01)
+
+
+async def test_a_name_that_stays_taken_ends_the_worker_with_one_sentence(broker: Broker, start: Start) -> None:
+    worker = await start("-c", "1")
+    line = await broker.line()
+    await line.welcome(grace_ms=1)
+    broker.refusal = errors_pb2.Error(reason=errors_pb2.REASON_NAME_TAKEN, message="another worker is called w@test")
+    line.broken.set()
+    code, err = await worker.end()
+    assert code == 1
+    assert err.splitlines()[-1] == "tqbroker worker: another worker is called w@test"
+
+
+async def test_a_silent_broker_is_left_for_a_new_stream(broker: Broker, start: Start) -> None:
+    await start("-c", "1")
+    line = await broker.line()
+    await line.welcome(heartbeat_ms=100)
+    again = await broker.line()
+    assert again.hello.instance == line.hello.instance
+
+
+@pytest.mark.parametrize(
+    ("app", "code", "sentence"),
+    [
+        ("nowhere", 2, "there is no module 'nowhere'"),
+        ("tasks:other", 2, "no 'other'"),
+        ("wrong", 1, "ZeroDivisionError"),
+    ],
+)
+async def test_an_app_that_cannot_be_loaded_ends_the_worker_with_the_reason(
+    start: Start, tmp_path: Path, app: str, code: int, sentence: str
+) -> None:
+    (tmp_path / "wrong.py").write_text("1 / 0\n")
+    worker = await start("-c", "2", app=app)
+    ended, err = await worker.end()
+    assert ended == code
+    assert sentence in err
+
+
+def _uuids(ids: job_pb2.Ids) -> list[UUID]:
+    return [UUID(bytes=ids.uuids[at : at + 16]) for at in range(0, len(ids.uuids), 16)]
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _there(path: Path) -> bool:
+    return path.exists()

@@ -1,0 +1,115 @@
+"""A worker and a broker, each a process of its own; the broker is stopped while jobs run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tqbroker import App
+
+SECONDS = 30.0
+JOBS = 50
+
+TASKS = """
+import asyncio
+from pathlib import Path
+from tqbroker import App
+
+app = App("tasks")
+
+@app.task
+async def until(path, number):
+    with open(path + ".runs", "a") as runs:
+        runs.write(f"{number}\\n")
+    while not Path(path).exists():
+        await asyncio.sleep(0.02)
+    return number
+
+@app.task
+def add(x, y):
+    return x + y
+"""
+
+
+class Processes:
+    """Starts programs of the command line in a folder, and ends them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = f"tq+unix://{folder}/tq.sock"
+        self._all: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        environ = {**os.environ, "TQBROKER_URL": self.url}
+        command = [sys.executable, "-m", "tqbroker", *arguments]
+        with (self.folder / f"{arguments[0]}.log").open("ab") as log:
+            process = subprocess.Popen(command, cwd=self.folder, env=environ, stdout=log, stderr=log)
+        self._all.append(process)
+        return process
+
+    def broker(self) -> subprocess.Popen[bytes]:
+        return self.start("serve", "--data-dir", "data", "--listen", f"unix://{self.folder}/tq.sock")
+
+    def worker(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return self.start("worker", "-A", "tasks", "-l", "info", *arguments)
+
+    def close(self) -> None:
+        for process in self._all:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    """A folder with tasks.py, and what runs in it."""
+    (tmp_path / "tasks.py").write_text(TASKS)
+    processes = Processes(tmp_path)
+    yield processes
+    processes.close()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Waits for something that another process does."""
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_jobs_run_on_through_a_restart_of_the_broker_and_none_runs_twice(processes: Processes, how: int) -> None:
+    broker = processes.broker()
+    processes.worker("-P", "asyncio", "-c", str(JOBS))
+    app = App("tasks", broker=processes.url, submit_timeout=SECONDS)
+    gate = processes.folder / "gate"
+    runs = processes.folder / "gate.runs"
+    results = [app.send_task("tasks.until", (str(gate), number)) for number in range(JOBS)]
+    wait_for(lambda: runs.exists() and len(runs.read_text().splitlines()) == JOBS)
+    broker.send_signal(how)
+    broker.wait(SECONDS)
+    processes.broker()
+    gate.touch()
+    assert [result.get(timeout=SECONDS) for result in results] == list(range(JOBS))
+    assert sorted(map(int, runs.read_text().splitlines())) == list(range(JOBS))
+
+
+def test_a_thousand_short_jobs_survive_a_broker_that_is_killed_among_them(processes: Processes) -> None:
+    broker = processes.broker()
+    processes.worker("-c", "2")
+    app = App("tasks", broker=processes.url, submit_timeout=SECONDS)
+    results = [app.send_task("tasks.add", (number, 1)) for number in range(10)]
+    assert results[-1].get(timeout=SECONDS) == 10
+    with app.batch():
+        results = [app.send_task("tasks.add", (number, 1)) for number in range(1000)]
+    broker.kill()
+    broker.wait(SECONDS)
+    processes.broker()
+    assert [result.get(timeout=SECONDS) for result in results] == [number + 1 for number in range(1000)]

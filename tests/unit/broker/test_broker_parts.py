@@ -1,0 +1,144 @@
+"""The small parts: acknowledgements, waiters, what is in flight, timers, the table of errors."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.unit.broker.harness import Bench
+
+from tqbroker.v1 import errors_pb2
+from tqbroker_broker import refusals, storage
+from tqbroker_broker.acks import Acks
+from tqbroker_broker.config import BrokerConfig
+from tqbroker_broker.core import Core
+from tqbroker_broker.errors import TABLE, entry_of, write_error
+from tqbroker_broker.inflight import InFlight
+from tqbroker_broker.refusals import Busy
+from tqbroker_broker.timers import Timers
+from tqbroker_broker.waiters import Waiters, Watcher
+
+
+def test_an_acknowledgement_never_overtakes_an_open_message() -> None:
+    acks = Acks()
+    for number in (1, 2, 4):
+        acks.expect(number)
+    acks.done(2)
+    assert acks.acked == 0
+    acks.done(1)
+    assert acks.acked == 2
+    acks.done(4)
+    assert acks.acked == 4
+
+
+def test_each_watcher_of_a_job_hears_of_its_end() -> None:
+    woken: list[str] = []
+    first, second = Watcher(lambda: woken.append("first")), Watcher(lambda: woken.append("second"))
+    waiters = Waiters()
+    waiters.watch(first, [b"a", b"b", b"a"])
+    waiters.watch(second, [b"a"])
+    assert first.take(9) == [b"a", b"b"]
+    second.take(9)
+    woken.clear()
+    waiters.ended([b"a", b"c"])
+    assert woken == ["first", "second"]
+    assert first.take(9) == second.take(9) == [b"a"]
+
+
+def test_nothing_is_kept_of_watchers_that_are_gone() -> None:
+    waiters = Waiters()
+    watcher = Watcher(lambda: None)
+    waiters.watch(watcher, [b"a", b"b"])
+    waiters.unwatch(watcher, [b"a", b"never"])
+    waiters.ended([b"a"])
+    assert watcher.take(9) == [b"b"]
+    waiters.leave(watcher)
+    assert len(waiters) == 0
+    assert not watcher.ids
+
+
+async def test_quiet_comes_when_the_last_request_was_answered() -> None:
+    inflight = InFlight(100)
+    await inflight.quiet()
+    inflight.enter(60)
+    with pytest.raises(Busy):
+        inflight.enter(60)
+    waiting = asyncio.create_task(inflight.quiet())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    inflight.leave(60)
+    await waiting
+
+
+async def test_a_request_larger_than_the_bound_is_admitted_when_it_is_alone() -> None:
+    inflight = InFlight(100)
+    inflight.enter(500)
+    inflight.leave(500)
+
+
+async def test_timers_tick_when_a_job_becomes_due_and_not_before(bench: Bench) -> None:
+    worker = await (await bench.worker().attach()).credit(1)
+    ticked = asyncio.Event()
+    tick = bench.core.tick
+
+    async def counted() -> float:
+        seconds = await tick()
+        ticked.set()
+        return seconds
+
+    bench.core.tick = counted  # type: ignore[method-assign]
+    timers = asyncio.create_task(Timers(bench.core).run())
+    await ticked.wait()
+    await bench.enqueue(1, due_in_ms=50)
+    assert worker.take() == []
+    bench.clock.advance(0.05)
+    ticked.clear()
+    await ticked.wait()
+    assert len(worker.take()) == 1
+    timers.cancel()
+
+
+async def test_a_tick_that_fails_is_tried_again(bench: Bench) -> None:
+    tries = iter([storage.Unavailable("later"), RuntimeError("bug"), None])
+    done = asyncio.Event()
+
+    class Stubborn(Core):
+        async def tick(self) -> float:
+            if error := next(tries):
+                self.agenda.at_once(self.now())
+                raise error
+            done.set()
+            return 10.0
+
+    core = Stubborn(bench.engine, bench.clock, BrokerConfig(), bench.failures.append)
+    timers = asyncio.create_task(Timers(core).run())
+    for _ in range(100):
+        core.agenda.on_earlier()
+        await asyncio.sleep(0)
+        if done.is_set():
+            break
+    await done.wait()
+    timers.cancel()
+
+
+def test_every_error_that_is_meant_to_be_told_has_its_entry() -> None:
+    kinds = [kind for module in (refusals, storage) for kind in vars(module).values() if isinstance(kind, type)]
+    told = [kind for kind in kinds if issubclass(kind, Exception)]
+    missing = [kind for kind in told if kind not in TABLE and not kind.__subclasses__()]
+    assert missing == [storage.CannotOpen]
+    assert {entry.reason for entry in TABLE.values()} == set(errors_pb2.Reason.values()) - {0}
+
+
+def test_an_error_is_told_by_the_most_specific_entry() -> None:
+    entry = entry_of(storage.StoreFull("full"))
+    assert entry is not None
+    assert entry.reason == errors_pb2.REASON_STORE_FULL
+    error = write_error(refusals.TooLarge("too large", limit_bytes="5"))
+    assert (error.reason, error.message, dict(error.facts)) == (3, "too large", {"limit_bytes": "5"})
+
+
+def test_an_unexpected_error_is_logged_and_told_without_its_details(caplog: pytest.LogCaptureFixture) -> None:
+    error = write_error(KeyError("secret"))
+    assert error.reason == errors_pb2.REASON_UNSPECIFIED
+    assert "secret" not in error.message
+    assert "secret" in caplog.text

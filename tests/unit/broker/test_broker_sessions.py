@@ -1,0 +1,167 @@
+"""Workers come, break off, come back, fall silent and leave."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.unit.broker.harness import Bench
+
+from tqbroker_broker.records import Held, Job, State
+from tqbroker_broker.storage import NameTaken
+
+
+async def state(bench: Bench, job: bytes) -> Job:
+    (found,) = await bench.core.get([job])
+    return found
+
+
+async def test_another_process_cannot_take_a_name_in_use(bench: Bench) -> None:
+    await bench.worker(instance=1).attach()
+    with pytest.raises(NameTaken):
+        await bench.worker(instance=2).attach()
+
+
+async def test_a_broken_stream_leaves_the_jobs_until_the_grace_is_over(bench: Bench) -> None:
+    worker = await (await bench.worker().attach()).credit(1)
+    (job,) = await bench.enqueue(1)
+    bench.core.workers.part(worker.session)
+    other = await (await bench.worker("w2").attach()).credit(1)
+    await bench.pass_time(4)
+    assert other.take() == []
+    await bench.pass_time(2)
+    assert [taken for taken, _ in other.take()] == [job]
+    assert (await state(bench, job)).lost == 1
+
+
+async def test_the_same_process_comes_back_with_what_it_holds(bench: Bench) -> None:
+    worker = await (await bench.worker().attach()).credit(1)
+    (job,) = await bench.enqueue(1)
+    ((_, token),) = worker.take()
+    bench.core.workers.part(worker.session)
+    await worker.attach([Held(job, token)])
+    assert worker.lost == []
+    assert worker.session.out == 1
+    await worker.succeed(token)
+    assert (await state(bench, job)).state is State.SUCCEEDED
+    assert worker.session.out == 0
+
+
+async def test_a_half_open_stream_is_replaced_by_the_new_one(bench: Bench) -> None:
+    worker = await (await bench.worker().attach()).credit(1)
+    old = worker.session
+    await worker.attach()
+    assert old.closed
+    assert bench.core.sessions.by_name["w1"] is worker.session
+    bench.core.workers.part(old)
+    assert bench.core.sessions.by_name["w1"] is worker.session
+    await worker.credit(1)
+    await bench.enqueue(1)
+    assert len(worker.take()) == 1
+
+
+async def test_an_outcome_on_its_way_when_the_stream_breaks_is_stored_and_counted_once(bench: Bench) -> None:
+    worker = await (await bench.worker().attach()).credit(1)
+    (job,) = await bench.enqueue(1)
+    ((_, token),) = worker.take()
+    gate = asyncio.Event()
+    finish = bench.engine.finish
+
+    async def slow(*args):  # type: ignore[no-untyped-def]
+        await gate.wait()
+        return await finish(*args)
+
+    bench.engine.finish = slow  # type: ignore[method-assign]
+    outcome = asyncio.create_task(worker.succeed(token))
+    await asyncio.sleep(0)
+    bench.core.workers.part(worker.session)
+    back = asyncio.create_task(worker.attach([Held(job, token)]))
+    await asyncio.sleep(0)
+    assert not back.done()
+    gate.set()
+    await outcome
+    await back
+    assert worker.lost == []
+    assert await worker.succeed(token, resent=[job]) == []
+    assert worker.session.out == 0
+    assert (await state(bench, job)).state is State.SUCCEEDED
+
+
+async def test_a_silent_worker_loses_its_jobs_and_its_session(bench: Bench) -> None:
+    worker = await (await bench.worker().attach()).credit(1)
+    (job,) = await bench.enqueue(1)
+    await bench.pass_time(31)
+    assert worker.session.closed
+    assert "w1" not in bench.core.sessions.by_name
+    assert (await state(bench, job)).state is State.QUEUED
+
+
+async def test_any_message_keeps_the_leases(bench: Bench) -> None:
+    worker = await (await bench.worker().attach()).credit(1)
+    (job,) = await bench.enqueue(1)
+    for _ in range(6):
+        await bench.pass_time(10)
+        bench.core.workers.heard(worker.session)
+    assert not worker.session.closed
+    assert (await state(bench, job)).state is State.RUNNING
+
+
+async def test_a_broker_that_stood_still_takes_nothing_from_its_workers(bench: Bench) -> None:
+    worker = await (await bench.worker().attach()).credit(1)
+    await bench.enqueue(1)
+    await bench.core.tick()
+    bench.clock.advance(100)
+    await bench.core.tick()
+    assert not worker.session.closed
+
+
+async def test_a_worker_that_leaves_gives_everything_back_at_once(bench: Bench) -> None:
+    worker = await (await bench.worker().attach()).credit(2)
+    jobs = await bench.enqueue(2)
+    other = await (await bench.worker("w2").attach()).credit(2)
+    await bench.core.workers.leave(worker.session)
+    await bench.core.workers.dispatch()
+    assert [job for job, _ in other.take()] == jobs
+    assert bench.engine.workers()[0].name == "w2"
+
+
+async def test_leases_of_another_store_are_all_lost(bench: Bench) -> None:
+    worker = bench.worker()
+    await worker.attach([Held(b"j" * 16, 7)], store=b"elsewhere")
+    assert worker.lost == [7]
+    assert worker.session.out == 0
+
+
+async def test_a_stream_that_breaks_during_the_join_does_not_keep_its_name(bench: Bench) -> None:
+    gate = asyncio.Event()
+    join = bench.engine.join
+
+    async def slow(*args):  # type: ignore[no-untyped-def]
+        await gate.wait()
+        return await join(*args)
+
+    bench.engine.join = slow  # type: ignore[method-assign]
+    attaching = asyncio.create_task(bench.worker(instance=1).attach())
+    await asyncio.sleep(0)
+    attaching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attaching
+    gate.set()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await bench.worker(instance=2).attach()
+
+
+async def test_jobs_from_before_a_restart_wait_for_their_workers(bench: Bench) -> None:
+    await (await bench.worker().attach()).credit(0)
+    (old,) = await bench.enqueue(1)
+    again = await Bench(bench.engine.store).open()
+    other = await (await again.worker("w2").attach()).credit(5)
+    assert other.take() == []
+    (found,) = await again.core.get([old])
+    assert again.core.waits_for(found) == "recovering"
+    (new,) = await again.submit_new()
+    assert [job for job, _ in other.take()] == [new]
+    await (await again.worker("w1").attach()).credit(0)
+    await again.core.tick()
+    assert [job for job, _ in other.take()] == [old]
