@@ -1,0 +1,44 @@
+"""tqbroker: a durable task queue. This package is what applications import.
+
+app, task, result, batch     what users call
+call, options, codec         values on their way: a call, its options, its bytes
+sending, transport           encode and submit; what the client needs from a broker
+messages, _grpc*             the only modules that know the wire (tqbroker.v1)
+cli, commands                the console script, loaded by name
+
+Importing it loads the standard library only; gRPC and the codecs come with the first call.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tqbroker.app import App, Celery
+    from tqbroker.context import current_task
+    from tqbroker.result import AsyncResult
+    from tqbroker.task import Task
+
+__all__ = ["App", "AsyncResult", "Celery", "Task", "current_task"]
+
+_HOMES = {
+    "App": "tqbroker.app",
+    "AsyncResult": "tqbroker.result",
+    "Celery": "tqbroker.app",
+    "Task": "tqbroker.task",
+    "current_task": "tqbroker.context",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tqbroker' has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

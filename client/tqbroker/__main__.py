@@ -1,0 +1,5 @@
+"""python -m tqbroker"""
+
+from tqbroker.cli import main
+
+main()

@@ -1,0 +1,28 @@
+"""How channels to the broker are set up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+# A dead peer is noticed within 15 s and a restarted broker within about a second. A proxy would break long streams.
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.max_receive_message_length", 16 << 20),
+    ("grpc.max_send_message_length", 16 << 20),
+)
+
+
+def pauses() -> Iterator[float]:
+    """Seconds between attempts when the broker names none: at first nothing to speak of, then up to half a second."""
+    pause = 0.05
+    while True:
+        yield pause
+        pause = min(pause * 2, 0.5)

@@ -1,0 +1,93 @@
+"""What a failed gRPC call means to the user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from google.rpc import status_pb2
+
+from tqbroker.exceptions import OperationalError
+from tqbroker.shipping import reason_name
+from tqbroker.v1 import errors_pb2
+
+_DETAILS = "grpc-status-details-bin"
+
+# The connection or the broker went away: the same call may succeed on the next one.
+_PASSING = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+    }
+)
+_AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+
+
+def passes(error: grpc.RpcError) -> bool:
+    """Whether trying again can help."""
+    return _code(error) in _PASSING
+
+
+def unreachable(address: str, timeout: float) -> str:
+    """The sentence for a broker that does not answer."""
+    return (
+        f"no broker answered at {address} within {timeout:g} s: start one with `tqbroker serve`, "
+        "or correct the URL (broker=, TQBROKER_URL)"
+    )
+
+
+def explain(error: grpc.RpcError, address: str, timeout: float) -> str:
+    """One sentence about a call that failed."""
+    detail = detail_of(error)
+    if detail is not None:
+        return detail.message
+    code = _code(error)
+    if code in _AWAY:
+        return unreachable(address, timeout)
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return f"what listens at {address} is not a tqbroker, or of another version: {_text(error)}"
+    return f"the call to {address} failed with {code.name}: {_text(error)}"
+
+
+def operational(error: grpc.RpcError, address: str, timeout: float) -> OperationalError:
+    """The exception for a question that was not answered."""
+    detail = detail_of(error)
+    reason = reason_name(detail) if detail is not None else "UNREACHABLE" if _code(error) in _AWAY else "FAILED"
+    return OperationalError(f"{explain(error, address, timeout)} [{reason}]", reason=reason)
+
+
+def detail_of(error: grpc.RpcError) -> errors_pb2.Error | None:
+    """The reason that the broker sent with the status, if it did."""
+    metadata: Any = getattr(error, "trailing_metadata", lambda: None)()
+    for name, value in metadata or ():
+        if name == _DETAILS:
+            status = status_pb2.Status.FromString(value)
+            for detail in status.details:
+                found = errors_pb2.Error()
+                if detail.Unpack(found):
+                    return found
+    return None
+
+
+def _code(error: grpc.RpcError) -> grpc.StatusCode:
+    code: Any = getattr(error, "code", lambda: None)()
+    return code if isinstance(code, grpc.StatusCode) else grpc.StatusCode.UNKNOWN
+
+
+def _text(error: grpc.RpcError) -> str:
+    return str(getattr(error, "details", lambda: "")() or "")
+
+
+def again(error: grpc.RpcError) -> bool:
+    """Whether to ask a question again: the broker went away, or said that it is busy for the moment."""
+    return _code(error) in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+
+def answered(error: grpc.RpcError) -> bool:
+    """Whether somebody is there: whatever it said, it said something."""
+    return _code(error) not in _AWAY

@@ -1,0 +1,128 @@
+"""Waiting for the end of jobs over the shared Wait stream: ids go up, final statuses are pushed down."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import grpc
+
+from tqbroker._grpc_errors import operational, passes, unreachable
+from tqbroker._grpc_stream import Line, Ticket
+from tqbroker.exceptions import OperationalError
+from tqbroker.ids import Key, new_key
+from tqbroker.messages import job_info, pack_ids
+from tqbroker.transport import JobInfo
+from tqbroker.v1 import queue_pb2
+
+if TYPE_CHECKING:
+    from tqbroker._grpc import Connection
+
+Up = queue_pb2.WaitRequest
+Down = queue_pb2.WaitResponse
+
+_PAUSE = 0.05
+
+log = logging.getLogger("tqbroker")
+
+
+class Watch:
+    """The jobs that are waited for on one line. A new line starts with none: each waiter puts its own job on it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._lock = threading.Lock()
+        self._tickets: dict[Key, list[Ticket]] = {}
+        self.line: Line[Up, Down] = connection.line(connection.stub.Wait, self._route, _question)
+
+    def add(self, key: Key) -> Ticket:
+        """A place among those who wait for this job."""
+        ticket = Ticket()
+        with self._lock:
+            tickets = self._tickets.setdefault(key, [])
+            tickets.append(ticket)
+            if len(tickets) == 1:
+                self.line.put(Up(watch=pack_ids([key])))
+        return ticket
+
+    def drop(self, key: Key, ticket: Ticket) -> None:
+        """Gives the place up."""
+        with self._lock:
+            tickets = self._tickets.get(key, [])
+            if ticket in tickets:
+                tickets.remove(ticket)
+                if not tickets:
+                    del self._tickets[key]
+                    self.line.put(Up(unwatch=pack_ids([key])))
+
+    def _route(self, line: Line[Up, Down], answer: Down) -> None:
+        for status in answer.jobs:
+            info = job_info(status)
+            with self._lock:
+                tickets = self._tickets.pop(info.key, [])
+            for ticket in tickets:
+                line.deliver(ticket, info)
+
+
+def _question() -> Up:
+    """Asking for an id that nobody has is answered at once."""
+    return Up(watch=pack_ids([new_key()]))
+
+
+class Waiter:
+    """All waits of one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._watch: Watch | None = None
+
+    def wait(self, key: Key, timeout: float | None, contact_timeout: float) -> JobInfo | None:
+        """See Transport.wait."""
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        watch = self._open(min(deadline, time.monotonic() + contact_timeout))
+        if watch is None:
+            raise OperationalError(unreachable(self._connection.address, min(contact_timeout, timeout or math.inf)))
+        while watch is not None:
+            info = self._wait_on(watch, key, deadline)
+            if info is not None or time.monotonic() >= deadline:
+                return info
+            self._lost(watch)
+            watch = self._open(deadline)
+        return None
+
+    def _wait_on(self, watch: Watch, key: Key, deadline: float) -> JobInfo | None:
+        ticket = watch.add(key)
+        try:
+            return ticket.answer if watch.line.wait(ticket, deadline) else None
+        finally:
+            if not ticket.done:
+                watch.drop(key, ticket)
+
+    def _lost(self, watch: Watch) -> None:
+        """The line broke: raises when waiting cannot help, else pauses for a moment."""
+        broken = watch.line.broken
+        if isinstance(broken, grpc.RpcError) and not passes(broken):
+            raise operational(broken, self._connection.address, 0) from None
+        log.info("lost the broker at %s while waiting for results; waiting on", self._connection.address)
+        time.sleep(_PAUSE)
+
+    def _open(self, deadline: float) -> Watch | None:
+        watch = self._watch
+        if watch is None or not watch.line.healthy():
+            line = self._connection.reopen(self._line, self._new_line, deadline)
+            watch = self._watch if line is not None else None
+        return watch
+
+    def _line(self) -> Line[Up, Down] | None:
+        return self._watch.line if self._watch is not None else None
+
+    def _new_line(self) -> Line[Up, Down]:
+        self._watch = Watch(self._connection)
+        return self._watch.line
+
+    def close(self) -> None:
+        """Ends the stream."""
+        if self._watch is not None:
+            self._watch.line.close()

@@ -1,0 +1,176 @@
+"""App: the registry of tasks, the settings, and the way to the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
+
+from tqbroker.config import SettingOptions, Settings
+from tqbroker.options import CALL_OPTIONS, CallOptions, TaskOptions, make_head, refuse_unknown
+from tqbroker.registry import TaskRegistry
+from tqbroker.task import AsyncTask, Task
+
+if TYPE_CHECKING:
+    from tqbroker.batch import BatchContext
+    from tqbroker.result import AsyncResult
+    from tqbroker.sending import Sender
+    from tqbroker.transport import AsyncTransport, Transport
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Bound = Task[..., Any]
+"""What a bound task gets as its first argument."""
+
+
+class _Decorator(Protocol):
+    """`@app.task(...)`: keeps the function's parameters and result for editors and type checkers."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+
+class _BoundDecorator(Protocol):
+    """The same with bind=True: the first parameter is the task itself and not part of a call."""
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[Bound, P], Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Bound, P], R], /) -> Task[P, R]: ...
+
+
+class App:
+    """One application: its tasks, its settings, its broker.
+
+    `main` is the name that tasks of a script run as `__main__` get in front. `broker` is tq://host[:port] or
+    tq+unix:///path; without it TQBROKER_URL is used, then tq://localhost. Further settings are keywords, see
+    `tqbroker.config.Settings`. Raises ImproperlyConfigured for a URL of another broker or an unknown setting, naming
+    what to write. Nothing is connected before the first call.
+    """
+
+    def __init__(
+        self, main: str | None = None, *, broker: str | None = None, **settings: Unpack[SettingOptions]
+    ) -> None:
+        if broker is not None:
+            settings["broker_url"] = broker
+        self.main = main
+        self.conf = Settings(**settings)
+        self.tasks = TaskRegistry()
+        self._sender: Sender | None = None
+
+    # -- tasks --------------------------------------------------------------------------------------------------------
+
+    @overload
+    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+    @overload
+    def task(self, /, *, bind: Literal[True], **options: Unpack[TaskOptions]) -> _BoundDecorator: ...
+    @overload
+    def task(self, /, *, bind: Literal[False] = False, **options: Unpack[TaskOptions]) -> _Decorator: ...
+
+    def task(self, function: Callable[..., Any] | None = None, /, *, bind: bool = False, **options: Any) -> Any:
+        """Registers a function as a task: `@app.task`, or `@app.task(queue="mail")` with options, see TaskOptions.
+
+        With `bind=True` the function's first parameter is the task, for `self.request`. Raises TypeError for an unknown
+        option and ValueError for a value that is not allowed.
+        """
+        if function is not None:
+            return self._register(function, bind, options)
+        return lambda decorated: self._register(decorated, bind, options)
+
+    def _register(self, function: Callable[..., Any], bind: bool, options: Any) -> Task[..., Any]:
+        if not callable(function):
+            raise TypeError(f"@app.task takes a function, not {function!r}; write options by name")
+        task: Task[..., Any] = Task(self, function, bind=bind, **options)
+        if task.is_async:
+            task = AsyncTask(self, function, bind=bind, **options)
+        self.tasks.register(task)
+        return task
+
+    # -- calls --------------------------------------------------------------------------------------------------------
+
+    def send_task(
+        self,
+        name: str,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> AsyncResult[Any]:
+        """Submits a job by the name of its task, whose code need not be here. Options and errors as in apply_async."""
+        refuse_unknown(options, CALL_OPTIONS, f"send_task of {name}")
+        head = make_head(name, {}, options, self.conf)
+        return self.sender.send(head, args or (), kwargs or {}, options.get("task_id"))
+
+    async def asend_task(
+        self,
+        name: str,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> AsyncResult[Any]:
+        """`send_task` for asyncio."""
+        refuse_unknown(options, CALL_OPTIONS, f"asend_task of {name}")
+        head = make_head(name, {}, options, self.conf)
+        return await self.sender.asend(head, args or (), kwargs or {}, options.get("task_id"))
+
+    def batch(self) -> BatchContext:
+        """`with app.batch():` collects every call made inside and makes all durable on leaving.
+
+        Inside, results are handed out at once, but nothing is sent yet; when the block raises, nothing is. Raises
+        BatchError on leaving when some calls are not known to be stored. `async with` does the same for asyncio.
+        """
+        from tqbroker.batch import BatchContext
+
+        return BatchContext(self)
+
+    def AsyncResult(self, id: str) -> AsyncResult[Any]:  # noqa: A002, N802 - Celery's names
+        """The result of a job of which only the id is known. Raises ValueError for what cannot be an id."""
+        from tqbroker.result import AsyncResult
+
+        return AsyncResult(id, app=self)
+
+    # -- the broker ---------------------------------------------------------------------------------------------------
+
+    @property
+    def sender(self) -> Sender:
+        """What encodes and submits; loaded with the first call."""
+        if self._sender is None:
+            from tqbroker.sending import Sender
+
+            self._sender = Sender(self)
+        return self._sender
+
+    @property
+    def transport(self) -> Transport:
+        """The connection of this process to the broker, opened with its first use."""
+        from tqbroker._grpc import transport_for
+
+        return transport_for(self.conf.broker_url)
+
+    @property
+    def async_transport(self) -> AsyncTransport:
+        """The same for the running event loop."""
+        from tqbroker._grpc_aio import transport_for
+
+        return transport_for(self.conf.broker_url)
+
+    def close(self) -> None:
+        """Closes this process's connection to the broker. The next call opens it again."""
+        from tqbroker._grpc import close
+
+        close(self.conf.broker_url)
+
+    async def aclose(self) -> None:
+        """Closes the running event loop's connection to the broker."""
+        from tqbroker._grpc_aio import close
+
+        await close(self.conf.broker_url)
+
+    def __repr__(self) -> str:
+        return f"<App {self.main or '(no name)'} at {self.conf.broker_url}>"
+
+
+Celery = App
+"""App's name for those who come from Celery."""

@@ -1,0 +1,88 @@
+"""`with app.batch():` collects calls and makes all of them durable at once."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from tqbroker.call import Batch, Head
+
+if TYPE_CHECKING:
+    from tqbroker.app import App
+    from tqbroker.result import AsyncResult
+
+MAX_CALLS = 1_000_000
+"""Calls one batch may collect: they are all held in memory until it is left."""
+
+_open: ContextVar[BatchContext | None] = ContextVar("tqbroker_batch", default=None)
+
+
+class BatchContext:
+    """The calls collected so far. A batch inside a batch of the same app adds to the outer one.
+
+    Calls of one task with the same options keep their order; between others there is none.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._groups: dict[Head, Batch] = {}
+        self._token: Token[BatchContext | None] | None = None
+        self._outer: BatchContext | None = None
+        self._collecting = False
+        self.results: list[AsyncResult[Any]] = []
+        """The results of all calls so far, in order."""
+
+    def add(self, batch: Batch, result: AsyncResult[Any]) -> None:
+        """Takes one call."""
+        self.extend(batch, [result])
+
+    def extend(self, batch: Batch, results: list[AsyncResult[Any]]) -> None:
+        """Takes calls that share their head."""
+        if len(self.results) + len(results) > MAX_CALLS:
+            raise ValueError(f"a batch takes up to {MAX_CALLS} calls: use several, one after the other")
+        group = self._groups.get(batch.head)
+        if group is None:
+            self._groups[batch.head] = batch
+        else:
+            group.keys.extend(batch.keys)
+            group.args.extend(batch.args)
+        self.results.extend(results)
+
+    def _enter(self) -> BatchContext:
+        if self._token is not None:
+            raise RuntimeError("this batch was entered before: make a new one with app.batch()")
+        self._outer = active_batch(self._app)
+        self._collecting = True
+        self._token = _open.set(self._outer or self)
+        return self._outer or self
+
+    def _leave(self, failed: bool) -> list[Batch]:
+        """Stops collecting, and gives what is to be sent here and now: nothing when the block raised."""
+        assert self._token is not None
+        _open.reset(self._token)
+        self._collecting = False
+        groups, self._groups = list(self._groups.values()), {}
+        return [] if failed else groups
+
+    def __enter__(self) -> BatchContext:
+        return self._enter()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if batches := self._leave(failed=kind is not None):
+            self._app.sender.submit(batches, self.results)
+
+    async def __aenter__(self) -> BatchContext:
+        return self._enter()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if batches := self._leave(failed=kind is not None):
+            await self._app.sender.asubmit(batches, self.results)
+
+
+def active_batch(app: App) -> BatchContext | None:
+    """The batch that collects calls of this app here, or None. One that was left is none."""
+    batch = _open.get()
+    return batch if batch is not None and batch._app is app and batch._collecting else None

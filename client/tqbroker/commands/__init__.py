@@ -1,0 +1,1 @@
+"""Subcommands of `tqbroker` that are clients: one module each, imported when chosen."""

@@ -1,0 +1,75 @@
+"""What the commands share: the app they speak for, how they print, and what an error means to the shell."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from tqbroker.app import App
+from tqbroker.exceptions import ImproperlyConfigured, NotRegistered, OperationalError, ResultNotFound
+from tqbroker.exits import FAILED, NOT_FOUND, UNREACHABLE, USAGE
+from tqbroker.loader import find_app
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_app = click.option("-A", "--app", metavar="MODULE[:APP]", help="App to speak for; its broker and its tasks' options.")
+_broker = click.option("-b", "--broker", metavar="URL", help="Broker, for example tq://localhost.  [TQBROKER_URL]")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def client_options(command: Command) -> Command:
+    """-A, -b and --json."""
+    return _app(_broker(_json(command)))
+
+
+@contextmanager
+def client(app: str | None, broker: str | None) -> Iterator[App]:
+    """The app of -A, or one without tasks; at the broker of -b if given. Errors end the command with their code."""
+    speaker: App | None = None
+    try:
+        speaker = find_app(app) if app else App()
+        if broker is not None:
+            speaker.conf.broker_url = broker
+        yield speaker
+    except (ImproperlyConfigured, NotRegistered) as error:
+        fail(str(error), USAGE)
+    except ResultNotFound as error:
+        fail(str(error), NOT_FOUND)
+    except OperationalError as error:
+        fail(str(error), UNREACHABLE if error.reason == "UNREACHABLE" else FAILED)
+    finally:
+        if speaker is not None:
+            speaker.close()
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Prints what is wrong and ends the command."""
+    click.echo(f"tqbroker: {message}", err=True)
+    sys.exit(code)
+
+
+def from_json(text: str, what: str) -> Any:
+    """A value given on the command line."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        quoted = json.dumps(text)
+        raise click.UsageError(f"{what} {text!r} is not JSON: a text is written '{quoted}'") from None
+
+
+def show(value: Any) -> str:
+    """A value for people: JSON if it can be, else its repr."""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return repr(value)
+
+
+def print_json(value: Any) -> None:
+    """A value for programs. What JSON cannot say is written as text."""
+    click.echo(json.dumps(value, ensure_ascii=False, default=str))

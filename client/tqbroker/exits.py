@@ -1,0 +1,12 @@
+"""Exit codes of the command line."""
+
+from __future__ import annotations
+
+OK = 0
+FAILED = 1
+"""The job failed, has not ended, or was refused."""
+USAGE = 2
+NOT_FOUND = 3
+"""The broker knows no such job, or keeps its result no longer."""
+UNREACHABLE = 4
+"""No broker answered."""

@@ -1,0 +1,113 @@
+"""How a job failed, as data, and back to an exception. Nothing is ever imported or run because the wire names it."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import NamedTuple
+
+from tqbroker import codec
+from tqbroker.exceptions import CodecError, RemoteError, RemoteTraceback
+
+MAX_MESSAGE = 16 * 1024
+MAX_TRACEBACK = 64 * 1024
+MAX_ARGS = 64 * 1024
+
+
+class FailureData(NamedTuple):
+    """One failure: class name and module, message, formatted traceback, and the exception's arguments in `format`.
+
+    `args` is empty when they could not be encoded.
+    """
+
+    type: str
+    module: str
+    message: str
+    traceback: str = ""
+    args: bytes = b""
+    format: str = codec.DEFAULT_FORMAT
+
+
+def failure_of(exc: BaseException, format: str = codec.DEFAULT_FORMAT) -> FailureData:  # noqa: A002
+    """The failure to send for an exception. Never raises, whatever the exception's own methods do."""
+    kind = type(exc)
+    return FailureData(
+        type=kind.__name__,
+        module=kind.__module__,
+        message=_clean(_message(exc)[:MAX_MESSAGE]),
+        traceback=_clean(_traceback(exc)),
+        args=_args(exc, format),
+        format=format,
+    )
+
+
+def exception_of(failure: FailureData) -> Exception:
+    """The exception to raise for a failure: of its own class if that is loaded in this process, else a look-alike.
+
+    Its `__cause__` is the remote traceback, so that printing it shows file and line.
+    """
+    args = _decoded_args(failure)
+    exc = _own_class(failure, args) or _look_alike(failure, args)
+    if failure.traceback:
+        exc.__cause__ = RemoteTraceback(failure.traceback)
+    return exc
+
+
+def _message(exc: BaseException) -> str:
+    try:
+        return str(exc)
+    except Exception as error:
+        return f"<str() of the exception raised {type(error).__name__}>"
+
+
+def _traceback(exc: BaseException) -> str:
+    try:
+        text = "".join(traceback.format_exception(exc))
+    except Exception:
+        text = "".join(traceback.format_tb(exc.__traceback__))
+    return text if len(text) <= MAX_TRACEBACK else f"... shortened ...\n{text[-MAX_TRACEBACK:]}"
+
+
+def _clean(text: str) -> str:
+    """Text that UTF-8 can carry: lone surrogates are shown as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _args(exc: BaseException, name: str) -> bytes:
+    try:
+        data = codec.encode(list(exc.args), name)
+    except Exception:
+        return b""
+    return data if len(data) <= MAX_ARGS else b""
+
+
+def _decoded_args(failure: FailureData) -> tuple[object, ...] | None:
+    if not failure.args:
+        return None
+    try:
+        return tuple(codec.decode(failure.args, failure.format))
+    except (CodecError, TypeError):
+        return None
+
+
+def _own_class(failure: FailureData, args: tuple[object, ...] | None) -> Exception | None:
+    """An instance of the original class, only if its module is loaded already and it is an exception class there."""
+    kind = getattr(sys.modules.get(failure.module), "__dict__", {}).get(failure.type)
+    if args is None or not isinstance(kind, type) or not issubclass(kind, Exception):
+        return None
+    try:
+        exc = kind(*args)
+    except Exception:
+        return None
+    return exc if type(exc) is kind else None
+
+
+def _look_alike(failure: FailureData, args: tuple[object, ...] | None) -> RemoteError:
+    kind = type(
+        failure.type if failure.type.isidentifier() else RemoteError.__name__,
+        (RemoteError,),
+        {"__module__": failure.module, "exc_type": failure.type, "exc_module": failure.module},
+    )
+    exc = kind(failure.message) if args is None else kind(*args)
+    assert isinstance(exc, RemoteError)
+    return exc

@@ -1,0 +1,128 @@
+"""URLs of other brokers, read in full and answered with the one to write here."""
+
+from __future__ import annotations
+
+import difflib
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from tqbroker.urls import DEFAULT_PORT
+
+
+class _Kind(NamedTuple):
+    product: str
+    port: int | None
+    path_is: str
+
+
+_RABBITMQ = _Kind("RabbitMQ", 5672, "virtual host")
+_REDIS = _Kind("Redis", 6379, "database")
+_SQS = _Kind("Amazon SQS", None, "path")
+_SQL = _Kind("an SQL database", None, "database")
+
+KINDS = {
+    "amqp": _RABBITMQ,
+    "pyamqp": _RABBITMQ,
+    "librabbitmq": _RABBITMQ,
+    "amqps": _RABBITMQ._replace(port=5671),
+    "redis": _REDIS,
+    "rediss": _REDIS,
+    "redis+socket": _REDIS._replace(port=None, path_is="path"),
+    "valkey": _REDIS._replace(product="Valkey"),
+    "valkeys": _REDIS._replace(product="Valkey"),
+    "sentinel": _REDIS._replace(product="Redis Sentinel", port=26379),
+    "sqs": _SQS,
+    "gcpubsub": _Kind("Google Pub/Sub", None, "path"),
+    "azureservicebus": _Kind("Azure Service Bus", None, "path"),
+    "kafka": _Kind("Kafka", 9092, "path"),
+    "confluentkafka": _Kind("Kafka", 9092, "path"),
+    "mongodb": _Kind("MongoDB", 27017, "database"),
+    "zookeeper": _Kind("ZooKeeper", 2181, "path"),
+    "consul": _Kind("Consul", 8500, "path"),
+    "etcd": _Kind("etcd", 2379, "path"),
+    "nats": _Kind("NATS", 4222, "path"),
+    "beanstalk": _Kind("beanstalkd", 11300, "path"),
+    "faktory": _Kind("Faktory", 7419, "path"),
+    "sqla+postgresql": _SQL,
+    "sqlalchemy": _SQL,
+    "postgresql": _SQL,
+    "postgres": _SQL,
+    "filesystem": _Kind("a file system broker", None, "path"),
+    "memory": _Kind("an in-memory broker", None, "path"),
+    "http": _Kind("a web address", 80, "path"),
+    "https": _Kind("a web address", 443, "path"),
+}
+
+
+class ForeignUrl(NamedTuple):
+    """One URL of another broker. Percent-encoding is undone; `port` has the scheme's default."""
+
+    scheme: str
+    user: str
+    password: str
+    host: str
+    port: int | None
+    path: str
+
+    def masked(self) -> str:
+        """The URL without its password."""
+        secret = ":**" if self.password else ""
+        login = f"{self.user}{secret}@" if self.user or secret else ""
+        port = f":{self.port}" if self.port is not None else ""
+        return f"{self.scheme}://{login}{self.host}{port}/{self.path}".rstrip("/")
+
+
+def parse(urls: str) -> list[ForeignUrl]:
+    """Every URL of a list separated by `;` (Celery's failover list). A URL without scheme has that of the first."""
+    found: list[ForeignUrl] = []
+    for url in filter(None, (part.strip() for part in urls.split(";"))):
+        scheme, separator, rest = url.partition("://")
+        if not separator:
+            scheme, rest = (found[0].scheme if found else ""), url
+        found.append(_parse_one(scheme.lower(), rest))
+    return found
+
+
+def _parse_one(scheme: str, rest: str) -> ForeignUrl:
+    rest = rest.partition("?")[0].partition("#")[0]
+    authority, _, path = rest.partition("/")
+    login, _, address = authority.rpartition("@")
+    user, _, password = login.partition(":")
+    host, port = _address(address.split(",")[0])
+    kind = KINDS.get(scheme)
+    return ForeignUrl(
+        scheme=scheme,
+        user=unquote(user),
+        password=unquote(password),
+        host=unquote(host),
+        port=port if port is not None else (kind.port if kind else None),
+        path=unquote(path),
+    )
+
+
+def _address(text: str) -> tuple[str, int | None]:
+    if text.endswith("]") or ":" not in text:
+        return text, None
+    host, _, port = text.rpartition(":")
+    return host, int(port) if port.isascii() and port.isdigit() else None
+
+
+def _ours(url: ForeignUrl) -> str:
+    """The URL to write: the same host, our port. A cloud service's address is not a host to run a broker on."""
+    kind = KINDS.get(url.scheme)
+    local = kind is None or kind.port is None or not url.host or kind.port in (80, 443)
+    return f"tq://{'localhost' if local else url.host}:{DEFAULT_PORT}"
+
+
+def explain(urls: str) -> str:
+    """One sentence: what this URL is, and the URL to write instead."""
+    first = parse(urls)[0] if parse(urls) else ForeignUrl("", "", "", "", None, "")
+    kind = KINDS.get(first.scheme)
+    if kind is None:
+        close = difflib.get_close_matches(first.scheme, ["tq", "tq+unix"], 1, 0.5)
+        hint = f"did you mean {close[0]}://? " if close else ""
+        return f"broker {first.masked()!r} has the unknown scheme {first.scheme!r}: {hint}write broker={_ours(first)!r}"
+    return (
+        f"broker {first.masked()!r} is {kind.product}, and tqbroker brings its own broker: "
+        f"start `tqbroker serve` there and write broker={_ours(first)!r}"
+    )

@@ -1,0 +1,142 @@
+"""Our values to wire messages and back. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tqbroker.failures import FailureData
+from tqbroker.ids import Key
+from tqbroker.states import Phase, RevokeEffect
+from tqbroker.transport import BrokerInfo, JobInfo, QueueInfo, WorkerInfo
+from tqbroker.v1 import admin_pb2, job_pb2, queue_pb2
+
+_EFFECTS: dict[int, RevokeEffect] = {
+    queue_pb2.CANCEL_EFFECT_CANCELLED: RevokeEffect.CANCELLED,
+    queue_pb2.CANCEL_EFFECT_RUNNING: RevokeEffect.RUNNING,
+    queue_pb2.CANCEL_EFFECT_PENDING: RevokeEffect.PENDING,
+    queue_pb2.CANCEL_EFFECT_FINAL: RevokeEffect.FINAL,
+    queue_pb2.CANCEL_EFFECT_UNKNOWN: RevokeEffect.UNKNOWN,
+}
+
+
+def pack_ids(keys: Iterable[Key]) -> job_pb2.Ids:
+    """The column of these ids. UUIDs come first: where order matters, `keys` must be of one kind or sorted so."""
+    uuids: list[bytes] = []
+    texts: list[str] = []
+    for key in keys:
+        if isinstance(key, bytes):
+            uuids.append(key)
+        else:
+            texts.append(key)
+    return job_pb2.Ids(uuids=b"".join(uuids), texts=texts)
+
+
+def unpack_ids(ids: job_pb2.Ids) -> list[Key]:
+    """The keys in a column, in its order. Raises ValueError when the UUID bytes are no multiple of 16."""
+    data = ids.uuids
+    if len(data) % 16:
+        raise ValueError(f"a column of UUIDs has {len(data)} bytes, which is no multiple of 16")
+    keys: list[Key] = [data[at : at + 16] for at in range(0, len(data), 16)]
+    keys.extend(ids.texts)
+    return keys
+
+
+def job_info(status: job_pb2.JobStatus) -> JobInfo:
+    """A job's status as the client keeps it."""
+    return JobInfo(
+        key=status.uuid or status.text,
+        phase=Phase(status.state),
+        forgotten=status.forgotten,
+        task=status.task,
+        queue=status.queue,
+        priority=status.priority,
+        format=status.format,
+        args=status.args,
+        headers=status.headers,
+        submitted_ms=status.submitted_unix_ms,
+        due_ms=status.due_unix_ms,
+        expires_ms=status.expires_unix_ms,
+        started_ms=status.started_unix_ms,
+        finished_ms=status.finished_unix_ms,
+        worker=status.worker,
+        retries=status.retries,
+        lost_leases=status.lost_leases,
+        result=status.result,
+        result_format=status.result_format,
+        ignore_result=status.ignore_result,
+        failure=failure_data(status.failure) if status.HasField("failure") else None,
+        cancel_requested=status.cancel_requested,
+        waits_for=status.waits_for,
+    )
+
+
+def failure_data(failure: job_pb2.Failure) -> FailureData:
+    """A failure as it came over the wire."""
+    return FailureData(
+        failure.type, failure.module, failure.message, failure.traceback, failure.args, failure.format or "json"
+    )
+
+
+def failure_message(failure: FailureData) -> job_pb2.Failure:
+    """A failure as it goes over the wire."""
+    return job_pb2.Failure(
+        type=failure.type,
+        module=failure.module,
+        message=failure.message,
+        traceback=failure.traceback,
+        args=failure.args,
+        format=failure.format,
+    )
+
+
+def effects(values: Sequence[int]) -> list[RevokeEffect]:
+    """What a cancel did to each job."""
+    return [_EFFECTS.get(value, RevokeEffect.UNKNOWN) for value in values]
+
+
+def broker_info(
+    broker: admin_pb2.GetBrokerResponse,
+    queues: admin_pb2.ListQueuesResponse,
+    workers: admin_pb2.ListWorkersResponse,
+) -> BrokerInfo:
+    """The three answers that `tqbroker status` shows, as one value."""
+    return BrokerInfo(
+        version=broker.version,
+        durability=broker.durability,
+        data_dir=broker.data_dir,
+        started_ms=broker.started_unix_ms,
+        awaited=list(broker.awaited),
+        recovery_left_ms=broker.recovery_left_ms,
+        used_bytes=broker.used_bytes,
+        high_water_bytes=broker.high_water_bytes,
+        queues=[_queue_info(queue) for queue in queues.queues],
+        workers=[_worker_info(worker) for worker in workers.workers],
+    )
+
+
+def _queue_info(queue: admin_pb2.QueueInfo) -> QueueInfo:
+    return QueueInfo(
+        name=queue.name,
+        queued=queue.queued,
+        running=queue.running,
+        scheduled=queue.scheduled,
+        succeeded=queue.succeeded,
+        failed=queue.failed,
+        cancelled=queue.cancelled,
+        expired=queue.expired,
+    )
+
+
+def _worker_info(worker: admin_pb2.WorkerInfo) -> WorkerInfo:
+    return WorkerInfo(
+        name=worker.name,
+        connected=worker.connected,
+        queues=list(worker.queues),
+        tasks=list(worker.tasks),
+        slots=worker.slots,
+        pool=worker.pool,
+        host=worker.host,
+        pid=worker.pid,
+        version=worker.version,
+        leases=worker.leases,
+    )

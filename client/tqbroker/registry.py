@@ -1,0 +1,50 @@
+"""The tasks of an app by name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tqbroker.exceptions import AlreadyRegistered, NotRegistered
+
+if TYPE_CHECKING:
+    from tqbroker.task import Task
+
+
+class TaskRegistry(dict[str, "Task[..., Any]"]):
+    """Name to task. A missing name raises NotRegistered, which names the nearest ones."""
+
+    def __missing__(self, name: str) -> Task[..., Any]:
+        import difflib
+
+        close = difflib.get_close_matches(name, self, 3)
+        hint = f"did you mean {' or '.join(close)}?" if close else "is the module that defines it imported?"
+        raise NotRegistered(f"no task {name!r} in this app: {hint}")
+
+    def register(self, task: Task[..., Any]) -> None:
+        """Adds a task. The same function again (a reloaded module, a notebook cell) replaces its former self."""
+        known = self.get(task.name)
+        if known is not None and _origin(known.function) != _origin(task.function):
+            raise AlreadyRegistered(
+                f"task name {task.name!r} is used by {'.'.join(_origin(known.function))} and by "
+                f"{'.'.join(_origin(task.function))}: give one of them another name="
+            )
+        self[task.name] = task
+
+
+def _origin(function: Callable[..., Any]) -> tuple[str, str]:
+    return function.__module__, getattr(function, "__qualname__", repr(function))
+
+
+def task_name(main: str | None, function: Callable[..., Any]) -> str:
+    """`module.function`. In a script that runs as `__main__` the app's name, or else the file's, is the module."""
+    module = function.__module__
+    if module == "__main__":
+        module = main or _script_name() or module
+    return f"{module}.{function.__name__}"
+
+
+def _script_name() -> str:
+    path = getattr(sys.modules.get("__main__"), "__file__", None) or ""
+    return path.replace("\\", "/").rpartition("/")[2].removesuffix(".py")

@@ -1,0 +1,153 @@
+"""Submits cut into requests, and what an answer says of each job. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from tqbroker.call import Batch
+from tqbroker.ids import Key
+from tqbroker.messages import pack_ids
+from tqbroker.transport import Refused
+from tqbroker.v1 import errors_pb2, job_pb2, queue_pb2
+
+MAX_JOBS = 2000
+MAX_BYTES = 1 << 20
+WINDOW = 8
+"""Requests of one submit in flight at once: enough to keep the broker's commits full, and a bound on what is held."""
+
+_JOB_OVERHEAD = 24
+_HEAD_OVERHEAD = 64
+
+# Refusals that pass by themselves.
+_LATER = frozenset({errors_pb2.REASON_STORE_FULL, errors_pb2.REASON_BUSY, errors_pb2.REASON_STOPPING})
+_AMBIGUOUS = errors_pb2.REASON_AMBIGUOUS
+
+
+class Shipment:
+    """One request on its way. `maybe`: it was sent once without an answer, so its jobs may be stored."""
+
+    __slots__ = ("batches", "maybe", "reason", "request", "trouble")
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self.batches = batches
+        self.request = queue_pb2.EnqueueRequest(batches=[_message(batch) for batch in batches])
+        self.maybe = False
+        self.reason = "UNREACHABLE"
+        self.trouble = ""
+
+    def keys(self) -> Iterator[Key]:
+        """The key of every job in it."""
+        for batch in self.batches:
+            yield from batch.keys
+
+    def given_up(self, trouble: str) -> list[Refused]:
+        """Every job as not confirmed in time. `trouble` says why; a reason heard from the broker says it better."""
+        return [Refused(key, self.reason, self.trouble or trouble, self.maybe) for key in self.keys()]
+
+    def refused(self, reason: str, message: str) -> list[Refused]:
+        """Every job as refused for good."""
+        return [Refused(key, reason, message, self.maybe) for key in self.keys()]
+
+
+class Verdict(NamedTuple):
+    """What an answer means: the jobs refused for good, or (`retry_after` in seconds) send all of it again."""
+
+    refused: list[Refused]
+    retry_after: float | None = None
+
+
+def cut(batches: Iterable[Batch]) -> Iterator[Shipment]:
+    """Requests of bounded size. Order is kept; ids that are UUIDs and others never share a wire batch."""
+    pending: list[Batch] = []
+    jobs = size = 0
+    for batch in batches:
+        for piece in _pieces(batch):
+            weight = _weight(piece)
+            if pending and (jobs + len(piece.keys) > MAX_JOBS or size + weight > MAX_BYTES):
+                yield Shipment(pending)
+                pending, jobs, size = [], 0, 0
+            pending.append(piece)
+            jobs += len(piece.keys)
+            size += weight
+    if pending:
+        yield Shipment(pending)
+
+
+def _pieces(batch: Batch) -> Iterator[Batch]:
+    """The batch in slices that fit one request each and hold one kind of id."""
+    count = len(batch.keys)
+    kinds = set(map(type, batch.keys))
+    if count > MAX_JOBS:
+        for start in range(0, count, MAX_JOBS):
+            yield from _pieces(_slice(batch, start, start + MAX_JOBS))
+    elif count > 1 and (len(kinds) > 1 or _weight(batch) > MAX_BYTES):
+        yield from _pieces(_slice(batch, 0, count // 2))
+        yield from _pieces(_slice(batch, count // 2, count))
+    elif count:
+        yield batch
+
+
+def _slice(batch: Batch, start: int, stop: int) -> Batch:
+    return Batch(batch.head, batch.keys[start:stop], batch.args[start:stop])
+
+
+def _weight(batch: Batch) -> int:
+    head = batch.head
+    shared = len(head.task) + len(head.queue) + len(head.headers) + _HEAD_OVERHEAD
+    return sum(map(len, batch.args)) + _JOB_OVERHEAD * len(batch.args) + shared
+
+
+def _message(batch: Batch) -> job_pb2.JobBatch:
+    head = batch.head
+    return job_pb2.JobBatch(
+        task=head.task,
+        queue=head.queue,
+        priority=head.priority,
+        format=head.format,
+        ignore_result=head.ignore_result,
+        result_ttl_ms=head.result_ttl_ms,
+        countdown_ms=head.countdown_ms,
+        eta_unix_ms=head.eta_unix_ms,
+        expires_in_ms=head.expires_in_ms,
+        expires_unix_ms=head.expires_unix_ms,
+        headers=head.headers,
+        ids=pack_ids(batch.keys),
+        args=batch.args,
+    )
+
+
+def judge(shipment: Shipment, answer: queue_pb2.EnqueueStreamResponse) -> Verdict:
+    """What the broker's answer means for the shipment."""
+    if answer.HasField("error"):
+        return _judge_whole(shipment, answer.error)
+    troubles = [exception for exception in answer.response.exceptions if exception.HasField("error")]
+    passing = [exception.error for exception in troubles if exception.error.reason in _LATER]
+    if passing:
+        return _again(shipment, max(passing, key=lambda error: error.retry_after_ms))
+    return Verdict(
+        [
+            Refused(shipment.batches[item.batch].keys[item.index], reason_name(item.error), item.error.message, False)
+            for item in troubles
+        ]
+    )
+
+
+def _judge_whole(shipment: Shipment, error: errors_pb2.Error) -> Verdict:
+    if error.reason == _AMBIGUOUS:
+        shipment.maybe = True
+        return _again(shipment, error)
+    if error.reason in _LATER:
+        return _again(shipment, error)
+    return Verdict(shipment.refused(reason_name(error), error.message))
+
+
+def _again(shipment: Shipment, error: errors_pb2.Error) -> Verdict:
+    shipment.reason = reason_name(error)
+    shipment.trouble = error.message
+    return Verdict([], error.retry_after_ms / 1000)
+
+
+def reason_name(error: errors_pb2.Error) -> str:
+    """A reason as users see it, for example STORE_FULL."""
+    return errors_pb2.Reason.Name(error.reason).removeprefix("REASON_")

@@ -1,0 +1,146 @@
+"""What the client needs from a broker, as values and two protocols: one for threads, one for asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from tqbroker.call import Batch
+from tqbroker.failures import FailureData
+from tqbroker.ids import Key
+from tqbroker.states import Phase, RevokeEffect
+
+
+class Refused(NamedTuple):
+    """One submitted job that is not known to be stored. `unknown`: it may be; otherwise it surely is not."""
+
+    key: Key
+    reason: str
+    message: str
+    unknown: bool
+
+
+@dataclass(slots=True)
+class JobInfo:
+    """What the broker knows of one job. Times are milliseconds since 1970 UTC, 0 when there is none."""
+
+    key: Key
+    phase: Phase
+    forgotten: bool = False
+    task: str = ""
+    queue: str = ""
+    priority: int = 0
+    format: str = ""
+    args: bytes = b""
+    headers: bytes = b""
+    submitted_ms: int = 0
+    due_ms: int = 0
+    expires_ms: int = 0
+    started_ms: int = 0
+    finished_ms: int = 0
+    worker: str = ""
+    retries: int = 0
+    lost_leases: int = 0
+    result: bytes = b""
+    result_format: str = ""
+    ignore_result: bool = False
+    failure: FailureData | None = None
+    cancel_requested: bool = False
+    waits_for: str = ""
+
+
+@dataclass(slots=True)
+class QueueInfo:
+    """One queue and how many jobs it holds by phase."""
+
+    name: str
+    queued: int
+    running: int
+    scheduled: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    expired: int
+
+
+@dataclass(slots=True)
+class WorkerInfo:
+    """One worker that is connected or awaited."""
+
+    name: str
+    connected: bool
+    queues: list[str]
+    tasks: list[str]
+    slots: int
+    pool: str
+    host: str
+    pid: int
+    version: str
+    leases: int
+
+
+@dataclass(slots=True)
+class BrokerInfo:
+    """What the broker is and how it does. `recovery_left_ms`: how much longer it waits for the `awaited` workers."""
+
+    version: str
+    durability: str
+    data_dir: str
+    started_ms: int
+    awaited: list[str]
+    recovery_left_ms: int
+    used_bytes: int
+    high_water_bytes: int
+    queues: list[QueueInfo] = field(default_factory=list)
+    workers: list[WorkerInfo] = field(default_factory=list)
+
+
+class Transport(Protocol):
+    """For threads. Every call is safe to repeat; `timeout` is in seconds; OperationalError when it has passed."""
+
+    def submit(self, batches: Sequence[Batch], timeout: float) -> list[Refused]:
+        """Stores jobs and returns those that are not known to be stored; all others are durable.
+
+        `timeout` runs anew with every part that is confirmed, so large submits are not cut off while they advance.
+        """
+        ...
+
+    def get(self, keys: Sequence[Key], timeout: float, *, with_args: bool = False) -> list[JobInfo]:
+        """What is known of these jobs now, in order."""
+        ...
+
+    def wait(self, key: Key, timeout: float | None, contact_timeout: float) -> JobInfo | None:
+        """The job once it has ended (or is unknown), or None after `timeout`.
+
+        The broker must be reached within `contact_timeout` at first; later outages are waited through.
+        """
+        ...
+
+    def cancel(self, keys: Sequence[Key], timeout: float) -> list[RevokeEffect]:
+        """Cancels jobs; one effect each, in order."""
+        ...
+
+    def forget(self, keys: Sequence[Key], timeout: float) -> int:
+        """Drops results of finished jobs; how many were dropped."""
+        ...
+
+    def broker(self, timeout: float) -> BrokerInfo:
+        """The broker with its queues and workers."""
+        ...
+
+    def close(self) -> None:
+        """Closes the connection."""
+        ...
+
+
+class AsyncTransport(Protocol):
+    """For one event loop: the same calls, awaited."""
+
+    async def submit(self, batches: Sequence[Batch], timeout: float) -> list[Refused]:
+        """See Transport.submit."""
+        ...
+
+    async def wait(self, key: Key, timeout: float | None, contact_timeout: float) -> JobInfo | None:
+        """See Transport.wait."""
+        ...
