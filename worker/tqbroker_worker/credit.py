@@ -1,0 +1,113 @@
+"""How much work to ask for: enough to keep the slots busy for some tens of milliseconds, and no more.
+
+A task is fast once it was measured to be. Fast tasks may fill the window; every other job gets a slot of its own. The
+window follows from what the delivered jobs are expected to take, so that a change of mix is seen at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+FAST_US = 20_000.0
+"""A task with a longer mean run time is not fast."""
+MIN_RUNS = 3
+"""Runs to measure before a task may be called fast."""
+AHEAD_US = 30_000.0
+"""Work to have at hand for each slot."""
+MAX_WINDOW = 4096
+"""Most leases to hold; what the parent keeps in memory is bounded by it."""
+MAX_BYTES = 32 << 20
+"""Bytes of arguments to hold, as far as they can be foreseen."""
+OVERHEAD_US = 8.0
+"""What a job costs besides its body."""
+_MEMORY = 64.0
+"""Runs after which new measurements have half of the weight."""
+_RAMP = 4
+"""How many more jobs to ask for than have been measured: a wrong first impression stays cheap."""
+
+
+class Offer(NamedTuple):
+    """What the wire calls Credit: `slots` jobs at once, `window` leases in all, the latter only for tasks in `fast`."""
+
+    slots: int
+    window: int
+    fast: frozenset[str]
+
+    def differs(self, other: Offer | None) -> bool:
+        """Whether the change is worth telling. Measurements waver: a smaller window only when it is half."""
+        if other is None or self.slots != other.slots or self.fast != other.fast:
+            return True
+        grown, shrunk = self.window * 4 >= other.window * 5, self.window * 2 <= other.window
+        return self.window != other.window and (grown or shrunk)
+
+
+NOTHING = Offer(0, 0, frozenset())
+
+
+@dataclass(slots=True)
+class _Measure:
+    mean_us: float = 0.0
+    runs: int = 0
+    weight: float = 0.0  # share in what was delivered lately
+    bytes: float = 0.0  # of the arguments, mean
+
+
+class Credit:
+    """Run times by task, and the credit that follows from them."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, _Measure] = {}
+        self._fast: frozenset[str] = frozenset()
+
+    def delivered(self, task: str, count: int, size: int) -> None:
+        """`count` jobs of one task arrived, with `size` bytes of arguments."""
+        keep = _MEMORY / (_MEMORY + count)
+        for measure in self._tasks.values():
+            measure.weight *= keep
+        measure = self._measure(task)
+        measure.weight += 1 - keep
+        measure.bytes += (size / count - measure.bytes) * (1 - keep if measure.bytes else 1)
+
+    def measured(self, task: str, count: int, total_us: float) -> None:
+        """`count` jobs of one task ran for `total_us` microseconds together."""
+        measure = self._measure(task)
+        measure.mean_us += (total_us / count - measure.mean_us) * count / (count + min(measure.runs, _MEMORY))
+        measure.runs += count
+        fast = measure.runs >= MIN_RUNS and measure.mean_us < FAST_US
+        if fast != (task in self._fast):
+            self._fast = self._fast | {task} if fast else self._fast - {task}
+
+    def is_fast(self, task: str) -> bool:
+        """Whether several jobs of this task may wait behind each other in one slot."""
+        return task in self._fast
+
+    def cost_us(self, task: str) -> float:
+        """What one job of a fast task is expected to take."""
+        return self._tasks[task].mean_us + OVERHEAD_US
+
+    def offer(self, slots: int, blocked: int) -> Offer:
+        """The credit for `slots` slots, `blocked` of which are taken by jobs that are not fast."""
+        if slots <= 0:
+            return NOTHING
+        ahead = self._ahead(slots) if self._fast else 1.0
+        window = min(MAX_WINDOW, blocked + max(0, slots - blocked) * ahead)
+        return Offer(slots, max(slots, int(window)), self._fast)
+
+    def _ahead(self, slots: int) -> float:
+        """Jobs to have at hand for a free slot, by the mix of fast tasks that was delivered lately."""
+        weight = cost = size = 0.0
+        runs = 0
+        for name in self._fast:
+            measure = self._tasks[name]
+            weight += measure.weight
+            cost += measure.weight * (measure.mean_us + OVERHEAD_US)
+            size += measure.weight * measure.bytes
+            runs = max(runs, measure.runs if measure.weight > 0.01 else 0)
+        if not weight or not runs:
+            return 1.0
+        by_memory = MAX_BYTES / max(1.0, slots * size / weight)
+        return max(1.0, min(AHEAD_US * weight / cost, by_memory, _RAMP * runs))
+
+    def _measure(self, task: str) -> _Measure:
+        return self._tasks.setdefault(task, _Measure())

@@ -1,0 +1,147 @@
+"""The worker: children, session and stream put together, from the first load of the app to the last acknowledgement."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any, TypeVar
+
+from tqbroker._daemon import StopSignals, get_logger
+from tqbroker.exceptions import ImproperlyConfigured
+from tqbroker.urls import target_of
+from tqbroker_worker.banner import banner
+from tqbroker_worker.config import WorkerConfig
+from tqbroker_worker.credit import Credit
+from tqbroker_worker.handover import Handover
+from tqbroker_worker.identity import Identity
+from tqbroker_worker.joblog import JobLog
+from tqbroker_worker.ledger import Ledger
+from tqbroker_worker.pool import AppBrokenError, Pool
+from tqbroker_worker.protocol import Manifest
+from tqbroker_worker.session import Session
+from tqbroker_worker.stream import NameTakenError, Stream
+
+T = TypeVar("T")
+
+PROGRESS_SECONDS = 1.0
+GIVE_UP_SECONDS = 30.0
+"""How long a stopping worker waits for a broker that is away before it leaves its jobs to redelivery."""
+HURRY_SECONDS = 5.0
+"""The same after the second signal, with a broker that is there."""
+
+
+async def run(config: WorkerConfig) -> int:
+    """Runs a worker until it is told to stop. The exit code: 0 drained, 1 failed, 2 the app cannot be found."""
+    with StopSignals() as stop:
+        return await Daemon(config, stop).run()
+
+
+class Daemon:
+    """One worker process."""
+
+    def __init__(self, config: WorkerConfig, stop: StopSignals) -> None:
+        self._config = config
+        self._stop = stop
+        self._log = get_logger("tqbroker.worker")
+        self._credit = Credit()
+        self._ledger = Ledger()
+        self._stream: Stream | None = None
+        log = JobLog(config.loglevel, asyncio.get_running_loop().call_soon)
+        self._handover = Handover(self._credit, self._ledger, log, self._wake)
+        self._pool = Pool(config, self._handover)
+
+    async def run(self) -> int:
+        """Loads the app, serves, drains."""
+        self._pool.start()
+        try:
+            manifest = await self._until_stopped(self._pool.loaded)
+            return 0 if manifest is None else await self._serve(manifest)
+        except AppBrokenError as error:
+            _complain(f"{error.traceback}{error}" if error.traceback else str(error))
+            return error.exit_code
+        except (ImproperlyConfigured, NameTakenError) as error:
+            _complain(str(error))
+            return 2 if isinstance(error, ImproperlyConfigured) else 1
+        finally:
+            await self._pool.stop()
+
+    async def _serve(self, manifest: Manifest) -> int:
+        url = self._config.broker or manifest.broker
+        identity = Identity.of(self._config, manifest)
+        target = target_of(url)
+        sys.stdout.write(banner(self._config, manifest, identity, url) + "\n")
+        sys.stdout.flush()
+        loop = asyncio.get_running_loop()
+        session = Session(identity, self._handover, self._ledger, self._credit, loop.call_later, self._wake)
+        self._stream = stream = Stream(session, target, url)
+        streaming = asyncio.ensure_future(stream.run())
+        try:
+            stream.on_first_welcome = lambda: self._log.info(f"{identity.name} ready.")
+            await self._until_stopped(streaming)
+            return await self._drain(stream, session, streaming)
+        finally:
+            streaming.cancel()
+            await asyncio.gather(streaming, return_exceptions=True)
+
+    async def _until_stopped(self, *awaited: asyncio.Future[T]) -> T | None:
+        """The result of the one that is done first; None when a signal comes before that."""
+        stopped = asyncio.ensure_future(self._stop.first.wait())
+        try:
+            pending: list[asyncio.Future[Any]] = [stopped, *awaited]
+            await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+        return next((future.result() for future in awaited if future.done()), None)
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    async def _drain(self, stream: Stream, session: Session, streaming: asyncio.Future[None]) -> int:
+        """Takes no more, waits for what runs, says goodbye. A second signal gives back what runs."""
+        self._log.info(f"{self._stop.name}: draining, {session.state()}; a second signal returns them at once")
+        self._handover.close()
+        stream.leave()
+        hurry: asyncio.Future[Any] = asyncio.ensure_future(self._stop.second.wait())
+        either: list[asyncio.Future[Any]] = [streaming, hurry]
+        try:
+            while not streaming.done() and not hurry.done():
+                if self._hopeless(stream, session):
+                    break
+                await asyncio.wait(either, timeout=PROGRESS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if not session.settled:
+                    self._log.info(f"draining: {session.state()}")
+            if hurry.done() and not streaming.done():
+                await self._hurry(stream, session, streaming)
+        finally:
+            hurry.cancel()
+        return self._farewell(session, streaming)
+
+    async def _hurry(self, stream: Stream, session: Session, streaming: asyncio.Future[None]) -> None:
+        self._log.warning(f"second signal: returning jobs to the broker, {session.state()}")
+        await self._pool.kill()
+        stream.wake()
+        if stream.welcomed.is_set():
+            await asyncio.wait([streaming], timeout=HURRY_SECONDS)
+
+    def _hopeless(self, stream: Stream, session: Session) -> bool:
+        """Whether there is no broker to say goodbye to, and none is to be expected."""
+        if stream.welcomed.is_set():
+            return False
+        away = asyncio.get_running_loop().time() - (stream.broken_since or 0.0)
+        return self._handover.idle and (session.settled or away > GIVE_UP_SECONDS)
+
+    def _farewell(self, session: Session, streaming: asyncio.Future[None]) -> int:
+        if session.settled:
+            if streaming.done():
+                streaming.result()
+            self._log.info("drained")
+            return 0
+        self._log.error(f"left without the broker's word: {session.state()}; it will hand these jobs out again")
+        return 1
+
+    def _wake(self) -> None:
+        if self._stream is not None:
+            self._stream.wake()
+
+
+def _complain(sentence: str) -> None:
+    sys.stderr.write(f"tqbroker worker: {sentence}\n" if "\n" not in sentence else f"{sentence}\n")

@@ -1,0 +1,103 @@
+"""Our values to wire messages and back; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tqbroker.v1 import job_pb2
+from tqbroker.v1 import worker_pb2 as pb
+from tqbroker_worker.ledger import Ending, Outcome, Successes
+from tqbroker_worker.protocol import UUID_BYTES, Head, Jobs
+
+Lease = tuple[int, Jobs]
+
+
+def jobs_of(batch: pb.DeliveryBatch) -> Iterator[Jobs]:
+    """The jobs of a delivery, UUIDs and texts apart."""
+    head = Head(batch.task, batch.queue, batch.priority, batch.format, batch.headers, batch.ignore_result)
+    jobs = Jobs(
+        head,
+        batch.ids.uuids,
+        list(batch.ids.texts),
+        list(batch.tokens),
+        list(batch.args),
+        list(batch.retries),
+        list(batch.lost_leases),
+    )
+    if not jobs.uuids or not jobs.texts:
+        yield jobs
+        return
+    texts = jobs.texts
+    count = len(jobs.uuids) // UUID_BYTES
+    jobs.texts = []
+    yield jobs.part(0, count)
+    rest = jobs.part(count, len(jobs))
+    rest.texts = texts
+    yield rest
+
+
+def held(leases: Iterable[Lease]) -> pb.Held:
+    """Leases with their ids, UUIDs first as the wire wants it."""
+    by_uuid, by_text = _by_kind(leases)
+    ids = job_pb2.Ids(
+        uuids=b"".join(source.uuid_of(token) or b"" for token, source in by_uuid),
+        texts=[source.id_of(token) for token, source in by_text],
+    )
+    return pb.Held(ids=ids, tokens=[token for token, _ in (*by_uuid, *by_text)])
+
+
+def put_outcomes(request: pb.WorkRequest, outcomes: list[Outcome]) -> None:
+    """Adds outcomes to a message: first-time successes of one format share their columns."""
+    fresh: dict[str, pb.Successes] = {}
+    for outcome in outcomes:
+        if isinstance(outcome, Ending):
+            request.endings.append(_ending(outcome))
+        elif outcome.again:
+            for part in _kinds(outcome):
+                columns = _extend(request.successes.add(format=part.done.format), part)
+                columns.ids.CopyFrom(held(part.leases()).ids)
+        else:
+            name = outcome.done.format
+            if name not in fresh:
+                fresh[name] = request.successes.add(format=name)
+            _extend(fresh[name], outcome)
+
+
+def _extend(columns: pb.Successes, part: Successes) -> pb.Successes:
+    done = part.done
+    columns.tokens.extend(done.tokens)
+    columns.results.extend(done.results)
+    columns.started_unix_ms.extend(done.started_ms)
+    columns.runtime_us.extend(done.runtime_us)
+    return columns
+
+
+def _kinds(outcome: Successes) -> list[Successes]:
+    """Those with UUIDs and those with texts apart, so that ids and the other columns keep the same order."""
+    by_uuid, by_text = _by_kind(outcome.leases())
+    parts = [outcome.only({token for token, _ in leases}.__contains__) for leases in (by_uuid, by_text)]
+    return [part for part in parts if part is not None]
+
+
+def _by_kind(leases: Iterable[Lease]) -> tuple[list[Lease], list[Lease]]:
+    by_uuid: list[Lease] = []
+    by_text: list[Lease] = []
+    for lease in leases:
+        (by_text if lease[1].texts else by_uuid).append(lease)
+    return by_uuid, by_text
+
+
+def _ending(outcome: Ending) -> pb.Ending:
+    ended = outcome.ended
+    message = pb.Ending(
+        token=ended.token,
+        verdict=pb.Verdict.ValueType(ended.verdict),
+        retry_in_ms=ended.retry_in_ms,
+        started_unix_ms=ended.started_ms,
+        runtime_us=ended.runtime_us,
+    )
+    if (failure := ended.failure) is not None:
+        message.failure.CopyFrom(job_pb2.Failure(**failure._asdict()))
+    if outcome.again:
+        message.ids.CopyFrom(held(outcome.leases()).ids)
+    return message

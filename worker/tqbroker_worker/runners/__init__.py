@@ -1,0 +1,1 @@
+"""Ways to run jobs inside a child, one module each."""

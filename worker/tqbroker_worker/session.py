@@ -1,0 +1,203 @@
+"""One worker's conversation with the broker, free of I/O: what to say when, and what each answer changes.
+
+A session outlives streams. On a new stream it introduces itself with every lease it still has, hears which of them are
+lost, and sends again what was not acknowledged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tqbroker._daemon import get_logger
+from tqbroker._failpoint import hit
+from tqbroker.v1 import errors_pb2
+from tqbroker.v1 import worker_pb2 as pb
+from tqbroker_worker.credit import NOTHING, Credit, Offer
+from tqbroker_worker.handover import Handover
+from tqbroker_worker.identity import Identity
+from tqbroker_worker.ledger import Ledger
+from tqbroker_worker.messages import held, jobs_of, put_outcomes
+
+GATHER_MESSAGES = 2
+"""With so many messages of outcomes unacknowledged, further ones gather: the broker commits them together anyway."""
+GATHER_JOBS = 256
+"""So many outcomes are worth a message of their own all the same."""
+
+_LATER = frozenset(
+    {errors_pb2.REASON_STORE_FULL, errors_pb2.REASON_BUSY, errors_pb2.REASON_STOPPING, errors_pb2.REASON_AMBIGUOUS}
+)
+"""Reasons with which the broker asks to keep an outcome and send it again."""
+_RETRY_MS = 1000
+
+
+class Session:
+    """Builds requests and takes responses in.
+
+    `later(seconds, function)` calls a function after a while; `wake` is called when there is something to send
+    that no message brought about.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        handover: Handover,
+        ledger: Ledger,
+        credit: Credit,
+        later: Callable[[float, Callable[[], None]], object],
+        wake: Callable[[], None],
+    ) -> None:
+        self.welcome: pb.Welcome | None = None
+        """What the broker said at the last contact; None before the first."""
+        self.stopping = False
+        """Whether the broker has announced its end on this stream."""
+        self._identity = identity
+        self._handover = handover
+        self._ledger = ledger
+        self._credit = credit
+        self._later = later
+        self._wake = wake
+        self._log = get_logger("tqbroker.worker")
+        self._number = 0
+        self._offer: Offer | None = None
+        self._open = False
+        self._retry_planned = False
+        self._beat_due = False
+
+    # -- up -----------------------------------------------------------------------------------------------------------
+
+    def hello(self) -> pb.WorkRequest:
+        """The first message of a new stream."""
+        self._open = False
+        self._offer = None
+        self._beat_due = self.stopping = False
+        self._number = 1
+        self._ledger.rewind()
+        hello = self._identity.hello()
+        if self.welcome is not None:
+            hello.store = self.welcome.store
+            hello.held.CopyFrom(held([*self._ledger.leases(), *self._handover.leases()]))
+        return pb.WorkRequest(number=1, hello=hello)
+
+    def request(self) -> pb.WorkRequest | None:
+        """The next message, if there is anything to say now. To be asked again after each message and each answer."""
+        if not self._open or (self._gathering() and not self._beat_due):
+            return None
+        offer = self._wanted()
+        news = offer.differs(self._offer)
+        if not news and not self._ledger.waiting and not self._beat_due:
+            return None
+        message = self._next()
+        message.heartbeat, self._beat_due = self._beat_due, False
+        message.returned.extend(self._ledger.take_returned())
+        if outcomes := self._ledger.take(message.number):
+            hit("worker_before_send_outcome")
+            put_outcomes(message, outcomes)
+        if news:
+            self._offer = offer
+            message.credit.CopyFrom(pb.Credit(slots=offer.slots, window=offer.window, fast=sorted(offer.fast)))
+        return message
+
+    def beat(self) -> None:
+        """The next message is to be sent even if it says nothing else: the broker answers it."""
+        self._beat_due = True
+
+    def leaving(self) -> pb.WorkRequest:
+        """The last message of a worker that holds nothing any more."""
+        message = self._next()
+        message.leaving = True
+        self._open = False
+        return message
+
+    def state(self) -> str:
+        """What this worker has at hand, in words."""
+        running, unacknowledged = self._handover.running, len(self._ledger)
+        outcomes = f", {unacknowledged} outcomes not acknowledged" if unacknowledged else ""
+        return f"{running} running{outcomes}"
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left to run or to tell."""
+        return self._handover.idle and not len(self._ledger)
+
+    # -- down ---------------------------------------------------------------------------------------------------------
+
+    def received(self, response: pb.WorkResponse) -> None:
+        """Takes one message in."""
+        if response.HasField("welcome"):
+            self._welcomed(response.welcome)
+        if response.deliveries:
+            hit("worker_after_receive")
+            for batch in response.deliveries:
+                for jobs in jobs_of(batch):
+                    self._handover.offer(jobs)
+        if response.refused:
+            self._refused(response)
+        if response.acked:
+            self._ledger.acked(response.acked)
+        if response.cancelled:
+            self._handover.cancel(response.cancelled)
+        self.stopping = self.stopping or response.stopping
+
+    def closed(self) -> None:
+        """The stream ended: nothing can be said until the next Hello."""
+        self._open = False
+
+    def _welcomed(self, welcome: pb.Welcome) -> None:
+        before, self.welcome = self.welcome, welcome
+        if before is not None and before.store != welcome.store:
+            self._drop_everything()
+        else:
+            self._drop(set(welcome.lost))
+        self._open = True
+
+    def _drop_everything(self) -> None:
+        leases = [*self._ledger.leases(), *self._handover.leases()]
+        if leases:
+            self._log.warning(
+                f"the broker serves another store than before: {len(leases)} jobs of the former one are dropped, "
+                "their outcomes cannot be stored any more"
+            )
+        self._forget({token for token, _ in leases})
+
+    def _drop(self, lost: set[int]) -> None:
+        if lost:
+            self._log.warning(f"{len(lost)} leases were lost while the broker was away; their jobs run elsewhere")
+            self._forget(lost)
+
+    def _forget(self, tokens: set[int]) -> None:
+        self._ledger.drop(tokens)
+        self._handover.forget(tokens)
+
+    def _refused(self, response: pb.WorkResponse) -> None:
+        later = {refused.token for refused in response.refused if refused.error.reason in _LATER}
+        final = [refused for refused in response.refused if refused.token not in later]
+        if final:
+            why, tokens = final[0].error.message, [refused.token for refused in final[:10]]
+            self._log.warning(f"{len(final)} outcomes had no effect: {why}", tokens=tokens)
+        if later:
+            self._ledger.keep(later)
+            self._plan_retry(max(refused.error.retry_after_ms for refused in response.refused) or _RETRY_MS)
+
+    def _plan_retry(self, delay_ms: int) -> None:
+        if not self._retry_planned:
+            self._retry_planned = True
+            self._log.warning(f"the broker cannot store outcomes now; they are kept and sent again in {delay_ms} ms")
+            self._later(delay_ms / 1000, self._retry)
+
+    def _retry(self) -> None:
+        self._retry_planned = False
+        self._ledger.retry()
+        self._wake()
+
+    # -- helpers ------------------------------------------------------------------------------------------------------
+
+    def _next(self) -> pb.WorkRequest:
+        self._number += 1
+        return pb.WorkRequest(number=self._number)
+
+    def _wanted(self) -> Offer:
+        handover = self._handover
+        return NOTHING if handover.closed else self._credit.offer(handover.slots, handover.blocked)
+
+    def _gathering(self) -> bool:
+        return self._ledger.messages_out >= GATHER_MESSAGES and self._ledger.waiting < GATHER_JOBS
