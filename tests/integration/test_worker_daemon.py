@@ -93,7 +93,7 @@ class Line:
             while True:
                 request = await self.requests.get()
                 found = bool(wanted(request))
-                if ack or not found:
+                if (ack or not found) and not request.leaving:  # after its goodbye the stream may be over
                     await self.say(acked=request.number, heartbeat=request.heartbeat)
                 if found:
                     return request

@@ -113,3 +113,37 @@ def test_a_thousand_short_jobs_survive_a_broker_that_is_killed_among_them(proces
     broker.wait(SECONDS)
     processes.broker()
     assert [result.get(timeout=SECONDS) for result in results] == [number + 1 for number in range(1000)]
+
+
+def test_a_worker_that_is_killed_gets_its_jobs_again_under_its_name(processes: Processes) -> None:
+    processes.broker()
+    worker = processes.worker("-P", "asyncio", "-c", "4", "-n", "w@test")
+    app = App("tasks", broker=processes.url, submit_timeout=SECONDS)
+    gate = processes.folder / "gate"
+    runs = processes.folder / "gate.runs"
+    results = [app.send_task("tasks.until", (str(gate), number)) for number in range(6)]
+    wait_for(lambda: runs.exists() and len(runs.read_text().splitlines()) == 4)
+    worker.kill()
+    worker.wait(SECONDS)
+    gate.touch()
+    processes.worker("-P", "asyncio", "-c", "4", "-n", "w@test")
+    assert [result.get(timeout=SECONDS) for result in results] == list(range(6))
+    assert sorted(map(int, runs.read_text().splitlines())) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 5]
+
+
+def test_a_worker_that_is_told_to_stop_finishes_what_runs_and_leaves_the_rest(processes: Processes) -> None:
+    processes.broker()
+    worker = processes.worker("-c", "2")
+    app = App("tasks", broker=processes.url, submit_timeout=SECONDS)
+    gate = processes.folder / "gate"
+    runs = processes.folder / "gate.runs"
+    results = [app.send_task("tasks.until", (str(gate), number)) for number in range(4)]
+    wait_for(lambda: runs.exists() and len(runs.read_text().splitlines()) == 2)
+    worker.send_signal(signal.SIGTERM)
+    wait_for(lambda: b"draining, 2 running" in (processes.folder / "worker.log").read_bytes())
+    gate.touch()
+    assert worker.wait(SECONDS) == 0
+    assert [result.state for result in results] == ["SUCCESS", "SUCCESS", "PENDING", "PENDING"]
+    processes.worker("-c", "2")
+    assert [result.get(timeout=SECONDS) for result in results] == list(range(4))
+    assert sorted(map(int, runs.read_text().splitlines())) == list(range(4))

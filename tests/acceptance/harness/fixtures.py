@@ -1,0 +1,38 @@
+"""A site for each test that asks for one; what its daemons printed is part of a failure's report."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+from tests.acceptance.harness.site import Site
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """An empty folder with a short name (a unix socket's path has at most 107 bytes), removed afterwards."""
+    path = Path(tempfile.mkdtemp(prefix="tq-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def site(folder: Path) -> Iterator[Site]:
+    """A place to run a broker and workers with the tasks of projects/load."""
+    place = Site(folder)
+    yield place
+    place.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Adds the daemons' last lines to the report of a failure."""
+    report = yield
+    if report.failed:
+        for place in getattr(item, "funcargs", {}).values():
+            for daemon in place.daemons if isinstance(place, Site) else ():
+                report.sections.append((f"end of {daemon.name}", daemon.log.tail()))
+    return report

@@ -1,0 +1,71 @@
+"""What really happened, written down as it happens by everybody concerned: one append-only file, one line an event.
+
+Clients write `invoke N`, then `ok N ID` or `fail N OUTCOME`; task bodies write `start N ID PID` and `end N ID PID`. N
+is the argument of the call, different for each, so that a call that ran twice under two ids is seen as well.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Run(NamedTuple):
+    """One start of a task body."""
+
+    id: str
+    pid: int
+
+
+@dataclass
+class Events:
+    """A history as read back."""
+
+    invoked: set[int] = field(default_factory=set)
+    acknowledged: dict[int, str] = field(default_factory=dict)
+    refused: dict[int, str] = field(default_factory=dict)
+    starts: dict[int, list[Run]] = field(default_factory=lambda: defaultdict(list))
+    ends: dict[int, list[Run]] = field(default_factory=lambda: defaultdict(list))
+
+    def unfinished(self) -> set[int]:
+        """Numbers of calls that have started and not ended."""
+        return {number for number in self.starts if len(self.starts[number]) > len(self.ends[number])}
+
+
+class History:
+    """The file. Writing is one O_APPEND write a line: safe between threads and processes, and after kill -9."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def write(self, *words: object) -> None:
+        """Appends one line."""
+        os.write(self._file, (" ".join(map(str, words)) + "\n").encode())
+
+    def close(self) -> None:
+        """Closes the file; it stays readable."""
+        os.close(self._file)
+
+    def read(self) -> Events:
+        """Everything written so far."""
+        events = Events()
+        for line in self.path.read_text().splitlines():
+            kind, number, *rest = line.split(" ")
+            _take(events, kind, int(number), rest)
+        return events
+
+
+def _take(events: Events, kind: str, number: int, rest: list[str]) -> None:
+    if kind == "invoke":
+        events.invoked.add(number)
+    elif kind == "ok":
+        events.acknowledged[number] = rest[0]
+    elif kind == "fail":
+        events.refused[number] = rest[0]
+    else:
+        runs = {"start": events.starts, "end": events.ends}[kind]
+        runs[number].append(Run(rest[0], int(rest[1])))

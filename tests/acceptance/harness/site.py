@@ -1,0 +1,122 @@
+"""One place where tqbroker runs: a folder, a broker, workers, a history. All of it ends with the test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from tests.acceptance.harness.checker import check
+from tests.acceptance.harness.daemon import TQBROKER, Daemon
+from tests.acceptance.harness.history import History
+from tests.acceptance.harness.load import Calls
+from tests.acceptance.harness.waiting import PATIENCE, free_port
+from tests.acceptance.harness.wire import Wire
+
+from tqbroker.v1 import job_pb2
+
+PROJECTS = Path(__file__).resolve().parents[1] / "projects"
+
+
+class Site:
+    """A folder with a project in it, an address, and the daemons started here."""
+
+    def __init__(self, folder: Path, project: str = "load") -> None:
+        self.folder = folder
+        self.project = folder / "project"
+        shutil.copytree(PROJECTS / project, self.project, ignore=shutil.ignore_patterns("__pycache__"))
+        self.data = folder / "data"
+        self.gate = folder / "gate"
+        self.address = f"127.0.0.1:{free_port()}"
+        self.url = f"tq://{self.address}"
+        self.history = History(folder / "history")
+        self.environment = _environment(
+            TQBROKER_URL=self.url, TQ_HISTORY=str(self.history.path), TQ_GATE=str(self.gate)
+        )
+        self.daemons: list[Daemon] = []
+        self.wire = Wire(self.address)
+        self.calls = Calls(self.url)
+
+    # -- daemons ---------------------------------------------------------------------------------------------------
+
+    def daemon(self, name: str, *arguments: str | Path, under: Sequence[str] = ()) -> Daemon:
+        """A `tqbroker` command in the project's folder, not started yet. `under` is a command to run it with."""
+        daemon = Daemon(name, [*under, TQBROKER, *arguments], self.project, self.environment)
+        self.daemons.append(daemon)
+        return daemon
+
+    def broker(self, *arguments: str | Path, under: Sequence[str] = (), **environment: str) -> Daemon:
+        """A broker that serves this site's address from this site's data directory, ready."""
+        serve = ("serve", "--listen", self.address, "--data-dir", self.data)
+        daemon = self.daemon("broker", *serve, *arguments, under=under)
+        self.started(daemon, **environment)
+        return daemon
+
+    def started(self, broker: Daemon, **environment: str) -> None:
+        """Starts the broker (again) and returns when it serves."""
+        broker.start(**environment)
+        broker.expect_event("ready")
+
+    def worker(self, *arguments: str, name: str = "worker", **environment: str) -> Daemon:
+        """A worker with two slots unless told otherwise, connected."""
+        daemon = self.daemon(name, "worker", "-A", "tasks", "-c", "2", "-n", f"{name}@test", *arguments)
+        daemon.start(**environment)
+        self.wire.connected(daemon.pid)
+        return daemon
+
+    # -- commands --------------------------------------------------------------------------------------------------
+
+    def run(
+        self, *command: str | Path, timeout: float = PATIENCE, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """A command in the project's folder, to its end."""
+        return subprocess.run(
+            [str(part) for part in command],
+            cwd=self.project,
+            env={**self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def tqbroker(self, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        """`tqbroker ...`, to its end."""
+        return self.run(TQBROKER, *arguments, timeout=PATIENCE, **environment)
+
+    def python(self, code: str) -> str:
+        """What `python -c CODE` prints in the project's folder. Fails when it fails."""
+        done = self.run(sys.executable, "-c", code)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
+
+    # -- judgement -------------------------------------------------------------------------------------------------
+
+    def settle(self, timeout: float = 60.0) -> dict[str, job_pb2.JobStatus]:
+        """Waits until every acknowledged job has ended; then what the broker says of each."""
+        ids = list(self.history.read().acknowledged.values())
+        return self.wire.finals(ids, timeout)
+
+    def check(self, killed: Collection[int] = (), lost: int | None = None, timeout: float = 60.0) -> None:
+        """Waits until all is quiet, then fails with every promise that was broken. See checker.violations."""
+        statuses = self.settle(timeout)
+        check(self.history.read(), statuses, killed, lost)
+
+    def close(self) -> None:
+        """Ends everything that was started here."""
+        self.calls.app.close()
+        self.wire.close()
+        for daemon in self.daemons:
+            daemon.discard()
+        self.history.close()
+
+
+def _environment(**more: str) -> Mapping[str, str]:
+    """This process's environment without anything that steers tqbroker, and with these variables."""
+    ours = ("TQBROKER_", "TQ_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    path = f"{TQBROKER.parent}{os.pathsep}{kept.get('PATH', os.defpath)}"  # as in an activated environment
+    return {**kept, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **more}

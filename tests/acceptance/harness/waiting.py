@@ -1,0 +1,74 @@
+"""Waiting for what has no event of its own to wait for, always with a deadline."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from random import SystemRandom
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PATIENCE = 20.0
+"""Seconds for anything that should take one or two: a loaded machine is not a failure."""
+
+
+def until(look: Callable[[], T], what: str, timeout: float = PATIENCE, pause: float = 0.02) -> T:
+    """The first true answer of `look`. Fails after `timeout` seconds, saying `what` was awaited and what was seen."""
+    deadline = time.monotonic() + timeout
+    while True:
+        if seen := look():
+            return seen
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout:g} s in vain for: {what} (last seen: {seen!r})")
+        time.sleep(pause)
+
+
+def free_port() -> int:
+    """A port that nobody has, below those that the system gives to outgoing connections.
+
+    So it stays free while a broker is down between two starts.
+    """
+    numbers = range(15_000, 32_000)
+    for port in SystemRandom().sample(numbers, 200):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port found")
+
+
+def children_of(pid: int) -> list[int]:
+    """Process ids of the direct children of a process; empty when it is gone."""
+    found: list[int] = []
+    for listing in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found.extend(map(int, listing.read_text().split()))
+        except OSError:
+            continue
+    return found
+
+
+def descendants_of(pid: int) -> list[int]:
+    """Its children, their children, and so on, as long as each has its parent."""
+    children = children_of(pid)
+    return [*children, *(each for child in children for each in descendants_of(child))]
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process is there and not merely waiting to be reaped."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def gone(pids: Iterable[int], timeout: float = PATIENCE) -> None:
+    """Returns when none of these processes is there any more."""
+    waited = list(pids)
+    until(lambda: not any(map(is_running, waited)), f"processes {waited} to end", timeout)

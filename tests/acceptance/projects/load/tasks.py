@@ -1,0 +1,65 @@
+"""Tasks that write down when they start and when they end, for tests that kill."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from tqbroker import App, Task
+
+app = App("tasks")
+history = os.open(os.environ["TQ_HISTORY"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+gate = Path(os.environ["TQ_GATE"])
+
+
+def note(kind: str, number: int, task: Task[..., Any]) -> None:
+    os.write(history, f"{kind} {number} {task.request.id} {os.getpid()}\n".encode())
+
+
+def is_open() -> bool:
+    return gate.exists()
+
+
+@app.task(bind=True)
+def mark(self: Task[..., Any], number: int) -> int:
+    note("start", number, self)
+    note("end", number, self)
+    return number
+
+
+@app.task(bind=True)
+def nap(self: Task[..., Any], number: int, seconds: float) -> int:
+    note("start", number, self)
+    time.sleep(seconds)
+    note("end", number, self)
+    return number
+
+
+@app.task(bind=True)
+def hold(self: Task[..., Any], number: int) -> int:
+    """Ends when the gate is open: when that file exists."""
+    note("start", number, self)
+    while not is_open():
+        time.sleep(0.02)
+    note("end", number, self)
+    return number
+
+
+@app.task(bind=True)
+async def ahold(self: Task[..., Any], number: int) -> int:
+    """The same for a thousand at once in one process."""
+    note("start", number, self)
+    while not is_open():  # noqa: ASYNC110 - another process opens it, no event can tell
+        await asyncio.sleep(0.5)
+    note("end", number, self)
+    return number
+
+
+@app.task(bind=True)
+def die(self: Task[..., Any], number: int) -> int:
+    """Takes its process with it."""
+    note("start", number, self)
+    os._exit(1)

@@ -1,0 +1,6 @@
+"""`make bench-open`: see README.md beside this file, or --help."""
+
+import runpy
+
+if __name__ == "__main__":
+    runpy.run_module("tqbench.backlog", run_name="__main__")

@@ -1,0 +1,59 @@
+"""How much of each work: enough to be steady, little enough to be typed often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Jobs or calls of one round, unless the name says otherwise."""
+
+    rounds: int
+    calls: int
+    threads: int
+    bulk: int
+    round_trips: int
+    rival_calls: int
+    rival_round_trips: int
+    footprint_first: int
+    footprint_more: int
+    starts: int
+
+
+FULL = Sizes(
+    rounds=5,
+    calls=2000,
+    threads=4000,
+    bulk=200_000,
+    round_trips=500,
+    rival_calls=1000,
+    rival_round_trips=200,
+    footprint_first=200_000,
+    footprint_more=1_000_000,
+    starts=15,
+)
+QUICK = Sizes(
+    rounds=3,
+    calls=1000,
+    threads=2000,
+    bulk=100_000,
+    round_trips=300,
+    rival_calls=1000,
+    rival_round_trips=150,
+    footprint_first=100_000,
+    footprint_more=200_000,
+    starts=9,
+)
+TINY = Sizes(
+    rounds=1,
+    calls=50,
+    threads=40,
+    bulk=500,
+    round_trips=20,
+    rival_calls=50,
+    rival_round_trips=20,
+    footprint_first=500,
+    footprint_more=1000,
+    starts=1,
+)

@@ -1,0 +1,46 @@
+"""kill -9 of the broker at any moment: what was acknowledged runs, and runs once."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from tests.acceptance.harness.load import Load
+from tests.acceptance.harness.seeds import seeds
+from tests.acceptance.harness.site import Site
+
+JOBS = 5000
+
+pytestmark = pytest.mark.crash
+
+
+@seeds()
+def test_every_acknowledged_job_runs_once_when_the_broker_is_killed_under_load(site: Site, seed: int) -> None:
+    moment = Random(seed).randrange(50, JOBS - 50)
+    broker = site.broker()
+    site.worker()
+
+    with Load(site.calls.mark, site.history, JOBS, threads=4) as load:
+        load.after(moment)
+        broker.kill()
+        site.started(broker)
+
+    site.check(lost=0)
+    print(f"seed {seed}: killed after {moment} answers; the longest call took {load.longest:.2f} s")
+
+
+@seeds(1)
+def test_and_when_it_is_killed_again_while_it_recovers(site: Site, seed: int) -> None:
+    random = Random(seed)
+    broker = site.broker()
+    site.worker()
+
+    with Load(site.calls.mark, site.history, JOBS, threads=4) as load:
+        for moment in sorted(random.sample(range(50, JOBS - 50), 3)):
+            load.after(moment)
+            broker.kill()
+            site.started(broker)
+            broker.kill()
+            site.started(broker)
+
+    site.check(lost=0)

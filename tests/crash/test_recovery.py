@@ -1,0 +1,52 @@
+"""After a restart the broker waits for the workers it knew: for their jobs' sake, and not longer than a lease lasts."""
+
+from __future__ import annotations
+
+import pytest
+from tests.acceptance.harness.load import submit_many
+from tests.acceptance.harness.site import Site
+from tests.acceptance.harness.waiting import gone, until
+
+pytestmark = pytest.mark.crash
+
+
+def test_jobs_from_before_wait_for_a_missing_worker_and_new_ones_do_not(site: Site) -> None:
+    broker = site.broker("--lease-ttl", "3")
+    missing = site.worker()
+    submit_many(site.calls.hold, site.history, 2)
+    until(lambda: len(site.history.read().starts) == 2, "both jobs to start")
+    (before,) = submit_many(site.calls.mark, site.history, 1)
+    children = missing.children()
+    broker.kill()
+    missing.kill()
+    gone(children)
+    site.started(broker)
+    site.worker(name="other")
+
+    (new,) = submit_many(site.calls.mark, site.history, 1)
+    assert new.get(timeout=1) >= 0
+    assert before.state == "PENDING"
+    assert list(site.wire.broker().awaited) == ["worker@test"]
+    assert "worker@test" in site.tqbroker("status").stdout
+
+    site.gate.touch()
+    site.check(killed=children, lost=2)
+
+
+def test_nobody_waits_when_every_worker_is_back_or_has_left(site: Site) -> None:
+    """The lease would last half a minute: what is handed out sooner was not waited for."""
+    broker = site.broker()
+    staying, leaving = site.worker(), site.worker(name="leaving")
+    assert leaving.stop() == 0
+    submit_many(site.calls.hold, site.history, 2)
+    until(lambda: len(site.history.read().starts) == 2, "both jobs to start")
+    (before,) = submit_many(site.calls.mark, site.history, 1)
+
+    broker.kill()
+    site.started(broker)
+    site.wire.connected(staying.pid)
+    site.gate.touch()
+
+    assert before.get(timeout=5) >= 0
+    assert not site.wire.broker().awaited
+    site.check(lost=0)

@@ -1,0 +1,117 @@
+"""The disk hangs for 15 seconds under load: the broker answers what needs no disk, and promises nothing."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+from tests.acceptance.harness.heart import Heart
+from tests.acceptance.harness.load import Calls, Load, submit_many
+from tests.acceptance.harness.site import Site
+from tests.acceptance.harness.waiting import until
+
+from tqbroker.exceptions import OperationalError
+
+STALL = 15
+AT_ONCE = 1.0
+"""Seconds within which health checks and heartbeats are answered."""
+TTL = ("--lease-ttl", "3")
+"""Far shorter than the stall: leases live on heartbeats alone."""
+
+pytestmark = pytest.mark.crash
+
+
+def stalled(load: Load) -> bool:
+    """Whether no call has been answered for half a second."""
+    before = load.answered
+    time.sleep(0.5)
+    return load.answered == before
+
+
+def call_late(site: Site, timeout: float) -> float:
+    """A call made while the disk hangs, with a deadline of its own: seconds until its answer."""
+    calls = Calls(site.url)
+    calls.app.conf.submit_timeout = timeout
+    begun = time.monotonic()
+    with Load(calls.mark, site.history, 1, threads=1) as late:
+        late.join()
+    return time.monotonic() - begun
+
+
+def hang(site: Site) -> None:
+    """What holds whatever makes the disk hang. The broker runs, and its disk will hang under some load."""
+    worker = site.worker()
+    connected = site.wire.connected(worker.pid).connected_unix_ms
+    submit_many(site.calls.hold, site.history, 1)
+    heart = Heart(site.wire)
+    site.calls.app.conf.submit_timeout = 2 * STALL
+    with Load(site.calls.mark, site.history, 10**6) as load, ThreadPoolExecutor(2) as pool:
+        load.after(100)
+        until(lambda: stalled(load), "the disk to hang")
+        begun = time.monotonic()
+        patient, hasty = pool.submit(call_late, site, 2.0 * STALL), pool.submit(call_late, site, 2.0)
+        slowest = watch(site, heart, patient)
+        lasted = time.monotonic() - begun
+        load.stop()
+
+    print(f"stalled for {lasted:.1f} s; health after {slowest[0]:.3f} s, heartbeat after {slowest[1]:.3f} s at most")
+    assert patient.result() > STALL - 3, "a call was answered while nothing could be on the disk"
+    assert hasty.result() == pytest.approx(2.0, abs=0.5)
+    assert load.longest > STALL - 1
+    site.gate.touch()
+    site.check(lost=0)
+    assert site.wire.connected(worker.pid).connected_unix_ms == connected, "the worker's stream was lost"
+    heart.close()
+
+
+def watch(site: Site, heart: Heart, patient: Future[float]) -> tuple[float, float]:
+    """Asks for health and beats until the patient call is answered; the slowest answer of each."""
+    health = beat = 0.0
+    while not patient.done():
+        health = max(health, site.wire.health(AT_ONCE))
+        beat = max(beat, heart.beat(AT_ONCE))
+        time.sleep(0.2)
+    return health, beat
+
+
+def test_a_hanging_commit_loses_no_lease_and_promises_nothing(site: Site) -> None:
+    site.broker(*TTL, TQ_TESTING="1", TQ_FAILPOINT=f"before_commit:150=sleep:{STALL}")
+
+    hang(site)
+
+
+def can_trace() -> bool:
+    """Whether strace is there and may trace here."""
+    if shutil.which("strace") is None:
+        return False
+    return subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, timeout=30).returncode == 0
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not can_trace(), reason="strace is not installed, or may not trace here")
+def test_a_hanging_fdatasync_loses_no_lease_and_promises_nothing(site: Site) -> None:
+    inject = f"inject=fdatasync:delay_enter={STALL}s:when=150"
+    site.broker(*TTL, under=("strace", "-f", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", inject))
+
+    hang(site)
+
+
+def test_a_call_with_the_usual_deadline_says_that_its_fate_is_unknown(site: Site) -> None:
+    """A short stall, for the error itself: what was sent and not confirmed may be stored."""
+    site.broker(TQ_TESTING="1", TQ_FAILPOINT="before_commit:5=sleep:2")
+    site.worker()
+    site.calls.app.conf.submit_timeout = 0.5
+
+    def submit_some() -> None:
+        for number in range(100):
+            site.calls.mark.delay(number)
+
+    with pytest.raises(OperationalError) as raised:
+        submit_some()
+
+    assert raised.value.outcome == "unknown"
+    (job,) = raised.value.task_ids
+    until(lambda: site.calls.app.AsyncResult(job).successful(), "the job to be stored and to run after all")

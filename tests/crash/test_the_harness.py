@@ -1,0 +1,45 @@
+"""The harness finds planted bugs: tests that cannot fail prove nothing."""
+
+from __future__ import annotations
+
+import pytest
+from tests.acceptance.harness.checker import violations
+from tests.acceptance.harness.load import Load, submit_many
+from tests.acceptance.harness.site import Site
+from tests.acceptance.harness.waiting import until
+
+pytestmark = pytest.mark.crash
+
+
+def found(site: Site) -> str:
+    statuses = site.wire.statuses(list(site.history.read().acknowledged.values()))
+    return "\n".join(violations(site.history.read(), statuses))
+
+
+def test_a_broker_that_acknowledges_what_is_not_on_the_disk_is_caught(site: Site) -> None:
+    """The engine that keeps everything in memory answers exactly as it should, until it is killed."""
+    broker = site.broker("--storage", "memory:")
+
+    with Load(site.calls.mark, site.history, 500) as load:
+        load.after(200)
+        broker.kill()
+        site.started(broker)
+
+    assert "was acknowledged and is STATE_UNKNOWN" in found(site)
+
+
+def test_a_job_that_runs_again_without_a_lost_lease_is_caught(site: Site) -> None:
+    """Two brokers that do not know of each other give the same job to their workers."""
+    broker = site.broker()
+    site.worker()
+    submit_many(site.calls.mark, site.history, 1)
+    site.check()
+    broker.kill()
+    site.data.rename(site.folder / "former")
+
+    site.started(broker)
+    (number,) = site.history.read().acknowledged
+    again = site.calls.mark.apply_async((number,), task_id=site.history.read().acknowledged[number])
+    until(again.ready, "the job to run again")
+
+    assert f"call {number} ran 2 times" in found(site)

@@ -1,0 +1,103 @@
+"""Forked, spawned and ending processes: each has its own connection, and ends without a word."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = """
+import os, sys, threading
+from tqbroker import App
+
+app = App("tasks", broker=sys.argv[1])
+
+@app.task
+def add(x, y):
+    return x + y
+
+def work(x):
+    for y in range(20):
+        add.delay(x, y)
+    return add.apply_async((x, -1), task_id=f"last of {{x}}").state
+
+if __name__ == "__main__":
+{body}
+"""
+
+FORK = """
+    add.delay(0, 0)
+    stop = threading.Event()
+    busy = threading.Thread(target=lambda: [add.delay(9, n) for n in range(50)])
+    busy.start()
+    children = []
+    for x in (1, 2, 3):
+        pid = os.fork()
+        if pid == 0:
+            ok = work(x) == "PENDING"
+            sys.exit(0 if ok else 7)
+        children.append(pid)
+    busy.join()
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
+    assert codes == [0, 0, 0], codes
+    assert work(4) == "PENDING"
+"""
+
+POOL = """
+    import multiprocessing
+    add.delay(0, 0)
+    with multiprocessing.get_context(sys.argv[2]).Pool(2) as pool:
+        assert pool.map(work, [1, 2, 3, 4]) == ["PENDING"] * 4
+        pool.close()
+        pool.join()
+"""
+
+END = """
+    results = [add.delay(x, x) for x in range(5)]
+    try:
+        results[0].get(timeout=0.1)
+    except TimeoutError:
+        pass
+    threading.Thread(target=results[1].get, daemon=True).start()
+"""
+
+ASYNC_END = """
+    import asyncio
+    async def main():
+        result = await add.adelay(1, 1)
+        waiting = asyncio.ensure_future(result.aget())
+        await asyncio.sleep(0.1)
+    asyncio.run(main())
+"""
+
+
+def run(tmp_path: Path, body: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(body=body))
+    return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_forked_children_reopen_while_the_parent_goes_on(wire: Any, tmp_path: Path) -> None:
+    done = run(tmp_path, FORK, wire.url)
+
+    assert done.returncode == 0, done.stderr
+    assert {f"last of {x}" for x in (1, 2, 3, 4)} <= set(wire.jobs)
+    assert len(wire.jobs) == 1 + 50 + 4 * 21
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_process_pools_submit(wire: Any, tmp_path: Path, method: str) -> None:
+    done = run(tmp_path, POOL, wire.url, method)
+
+    assert done.returncode == 0, done.stderr
+    assert len(wire.jobs) == 1 + 4 * 21
+
+
+@pytest.mark.parametrize("body", [END, ASYNC_END], ids=["threads", "asyncio"])
+def test_a_process_ends_at_once_and_without_a_word(wire: Any, tmp_path: Path, body: str) -> None:
+    done = run(tmp_path, body, wire.url)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

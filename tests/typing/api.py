@@ -1,0 +1,99 @@
+"""The public API as a user writes it, for mypy and pyright. Nothing here runs.
+
+Lines with an ignore are mistakes on purpose: both checkers must find them, and complain of an ignore that is not
+needed.
+"""
+
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true, reportUnusedFunction=false
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, assert_type
+
+from tqbroker import App, AsyncResult, Celery, Task, current_task
+
+app = App("tasks", broker="tq://localhost", task_default_queue="mail", result_expires=3600)
+celery = Celery("tasks")
+
+
+@app.task
+def add(x: int, y: int) -> int:
+    """A plain task."""
+    return x + y
+
+
+@app.task(queue="mail", priority=3, ignore_result=True)
+def mail(to: str, *, copies: int = 1) -> None:
+    """A task with options."""
+
+
+@app.task(bind=True, name="named")
+def bound(self: Task[..., Any], x: int) -> str:
+    """A task that gets itself."""
+    return f"{self.request.id} {self.request.retries} {x}"
+
+
+@app.task
+async def fetch(url: str) -> bytes:
+    """A coroutine task."""
+    return url.encode()
+
+
+@app.task(bind=True)
+async def bound_fetch(self: Task[..., Any], url: str) -> bytes:
+    """A coroutine task that gets itself."""
+    return url.encode()
+
+
+def calls() -> None:
+    """Parameters and results are those of the function."""
+    assert_type(add(4, 4), int)
+    assert_type(add.delay(4, 4), AsyncResult[int])
+    assert_type(add.delay(x=4, y=4).get(timeout=1), int)
+    assert_type(mail.delay("a@b", copies=2), AsyncResult[None])
+    assert_type(bound.delay(1), AsyncResult[str])
+    assert_type(fetch.delay("url"), AsyncResult[bytes])
+    assert_type(bound_fetch.delay("url").get(), bytes)
+    assert_type(add.apply_async((4, 4), queue="mail", countdown=1.5, eta=None), AsyncResult[int])
+    assert_type(add.apply_async(kwargs={"x": 1, "y": 2}, eta=datetime.now(UTC), expires=10), AsyncResult[int])
+    assert_type(add.delay_many([(1, 2), (3, 4)]), list[AsyncResult[int]])
+    assert_type(add.apply_async_many([{"args": (1, 2), "queue": "mail"}, {"kwargs": {"x": 1}}]), list[AsyncResult[int]])
+    assert_type(app.send_task("tasks.add", (4, 4), priority=9), AsyncResult[Any])
+    assert_type(app.AsyncResult("id").state, str)
+    assert_type(current_task.name, str)
+    with app.batch():
+        add.delay(1, 2)
+
+
+async def asyncio_calls() -> None:
+    """The same awaited."""
+    assert_type(await add.adelay(4, 4), AsyncResult[int])
+    assert_type(await (await add.adelay(4, 4)), int)
+    assert_type(await (await add.aapply_async((4, 4), priority=1)).aget(timeout=1), int)
+    assert_type(await fetch("url"), bytes)
+    assert_type(await bound_fetch("url"), bytes)
+    async with app.batch():
+        await add.adelay(1, 2)
+
+
+def mistakes() -> None:
+    """What an editor must underline."""
+    add.delay(4)  # type: ignore[call-arg]
+    add.delay("4", 4)  # type: ignore[arg-type]
+    add.delay(4, 4, 4)  # type: ignore[call-arg]
+    add.delay(x=4, z=4)  # type: ignore[call-arg]
+    bound.delay("x")  # type: ignore[arg-type]
+    mail.delay("a@b", 2)  # type: ignore[call-arg]
+    add.apply_async((4, 4), quue="mail")  # type: ignore[call-arg]
+    add.apply_async((4, 4), priority="high")  # type: ignore[arg-type]
+    add.apply_async_many([{"args": (1, 2), "quue": "x"}])  # type: ignore[typeddict-unknown-key]
+    text: str = add.delay(4, 4).get()  # type: ignore[assignment]
+    print(text)
+    App("tasks", brokr="tq://localhost")  # type: ignore[call-arg]
+
+
+@app.task(quue="mail")  # type: ignore[call-overload, untyped-decorator]
+def misspelt(x: int) -> int:
+    """An option that does not exist."""
+    return x

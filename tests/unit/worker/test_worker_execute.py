@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tqbroker import App
+from tqbroker.codec import decode, encode_call
+from tqbroker_worker.execute import MAX_RESULT, Executor, Job, Success
+from tqbroker_worker.protocol import Ended, Head, Verdict
+
+app = App("tasks", broker="tq://localhost")
+UUID = bytes(range(16))
+
+
+@app.task(name="add")
+def add(x: int, y: int = 1) -> int:
+    return x + y
+
+
+@app.task(name="who", bind=True)
+def who(self: Any) -> list[Any]:
+    request = self.request
+    return [request.id, request.hostname, request.retries, request.fence, request.queue, request.headers.get("a")]
+
+
+@app.task(name="fail")
+def fail(kind: str) -> None:
+    raise {"value": ValueError("no", 3), "exit": SystemExit(2), "interrupt": KeyboardInterrupt()}[kind]
+
+
+@app.task(name="large")
+def large(size: int) -> str:
+    return "x" * size
+
+
+@app.task(name="odd")
+def odd() -> object:
+    return object()
+
+
+@app.task(name="wait")
+async def wait(x: int) -> int:
+    await asyncio.sleep(0)
+    return x
+
+
+@app.task(name="forever")
+async def forever() -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.fixture
+def executor() -> Executor:
+    return Executor(app, "worker@here", show=True)
+
+
+def job(task: str, *args: Any, **head: Any) -> Job:
+    return Job(Head(task, "default", 0, "json", **head), UUID, 7, encode_call(args, {}), 2, 0)
+
+
+def run(executor: Executor, task: str, *args: Any, **head: Any) -> Success | Ended:
+    return executor.run(job(task, *args, **head))
+
+
+def success(outcome: Success | Ended) -> Success:
+    assert isinstance(outcome, Success), outcome
+    return outcome
+
+
+def failure(outcome: Success | Ended) -> tuple[str, str, str]:
+    assert isinstance(outcome, Ended)
+    assert outcome.verdict is Verdict.FAILED
+    assert outcome.failure is not None
+    return outcome.failure.type, outcome.failure.message, outcome.failure.traceback
+
+
+def test_a_result_comes_back_encoded_with_times_and_as_the_log_shows_it(executor: Executor) -> None:
+    outcome = success(run(executor, "add", 4, 4))
+    assert (outcome.token, decode(outcome.result, "json"), outcome.shown) == (7, 8, "8")
+    assert outcome.started_ms > 1_600_000_000_000
+    assert 0 <= outcome.runtime_us < 10_000_000
+
+
+def test_a_task_sees_its_request(executor: Executor) -> None:
+    outcome = success(run(executor, "who", headers=b'{"a":5}'))
+    text = "00010203-0405-0607-0809-0a0b0c0d0e0f"
+    assert decode(outcome.result, "json") == [text, "worker@here", 2, 7, "default", 5]
+
+
+def test_an_ignored_result_is_empty(executor: Executor) -> None:
+    assert success(run(executor, "add", 1, ignore_result=True)).result == b""
+
+
+def test_an_exception_is_a_failure_whose_traceback_begins_in_the_task(executor: Executor) -> None:
+    kind, message, trace = failure(run(executor, "fail", "value"))
+    assert (kind, message) == ("ValueError", "('no', 3)")
+    assert __file__ in trace
+    assert "tqbroker_worker" not in trace
+
+
+@pytest.mark.parametrize(("kind", "name"), [("exit", "SystemExit"), ("interrupt", "KeyboardInterrupt")])
+def test_a_task_that_asks_to_exit_fails_and_does_not_end_its_worker(executor: Executor, kind: str, name: str) -> None:
+    assert failure(run(executor, "fail", kind))[0] == name
+
+
+def test_a_result_that_is_too_large_is_a_failure_that_says_what_to_do(executor: Executor) -> None:
+    kind, message, _ = failure(run(executor, "large", MAX_RESULT))
+    assert kind == "EncodeError"
+    assert str(MAX_RESULT) in message
+    assert "ignore_result" in message
+
+
+def test_a_result_that_cannot_be_encoded_is_a_failure(executor: Executor) -> None:
+    assert failure(run(executor, "odd"))[0] == "EncodeError"
+
+
+def test_arguments_that_cannot_be_decoded_are_a_failure(executor: Executor) -> None:
+    broken = job("add")._replace(args=b"{not json")
+    assert failure(executor.run(broken))[0] == "DecodeError"
+
+
+def test_wrong_arguments_are_a_failure(executor: Executor) -> None:
+    assert failure(run(executor, "add", 1, 2, 3))[0] == "TypeError"
+
+
+def test_an_unknown_task_is_a_failure_that_names_it(executor: Executor) -> None:
+    kind, message, _ = failure(run(executor, "gone"))
+    assert kind == "NotRegistered"
+    assert "gone" in message
+
+
+def test_an_async_task_runs_in_a_loop_of_its_own_that_is_kept(executor: Executor) -> None:
+    assert [decode(success(run(executor, "wait", n)).result, "json") for n in (1, 2)] == [1, 2]
+    executor.close()
+
+
+async def test_in_a_loop_async_tasks_run_natively_and_plain_ones_in_a_thread(executor: Executor) -> None:
+    def nobody(_token: int) -> bool:
+        return False
+
+    jobs = [job("wait", 1), job("add", 1, 2), job("fail", "value")]
+    one, two, three = await asyncio.gather(*(executor.run_async(each, nobody) for each in jobs))
+    assert [decode(success(each).result, "json") for each in (one, two)] == [1, 3]
+    assert failure(three)[0] == "ValueError"
+
+
+@pytest.mark.parametrize("by_request", [True, False])
+async def test_a_cancelled_async_task_ends_cancelled_only_if_somebody_asked(
+    executor: Executor, by_request: bool
+) -> None:
+    task = asyncio.create_task(executor.run_async(job("forever"), lambda _token: by_request))
+    await asyncio.sleep(0)
+    task.cancel()
+    outcome = await task
+    assert isinstance(outcome, Ended)
+    assert outcome.verdict is (Verdict.CANCELLED if by_request else Verdict.FAILED)

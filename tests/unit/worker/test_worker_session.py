@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tqbroker.v1 import errors_pb2, job_pb2
+from tqbroker.v1 import worker_pb2 as pb
+from tqbroker_worker.identity import Identity
+from tqbroker_worker.session import Session
+
+if TYPE_CHECKING:
+    from tests.unit.worker.conftest import Scene
+
+STORE = b"s" * 16
+
+
+class Desk:
+    """A session over a scene, and the broker's side of the conversation."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.later: list[tuple[float, Callable[[], None]]] = []
+        identity = Identity("worker@here", ("default",), ("tasks.add",), 2, "process", b"i" * 16)
+        self.session = Session(
+            identity,
+            scene.handover,
+            scene.ledger,
+            scene.credit,
+            lambda seconds, function: self.later.append((seconds, function)),
+            lambda: None,
+        )
+
+    def connect(self, *, store: bytes = STORE, lost: tuple[int, ...] = ()) -> pb.Hello:
+        """A new stream, welcomed; gives the Hello."""
+        hello = self.session.hello()
+        assert hello.number == 1
+        self.session.received(pb.WorkResponse(welcome=pb.Welcome(store=store, epoch=1, lost=lost)))
+        return hello.hello
+
+    def deliver(self, *tokens: int, ids: job_pb2.Ids | None = None) -> None:
+        ids = ids or job_pb2.Ids(uuids=b"".join(uuid.UUID(int=token).bytes for token in tokens))
+        batch = pb.DeliveryBatch(
+            task="tasks.add", format="json", ids=ids, tokens=tokens, args=[b"[[],{}]"] * len(tokens)
+        )
+        self.session.received(pb.WorkResponse(deliveries=[batch]))
+
+    def ack(self, number: int) -> None:
+        self.session.received(pb.WorkResponse(acked=number))
+
+    def refuse(self, token: int, reason: errors_pb2.Reason.ValueType, number: int) -> None:
+        error = errors_pb2.Error(reason=reason, message="no room", retry_after_ms=250)
+        self.session.received(pb.WorkResponse(acked=number, refused=[pb.Refused(token=token, error=error)]))
+
+    def say(self) -> pb.WorkRequest:
+        """The next message, which there must be."""
+        request = self.session.request()
+        assert request is not None
+        return request
+
+
+@pytest.fixture
+def desk(scene: Scene) -> Desk:
+    """A session that has never been connected, without children."""
+    return Desk(scene)
+
+
+def test_the_first_hello_says_who_we_are_and_holds_nothing(desk: Desk) -> None:
+    hello = desk.connect()
+    assert (hello.name, list(hello.queues), list(hello.tasks)) == ("worker@here", ["default"], ["tasks.add"])
+    assert hello.store == b""
+    assert not hello.HasField("held")
+
+
+def test_nothing_is_said_before_the_welcome(desk: Desk, scene: Scene) -> None:
+    scene.child()
+    desk.session.hello()
+    assert desk.session.request() is None
+    desk.session.received(pb.WorkResponse(welcome=pb.Welcome(store=STORE)))
+    assert desk.say().credit.slots == 1
+
+
+def test_credit_is_told_once_and_again_only_when_it_changes(desk: Desk, scene: Scene) -> None:
+    desk.connect()
+    scene.child()
+    assert (desk.say().credit.slots, desk.session.request()) == (1, None)
+    scene.child()
+    assert desk.say().credit.slots == 2
+
+
+def test_outcomes_of_one_moment_go_up_in_one_message_as_columns(desk: Desk, scene: Scene) -> None:
+    child = scene.child(slots=2)
+    desk.connect()
+    desk.say()
+    desk.deliver(1, 2)
+    scene.run(child, 1)
+    scene.run(child, 2)
+    request = desk.say()
+    assert [list(columns.tokens) for columns in request.successes] == [[1, 2]]
+    assert not request.successes[0].HasField("ids")
+    assert desk.session.request() is None
+
+
+def test_with_unacknowledged_messages_out_further_outcomes_gather_until_an_acknowledgement(
+    desk: Desk, scene: Scene
+) -> None:
+    child = scene.child(slots=8)
+    desk.connect()
+    desk.say()
+    desk.deliver(*range(1, 9))
+    for token in (1, 2):
+        scene.run(child, token)
+        desk.say()
+    for token in (3, 4):
+        scene.run(child, token)
+        assert desk.session.request() is None
+    desk.ack(2)
+    desk.ack(3)
+    assert list(desk.say().successes[0].tokens) == [3, 4]
+
+
+def test_after_a_reconnect_everything_held_is_named_and_unacknowledged_outcomes_come_again_with_ids(
+    desk: Desk, scene: Scene
+) -> None:
+    child = scene.child(slots=4)
+    desk.connect()
+    desk.say()
+    desk.deliver(1, 2, 3)
+    scene.run(child, 1)
+    desk.say()
+    hello = desk.connect()
+    assert hello.store == STORE
+    assert sorted(hello.held.tokens) == [1, 2, 3]
+    held = dict(zip(hello.held.tokens, range(3), strict=True))
+    assert hello.held.ids.uuids[16 * held[2] : 16 * held[2] + 16] == uuid.UUID(int=2).bytes
+    again = desk.say()
+    assert again.number == 2
+    assert list(again.successes[0].tokens) == [1]
+    assert again.successes[0].ids.uuids == uuid.UUID(int=1).bytes
+
+
+def test_ids_that_are_texts_are_kept_apart_and_come_again_as_texts(desk: Desk, scene: Scene) -> None:
+    child = scene.child(slots=4)
+    desk.connect()
+    desk.say()
+    desk.deliver(1, 2, ids=job_pb2.Ids(uuids=uuid.UUID(int=1).bytes, texts=["mail-2"]))
+    scene.run(child, 1, 2)
+    desk.say()
+    hello = desk.connect()
+    assert list(hello.held.ids.texts) == ["mail-2"]
+    columns = {tuple(part.tokens): part.ids for part in desk.say().successes}
+    assert columns[(1,)].uuids == uuid.UUID(int=1).bytes
+    assert list(columns[(2,)].texts) == ["mail-2"]
+
+
+def test_lost_leases_are_neither_reported_nor_named_again(desk: Desk, scene: Scene) -> None:
+    child = scene.child(slots=4)
+    desk.connect()
+    desk.say()
+    desk.deliver(1, 2, 3)
+    scene.run(child, 1)
+    desk.say()
+    desk.connect(lost=(1, 2))
+    scene.start(child, 2)
+    scene.finish(child, 2, 3)
+    assert [list(columns.tokens) for columns in desk.say().successes] == [[3]]
+
+
+def test_under_another_store_everything_held_is_dropped(desk: Desk, scene: Scene) -> None:
+    child = scene.child(slots=4)
+    desk.connect()
+    desk.say()
+    desk.deliver(1, 2)
+    scene.run(child, 1)
+    desk.connect(store=b"t" * 16)
+    scene.run(child, 2)
+    request = desk.say()
+    assert not request.successes
+    assert desk.session.settled
+
+
+def test_an_outcome_that_does_not_fit_the_store_is_kept_and_sent_again_later(desk: Desk, scene: Scene) -> None:
+    child = scene.child()
+    desk.connect()
+    desk.say()
+    desk.deliver(1)
+    scene.run(child, 1)
+    number = desk.say().number
+    desk.refuse(1, errors_pb2.REASON_STORE_FULL, number)
+    assert desk.session.request() is None
+    assert not desk.session.settled
+    ((seconds, retry),) = desk.later
+    assert seconds == 0.25
+    retry()
+    assert list(desk.say().successes[0].tokens) == [1]
+
+
+def test_an_outcome_of_a_lost_lease_is_not_sent_again(desk: Desk, scene: Scene) -> None:
+    child = scene.child()
+    desk.connect()
+    desk.say()
+    desk.deliver(1)
+    scene.run(child, 1)
+    desk.refuse(1, errors_pb2.REASON_LEASE_LOST, desk.say().number)
+    assert desk.session.settled
+    assert not desk.later
+
+
+def test_a_heartbeat_is_sent_even_when_there_is_nothing_else(desk: Desk) -> None:
+    desk.connect()
+    assert not desk.say().heartbeat
+    desk.session.beat()
+    assert desk.say().heartbeat
+    assert desk.session.request() is None
+
+
+def test_closing_takes_the_credit_back_and_returns_what_waits(desk: Desk, scene: Scene) -> None:
+    scene.child()
+    desk.connect()
+    desk.say()
+    scene.handover.close()
+    request = desk.say()
+    assert (request.credit.slots, request.credit.window) == (0, 0)
+    assert desk.session.request() is None
+    desk.deliver(7)
+    assert list(desk.say().returned) == [7]
+    assert desk.session.settled
