@@ -139,7 +139,7 @@ class Dispatcher:
         waiting.pop(session, None)
         waiting[session] = None
         if leased:
-            session.deliver(leased, count)
+            session.deliver(leased)
         if count >= want.window or sum(len(args) for batch in leased for args in batch.args) >= want.max_bytes:
             return False
         session.kind.aside.add(session)

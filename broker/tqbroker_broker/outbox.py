@@ -12,6 +12,9 @@ from tqbroker_broker.core import Core
 from tqbroker_broker.messages.deliveries import write_deliveries
 from tqbroker_broker.sessions import MAX_BYTES, Session, size_of
 
+ACK_DELAY = 0.02
+"""Seconds an acknowledgement may wait for company: nobody waits for it, and a message costs more than what is in it."""
+
 
 class Outbox:
     """The writer of one stream."""
@@ -21,6 +24,8 @@ class Outbox:
         self._context = context
         self._acks = acks
         self._sent_ack = 0
+        self._ack_due = False
+        self._ack_timer: asyncio.TimerHandle | None = None
         self._session: Session | None = None
         self._next = pb.WorkResponse()
         self._pending = False
@@ -80,16 +85,29 @@ class Outbox:
     def _fill(self, session: Session) -> int:
         """Puts what waits into the next message. Returns the bytes of deliveries in it."""
         message = self._next
-        if self._acks.acked > self._sent_ack:
-            message.acked = self._sent_ack = self._acks.acked
-            self._pending = True
         if session.cancelled:
             message.cancelled.extend(session.cancelled)
             session.cancelled.clear()
             self._pending = True
         if session.stopping and not self._told_stopping:
             message.stopping = self._told_stopping = self._pending = True
-        return self._fill_deliveries(session, message)
+        size = self._fill_deliveries(session, message)
+        if self._acks.acked > self._sent_ack:
+            self._fill_ack(message, last=self._finishing or session.closed)
+        return size
+
+    def _fill_ack(self, message: pb.WorkResponse, last: bool) -> None:
+        """An acknowledgement rides with whatever goes down next, or goes alone after a moment."""
+        if self._pending or self._ack_due or last:
+            message.acked = self._sent_ack = self._acks.acked
+            self._pending, self._ack_due = True, False
+        elif self._ack_timer is None:
+            self._ack_timer = asyncio.get_running_loop().call_later(ACK_DELAY, self._ack_now)
+
+    def _ack_now(self) -> None:
+        self._ack_timer = None
+        self._ack_due = True
+        self._wake.set()
 
     def _fill_deliveries(self, session: Session, message: pb.WorkResponse) -> int:
         size = 0

@@ -63,8 +63,10 @@ class Session:
         self.slots = 0
         self.window = 0
         self.fast: frozenset[str] = frozenset()
-        self.out = 0
-        """Leases this worker has."""
+        self.leases: set[int] = set()
+        """Tokens of the leases this worker has."""
+        self.slow: set[int] = set()
+        """Those of them whose tasks were not announced as fast: each may keep a slot busy for long."""
         self.outbox: deque[Leased] = deque()
         self.unsent = 0
         self.cancelled: list[int] = []
@@ -76,7 +78,7 @@ class Session:
 
     def want(self, most: int) -> Want | None:
         """What to ask the engine for, at most so many jobs; None when this worker can take nothing."""
-        slots = self.slots - self.out
+        slots = self.slots - len(self.slow)
         window = self.window - self.out
         if self.closed or window <= 0 or (slots <= 0 and not self.fast) or self.unsent >= MAX_UNSENT:
             return None
@@ -85,17 +87,31 @@ class Session:
             self.name, kind.queues, kind.tasks, min(max(slots, 0), most), min(window, most), self.fast, MAX_BYTES
         )
 
-    def deliver(self, leased: Iterable[Leased], count: int) -> None:
+    @property
+    def out(self) -> int:
+        """How many leases this worker has."""
+        return len(self.leases)
+
+    def deliver(self, leased: Iterable[Leased]) -> None:
         """Jobs for this worker."""
         for batch in leased:
             self.outbox.append(batch)
             self.unsent += size_of(batch)
-        self.out += count
+            self.leases.update(batch.tokens)
+            if batch.head.task not in self.fast:
+                self.slow.update(batch.tokens)
         self.on_wake()
 
-    def freed(self, count: int) -> None:
-        """So many leases ended."""
-        self.out = max(0, self.out - count)
+    def resume(self, tokens: Iterable[int]) -> None:
+        """Leases this worker had before its stream opened."""
+        self.leases.update(tokens)
+        self.slow.update(tokens)
+
+    def freed(self, tokens: Iterable[int]) -> None:
+        """These leases ended."""
+        ended = list(tokens)
+        self.leases.difference_update(ended)
+        self.slow.difference_update(ended)
 
     def cancel(self, tokens: Iterable[int]) -> None:
         """Somebody cancelled these."""

@@ -57,7 +57,7 @@ class Workers:
         if current is not None:
             self._sessions.remove(current)
         session = Session(hello, self._sessions.kind(hello), on_wake, self._guard.now().wall_ms)
-        session.out = len(held) - len(joined.lost)
+        session.resume({each.token for each in held}.difference(joined.lost))
         session.cancelled.extend(joined.cancelled)
         self._sessions.add(session)
         self._waiters.ended(joined.final)
@@ -156,7 +156,9 @@ class Workers:
                 del self._settling[session.name]
         hit("after_finish_commit")
         stale = [token for token, why in finished.refused.items() if why is Refusal.STALE]
-        session.freed(sum(len(columns.tokens) for columns in successes) + len(endings) - len(stale))
+        for columns in successes:
+            session.freed(columns.tokens)
+        session.freed(ending.token for ending in endings)
         self._waiters.ended(finished.final)
         self._dispatcher.wake(session)
         self._dispatcher.wake_queues(finished.woken)
@@ -182,7 +184,7 @@ class Workers:
             woken = await self._guard.do(verb)
         finally:
             session.outcomes.leave(0)
-        session.freed(len(tokens))
+        session.freed(tokens)
         self._dispatcher.wake(session)
         self._dispatcher.wake_queues(woken)
         await self._dispatcher.run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.acceptance.harness.checker import violations
+from tests.acceptance.harness.checker import Injected, violations
 from tests.acceptance.harness.history import Events, History
 
 from tqbroker import codec
@@ -15,13 +15,21 @@ KILLED = 99
 GOOD = ["invoke 1", "ok 1 a", "start 1 a 10", "end 1 a 10"]
 
 
-def judge(folder: Path, lines: list[str], lost: int = 0, state: int = job_pb2.STATE_SUCCEEDED, value: int = 1) -> str:
+def judge(
+    folder: Path,
+    lines: list[str],
+    lost: int = 0,
+    state: int = job_pb2.STATE_SUCCEEDED,
+    value: int = 1,
+    counted: bool = True,
+) -> str:
+    folder.mkdir(exist_ok=True)
     history = History(folder / "history")
     for line in lines:
         history.write(line)
     history.close()
     status = job_pb2.JobStatus(state=job_pb2.State.ValueType(state), lost_leases=lost, result=codec.encode(value))
-    return "; ".join(violations(history.read(), {"a": status}, {KILLED}))
+    return "; ".join(violations(history.read(), {"a": status}, Injected({KILLED}, counted=counted)))
 
 
 def test_a_job_that_ran_once_is_fine(tmp_path: Path) -> None:
@@ -32,6 +40,8 @@ def test_a_job_that_ran_again_because_its_process_was_killed_is_fine(tmp_path: P
     lines = ["invoke 1", "ok 1 a", f"start 1 a {KILLED}", "start 1 a 10", "end 1 a 10"]
 
     assert judge(tmp_path, lines, lost=1) == ""
+    assert "ran 2 times" in judge(tmp_path / "again", lines, lost=0)
+    assert judge(tmp_path / "uncounted", lines, lost=0, counted=False) == ""
 
 
 def test_a_call_of_unknown_fate_may_have_run_or_not(tmp_path: Path) -> None:
@@ -68,4 +78,4 @@ def test_a_lost_lease_is_seen_where_none_may_be_lost() -> None:
     status = job_pb2.JobStatus(state=job_pb2.STATE_SUCCEEDED, lost_leases=2, result=codec.encode(1))
 
     assert violations(Events(), {"a": status}) == ["2 leases were lost, at most 0 may be"]
-    assert violations(Events(), {"a": status}, lost=2) == []
+    assert violations(Events(), {"a": status}, Injected(lost=2)) == []

@@ -103,7 +103,13 @@ def test_a_job_of_one_second_is_not_ready_and_then_ready(tasks: ModuleType) -> N
 
 
 def test_get_gives_up_at_its_timeout_and_the_job_goes_on(tasks: ModuleType) -> None:
-    assert elapsed_until_timeout(tasks, 1.0) == pytest.approx(1.05, abs=0.1)
+    """Never early; and not late by more than a tenth of a second, if a busy machine lets it once in three times."""
+    for _ in range(3):
+        elapsed = elapsed_until_timeout(tasks, 1.0)
+        assert elapsed >= 1.0
+        if elapsed < 1.1:
+            return
+    pytest.fail(f"get(timeout=1) took {elapsed:.2f} s")
 
 
 def test_a_failure_is_raised_as_its_own_class_and_tells_where_it_happened(guide: Guide, tasks: ModuleType) -> None:
@@ -177,7 +183,7 @@ def test_a_call_to_a_broker_that_is_away_ends_within_its_deadline(guide: Guide, 
     with pytest.raises(OperationalError) as raised:
         away.send_task("tasks.add", (4, 4))
 
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 2
     assert raised.value.outcome == "rejected"
     assert raised.value.task_ids
     assert raised.value.task_ids[0] in str(raised.value)

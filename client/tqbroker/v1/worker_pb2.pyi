@@ -199,7 +199,7 @@ class Credit(_message.Message):
     WINDOW_FIELD_NUMBER: _builtins.int
     FAST_FIELD_NUMBER: _builtins.int
     slots: _builtins.int
-    """Jobs run at once. A job of a task not named in `fast` is delivered only while fewer leases than this are out."""
+    """Jobs run at once. Jobs of tasks not named in `fast` are delivered only while fewer of them than this are out."""
     window: _builtins.int
     """Most leases to have out in all."""
     @_builtins.property

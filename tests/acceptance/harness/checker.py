@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from tests.acceptance.harness.history import Events, Run
 
@@ -11,34 +12,50 @@ from tqbroker.v1 import job_pb2
 
 SUCCEEDED = job_pb2.STATE_SUCCEEDED
 LIMIT = 10
+MANY = 10**9
 
 
-def violations(
-    events: Events, statuses: Mapping[str, job_pb2.JobStatus], killed: Collection[int] = (), lost: int | None = None
-) -> list[str]:
+class Injected(NamedTuple):
+    """What a test has done to deserve that jobs run again.
+
+    `killed` are processes that ran task bodies and were killed: only what they had started may start again, and only as
+    often as the broker counts a lost lease. `lost` is how many leases may be lost in all; None leaves that to `killed`.
+    `counted` is False where the broker was killed together with a worker: leases are in its memory, so it cannot know
+    which were lost.
+    """
+
+    killed: Collection[int] = ()
+    lost: int | None = None
+    counted: bool = True
+
+    @property
+    def most_lost(self) -> int:
+        """How many leases may be lost in all."""
+        return (MANY if self.killed else 0) if self.lost is None else self.lost
+
+
+NOTHING = Injected()
+
+
+def violations(events: Events, statuses: Mapping[str, job_pb2.JobStatus], injected: Injected = NOTHING) -> list[str]:
     """Every broken promise, in words; at most ten of a kind.
 
-    `statuses` has what the broker says of each acknowledged id, after all is quiet. `killed` are processes that ran
-    task bodies and were killed: only what they had started may start again, and only as often as the broker counts a
-    lost lease. `lost` is how many leases may be lost in all; None leaves that to `killed`. The result of a job must be
-    its number.
+    `statuses` has what the broker says of each acknowledged id, after all is quiet. The result of a job must be its
+    number.
     """
-    found = _cut([*_not_final(events, statuses)])
-    found += _cut([*_not_run(events)])
-    found += _cut([*_never_submitted(events)])
-    found += _cut([*_too_often(events, statuses, set(killed))])
+    found = _cut(_not_final(events, statuses))
+    found += _cut(_not_run(events))
+    found += _cut(_never_submitted(events))
+    found += _cut(_too_often(events, statuses, injected))
     total = sum(status.lost_leases for status in statuses.values())
-    allowed = (10**9 if killed else 0) if lost is None else lost
-    if total > allowed:
-        found.append(f"{total} leases were lost, at most {allowed} may be")
+    if total > injected.most_lost:
+        found.append(f"{total} leases were lost, at most {injected.most_lost} may be")
     return found
 
 
-def check(
-    events: Events, statuses: Mapping[str, job_pb2.JobStatus], killed: Collection[int] = (), lost: int | None = None
-) -> None:
+def check(events: Events, statuses: Mapping[str, job_pb2.JobStatus], injected: Injected = NOTHING) -> None:
     """Fails with everything that `violations` finds."""
-    assert not (found := violations(events, statuses, killed, lost)), "\n".join(found)
+    assert not (found := violations(events, statuses, injected)), "\n".join(found)
 
 
 def _not_final(events: Events, statuses: Mapping[str, job_pb2.JobStatus]) -> list[str]:
@@ -74,17 +91,19 @@ def _never_submitted(events: Events) -> list[str]:
     return wrong
 
 
-def _too_often(events: Events, statuses: Mapping[str, job_pb2.JobStatus], killed: set[int]) -> list[str]:
+def _too_often(events: Events, statuses: Mapping[str, job_pb2.JobStatus], injected: Injected) -> list[str]:
     return [
         f"call {number} ran {len(runs)} times: {runs}"
         for number, runs in events.starts.items()
-        if len(runs) > 1 + min(sum(run.pid in killed for run in runs), _lost_leases(runs[0], statuses))
+        if len(runs) > 1 + _excused(runs, statuses, injected)
     ]
 
 
-def _lost_leases(run: Run, statuses: Mapping[str, job_pb2.JobStatus]) -> int:
-    """As the broker counts them; a job whose caller got no answer is not asked for, and may have lost some."""
-    return statuses[run.id].lost_leases if run.id in statuses else 10**9
+def _excused(runs: Sequence[Run], statuses: Mapping[str, job_pb2.JobStatus], injected: Injected) -> int:
+    """How many of these runs may have been for nothing."""
+    cut_short = sum(run.pid in injected.killed for run in runs)
+    status = statuses.get(runs[0].id)  # a job whose caller got no answer is not asked for
+    return min(cut_short, status.lost_leases) if status is not None and injected.counted else cut_short
 
 
 def _cut(found: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from tests.acceptance.harness.checker import check
+from tests.acceptance.harness.checker import Injected, check
 from tests.acceptance.harness.daemon import TQBROKER, Daemon
 from tests.acceptance.harness.history import History
 from tests.acceptance.harness.load import Calls
@@ -100,10 +100,10 @@ class Site:
         ids = list(self.history.read().acknowledged.values())
         return self.wire.finals(ids, timeout)
 
-    def check(self, killed: Collection[int] = (), lost: int | None = None, timeout: float = 60.0) -> None:
-        """Waits until all is quiet, then fails with every promise that was broken. See checker.violations."""
-        statuses = self.settle(timeout)
-        check(self.history.read(), statuses, killed, lost)
+    def check(self, killed: Collection[int] = (), lost: int | None = None, *, counted: bool = True) -> None:
+        """Waits until all is quiet, then fails with every promise that was broken. See checker.Injected."""
+        statuses = self.settle()
+        check(self.history.read(), statuses, Injected(killed, lost, counted))
 
     def close(self) -> None:
         """Ends everything that was started here."""

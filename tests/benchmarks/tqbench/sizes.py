@@ -41,8 +41,8 @@ QUICK = Sizes(
     round_trips=300,
     rival_calls=1000,
     rival_round_trips=150,
-    footprint_first=100_000,
-    footprint_more=200_000,
+    footprint_first=200_000,
+    footprint_more=1_000_000,
     starts=9,
 )
 TINY = Sizes(

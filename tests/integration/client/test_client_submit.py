@@ -101,7 +101,9 @@ def test_without_a_broker_the_call_is_rejected_within_the_deadline_and_the_error
     wire.stop()
     app.conf.submit_timeout = 0.5
     start = time.monotonic()
-    with pytest.raises(OperationalError, match=rf"not stored: no broker answered at 127\.0\.0\.1:{wire.port}") as caught:
+    with pytest.raises(
+        OperationalError, match=rf"not stored: no broker answered at 127\.0\.0\.1:{wire.port}"
+    ) as caught:
         add.delay(4, 4)
 
     assert time.monotonic() - start < 1.5

@@ -45,13 +45,21 @@ async def test_credit_comes_back_with_failures_and_returned_jobs(bench: Bench) -
     assert len(worker.take()) == 1
 
 
-async def test_only_fast_tasks_fill_the_window(bench: Bench) -> None:
+async def test_only_fast_tasks_fill_the_window_and_do_not_starve_the_others(bench: Bench) -> None:
     worker = await bench.worker(tasks=("fast", "slow")).attach()
     await worker.credit(2, window=10, fast=("fast",))
-    await bench.enqueue(8, task="fast")
-    assert len(worker.take()) == 8
-    await bench.enqueue(5, task="slow")
-    assert worker.take() == []
+    await bench.enqueue(5, task="fast")
+    assert len(worker.take()) == 5
+    await bench.enqueue(3, task="slow")
+    slow = worker.take()
+    assert len(slow) == 2
+    await bench.enqueue(5, task="fast")
+    fast = worker.take()
+    assert len(fast) == 3
+    await worker.succeed(fast[0][1])
+    assert len(worker.take()) == 1
+    await worker.succeed(slow[0][1])
+    assert len(worker.take()) == 1
 
 
 async def test_a_worker_is_given_only_what_it_knows_and_takes(bench: Bench) -> None:

@@ -23,6 +23,7 @@ class Columns:
         self.holder = holder
         self.deliverable = deliverable
         self.taken = 0
+        self.slow = 0
         self.bytes = 0
         self.batches: list[Leased] = []
 
@@ -30,8 +31,8 @@ class Columns:
         """How many more jobs of this task may be taken."""
         if self.bytes >= self.want.max_bytes:
             return 0
-        limit = self.want.window if task in self.want.fast else min(self.want.slots, self.want.window)
-        return min(limit, self.deliverable) - self.taken
+        room = min(self.want.window, self.deliverable) - self.taken
+        return room if task in self.want.fast else min(room, self.want.slots - self.slow)
 
     def add(self, head: Head, job: JobId, token: int, args: bytes, note: Note | None) -> None:
         """Adds a job; jobs that share their head share a batch."""
@@ -45,6 +46,7 @@ class Columns:
         batch.retries.append(note.retries if note else 0)
         batch.lost.append(note.lost if note else 0)
         self.taken += 1
+        self.slow += head.task not in self.want.fast
         self.bytes += len(args)
 
 

@@ -28,13 +28,15 @@ class Handout:
 
     def _choose(self, want: Want, now: Time) -> list[Row]:
         chosen: list[Row] = []
-        size = 0
+        slow = size = 0
         for row in self._ready(want, now):
-            if size >= want.max_bytes:
-                break
-            if len(chosen) < (want.window if row.head.task in want.fast else min(want.slots, want.window)):
+            is_slow = row.head.task not in want.fast
+            if len(chosen) < want.window and not (is_slow and slow >= want.slots):
                 chosen.append(row)
+                slow += is_slow
                 size += len(row.args)
+                if size >= want.max_bytes:
+                    break
         return chosen
 
     def _ready(self, want: Want, now: Time) -> Iterable[Row]:
