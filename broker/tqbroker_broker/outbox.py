@@ -13,7 +13,10 @@ from tqbroker_broker.messages.deliveries import write_deliveries
 from tqbroker_broker.sessions import MAX_BYTES, Session, size_of
 
 ACK_DELAY = 0.02
-"""Seconds an acknowledgement may wait for company: nobody waits for it, and a message costs more than what is in it."""
+"""Seconds one acknowledgement may wait for company: a message costs more than what is in it."""
+
+ACKS_AT_ONCE = 2
+"""Messages whose acknowledgement does not wait: a worker with so many out gathers its next outcomes until it hears."""
 
 
 class Outbox:
@@ -98,7 +101,7 @@ class Outbox:
 
     def _fill_ack(self, message: pb.WorkResponse, last: bool) -> None:
         """An acknowledgement rides with whatever goes down next, or goes alone after a moment."""
-        if self._pending or self._ack_due or last:
+        if self._pending or self._ack_due or last or self._acks.acked - self._sent_ack >= ACKS_AT_ONCE:
             message.acked = self._sent_ack = self._acks.acked
             self._pending, self._ack_due = True, False
         elif self._ack_timer is None:

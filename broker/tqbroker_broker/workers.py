@@ -103,12 +103,15 @@ class Workers:
             self._settling[session.name] = session
 
     async def leave(self, session: Session) -> None:
-        """The worker goes for good. Its outcomes have all been brought."""
-        if self._sessions.remove(session):
-            engine, now = self._guard.engine, self._guard.now()
-            woken = await self._guard.do(engine.leave(session.name, session.instance, now))
-            self._dispatcher.wake_queues(woken)
-            self._agenda.at_once(now)
+        """The worker goes for good. Its outcomes have all been brought. Its stream ends when that is on the disk."""
+        if self._sessions.by_name.get(session.name) is not session:
+            return
+        session.slots = session.window = 0
+        engine, now = self._guard.engine, self._guard.now()
+        woken = await self._guard.do(engine.leave(session.name, session.instance, now))
+        self._sessions.remove(session)
+        self._dispatcher.wake_queues(woken)
+        self._agenda.at_once(now)
 
     def lost(self, names: Iterable[str]) -> None:
         """The engine has given these up. One that is still connected has been silent for too long, and starts anew."""
