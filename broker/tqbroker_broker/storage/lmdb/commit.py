@@ -65,6 +65,13 @@ def is_full(error: BaseException) -> bool:
     return isinstance(error, lmdb.MapFullError) or any(os.strerror(number) in str(error) for number in NO_SPACE)
 
 
+def _signal() -> threading.Lock:
+    """A lock used as a signal from one thread to another: acquired is "not yet". Cheaper than a semaphore or event."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
 class Committer:
     """The only writer. `limit` bounds the jobs and outcomes of one commit."""
 
@@ -78,8 +85,7 @@ class Committer:
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._go = threading.Semaphore(0)
-        self._filled = threading.Semaphore(0)
+        self._go, self._filled = _signal(), _signal()
         self._began: float | None = None
         self._slow = 0.0
         self._thread = threading.Thread(target=self._write, name="tqbroker-writer", daemon=True)
