@@ -21,6 +21,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class GetBrokerRequest(_message.Message):
+    """Asks for the broker itself."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -36,6 +38,8 @@ Global___GetBrokerRequest: _TypeAlias = GetBrokerRequest  # noqa: Y015
 
 @_typing.final
 class GetBrokerResponse(_message.Message):
+    """The broker, its store, and what is left of a recovery."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     VERSION_FIELD_NUMBER: _builtins.int
@@ -90,6 +94,8 @@ Global___GetBrokerResponse: _TypeAlias = GetBrokerResponse  # noqa: Y015
 
 @_typing.final
 class ListQueuesRequest(_message.Message):
+    """Asks for all queues."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -105,6 +111,8 @@ Global___ListQueuesRequest: _TypeAlias = ListQueuesRequest  # noqa: Y015
 
 @_typing.final
 class QueueInfo(_message.Message):
+    """One queue and how many of its jobs are in each state."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -146,6 +154,8 @@ Global___QueueInfo: _TypeAlias = QueueInfo  # noqa: Y015
 
 @_typing.final
 class ListQueuesResponse(_message.Message):
+    """Queues, ordered by name."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     QUEUES_FIELD_NUMBER: _builtins.int
@@ -166,6 +176,8 @@ Global___ListQueuesResponse: _TypeAlias = ListQueuesResponse  # noqa: Y015
 
 @_typing.final
 class ListWorkersRequest(_message.Message):
+    """Asks for all workers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -181,6 +193,8 @@ Global___ListWorkersRequest: _TypeAlias = ListWorkersRequest  # noqa: Y015
 
 @_typing.final
 class WorkerInfo(_message.Message):
+    """One worker, as it introduced itself and as the broker sees it."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -240,6 +254,8 @@ Global___WorkerInfo: _TypeAlias = WorkerInfo  # noqa: Y015
 
 @_typing.final
 class ListWorkersResponse(_message.Message):
+    """Every worker that is connected or awaited."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKERS_FIELD_NUMBER: _builtins.int
@@ -260,6 +276,8 @@ Global___ListWorkersResponse: _TypeAlias = ListWorkersResponse  # noqa: Y015
 
 @_typing.final
 class GetJobRequest(_message.Message):
+    """Asks for one job."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -280,6 +298,8 @@ Global___GetJobRequest: _TypeAlias = GetJobRequest  # noqa: Y015
 
 @_typing.final
 class GetJobResponse(_message.Message):
+    """The job that was asked for."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     JOB_FIELD_NUMBER: _builtins.int

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class AdminStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """What an operator asks of a broker. Nothing here changes a job.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -57,7 +58,8 @@ class AdminStub(object):
 
 
 class AdminServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """What an operator asks of a broker. Nothing here changes a job.
+    """
 
     def GetBroker(self, request, context):
         """What this broker is and how it does.
@@ -119,7 +121,8 @@ def add_AdminServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Admin(object):
-    """Missing associated documentation comment in .proto file."""
+    """What an operator asks of a broker. Nothing here changes a job.
+    """
 
     @staticmethod
     def GetBroker(request,

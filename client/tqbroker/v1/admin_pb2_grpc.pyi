@@ -27,6 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminStub:
+    """What an operator asks of a broker. Nothing here changes a job."""
+
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
@@ -42,6 +44,8 @@ class AdminStub:
 
 @_typing.type_check_only
 class AdminAsyncStub(AdminStub):
+    """What an operator asks of a broker. Nothing here changes a job."""
+
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetBroker: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetBrokerRequest, _admin_pb2.GetBrokerResponse]  # type: ignore[assignment]
     """What this broker is and how it does."""
@@ -53,6 +57,8 @@ class AdminAsyncStub(AdminStub):
     """One job with everything known of it; UNKNOWN when the id was never seen."""
 
 class AdminServicer(metaclass=_abc_1.ABCMeta):
+    """What an operator asks of a broker. Nothing here changes a job."""
+
     @_abc_1.abstractmethod
     def GetBroker(
         self,

@@ -47,7 +47,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_NAME_TAKEN: _Reason.ValueType  # 10
     """Rejected: another live worker process uses this name."""
 
-class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper): ...
+class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
+    """Each says whether the change was rejected, is unknown, or came too late."""
 
 REASON_UNSPECIFIED: Reason.ValueType  # 0
 REASON_INVALID: Reason.ValueType  # 1

@@ -57,6 +57,8 @@ Global___CancelEffect: _TypeAlias = CancelEffect  # noqa: Y015
 
 @_typing.final
 class EnqueueRequest(_message.Message):
+    """Batches to store. They become durable together; single jobs of them may be refused."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     BATCHES_FIELD_NUMBER: _builtins.int
@@ -111,6 +113,8 @@ Global___EnqueueException: _TypeAlias = EnqueueException  # noqa: Y015
 
 @_typing.final
 class EnqueueResponse(_message.Message):
+    """What became of a request: how many are new, and every job that is not."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STORED_FIELD_NUMBER: _builtins.int
@@ -137,6 +141,8 @@ Global___EnqueueResponse: _TypeAlias = EnqueueResponse  # noqa: Y015
 
 @_typing.final
 class EnqueueStreamRequest(_message.Message):
+    """One EnqueueRequest with the number that its answer will carry."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CALL_FIELD_NUMBER: _builtins.int
@@ -161,6 +167,8 @@ Global___EnqueueStreamRequest: _TypeAlias = EnqueueStreamRequest  # noqa: Y015
 
 @_typing.final
 class EnqueueStreamResponse(_message.Message):
+    """The answer to one request of the stream: either `error` or `response` is set."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CALL_FIELD_NUMBER: _builtins.int
@@ -190,6 +198,8 @@ Global___EnqueueStreamResponse: _TypeAlias = EnqueueStreamResponse  # noqa: Y015
 
 @_typing.final
 class GetRequest(_message.Message):
+    """The jobs asked for."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     IDS_FIELD_NUMBER: _builtins.int
@@ -214,6 +224,8 @@ Global___GetRequest: _TypeAlias = GetRequest  # noqa: Y015
 
 @_typing.final
 class GetResponse(_message.Message):
+    """One status for each id, in the order of the request."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     JOBS_FIELD_NUMBER: _builtins.int
@@ -234,6 +246,8 @@ Global___GetResponse: _TypeAlias = GetResponse  # noqa: Y015
 
 @_typing.final
 class WaitRequest(_message.Message):
+    """Changes what this call watches."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     WATCH_FIELD_NUMBER: _builtins.int
@@ -262,6 +276,8 @@ Global___WaitRequest: _TypeAlias = WaitRequest  # noqa: Y015
 
 @_typing.final
 class WaitResponse(_message.Message):
+    """Final statuses, each sent once."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     JOBS_FIELD_NUMBER: _builtins.int
@@ -282,6 +298,8 @@ Global___WaitResponse: _TypeAlias = WaitResponse  # noqa: Y015
 
 @_typing.final
 class CancelRequest(_message.Message):
+    """The jobs to cancel."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     IDS_FIELD_NUMBER: _builtins.int
@@ -302,6 +320,8 @@ Global___CancelRequest: _TypeAlias = CancelRequest  # noqa: Y015
 
 @_typing.final
 class CancelResponse(_message.Message):
+    """What was done about each."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     EFFECTS_FIELD_NUMBER: _builtins.int
@@ -324,6 +344,8 @@ Global___CancelResponse: _TypeAlias = CancelResponse  # noqa: Y015
 
 @_typing.final
 class ForgetRequest(_message.Message):
+    """The finished jobs whose results to drop."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     IDS_FIELD_NUMBER: _builtins.int
@@ -344,6 +366,8 @@ Global___ForgetRequest: _TypeAlias = ForgetRequest  # noqa: Y015
 
 @_typing.final
 class ForgetResponse(_message.Message):
+    """How many were dropped."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     FORGOTTEN_FIELD_NUMBER: _builtins.int

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class QueueStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """For applications. Every call is safe to repeat.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -67,7 +68,8 @@ class QueueStub(object):
 
 
 class QueueServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """For applications. Every call is safe to repeat.
+    """
 
     def Enqueue(self, request, context):
         """Submits batches. OK means: every job not named in `exceptions` is on the disk. Safe to repeat with the same ids.
@@ -155,7 +157,8 @@ def add_QueueServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Queue(object):
-    """Missing associated documentation comment in .proto file."""
+    """For applications. Every call is safe to repeat.
+    """
 
     @staticmethod
     def Enqueue(request,

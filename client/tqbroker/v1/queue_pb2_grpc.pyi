@@ -27,6 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class QueueStub:
+    """For applications. Every call is safe to repeat."""
+
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
@@ -49,6 +51,8 @@ class QueueStub:
 
 @_typing.type_check_only
 class QueueAsyncStub(QueueStub):
+    """For applications. Every call is safe to repeat."""
+
     def __init__(self, channel: _aio.Channel) -> None: ...
     Enqueue: _aio.UnaryUnaryMultiCallable[_queue_pb2.EnqueueRequest, _queue_pb2.EnqueueResponse]  # type: ignore[assignment]
     """Submits batches. OK means: every job not named in `exceptions` is on the disk. Safe to repeat with the same ids."""
@@ -67,6 +71,8 @@ class QueueAsyncStub(QueueStub):
     """Drops the results of finished jobs. The ids stay remembered for the dedup window."""
 
 class QueueServicer(metaclass=_abc_1.ABCMeta):
+    """For applications. Every call is safe to repeat."""
+
     @_abc_1.abstractmethod
     def Enqueue(
         self,

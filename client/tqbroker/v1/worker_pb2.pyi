@@ -37,7 +37,8 @@ class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.Value
     VERDICT_CANCELLED: _Verdict.ValueType  # 4
     """Final: stopped because of a cancel request."""
 
-class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper): ...
+class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
+    """How an attempt ended, other than by success."""
 
 VERDICT_UNSPECIFIED: Verdict.ValueType  # 0
 VERDICT_FAILED: Verdict.ValueType  # 1
@@ -52,6 +53,8 @@ Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 @_typing.final
 class WorkRequest(_message.Message):
+    """What a worker says: any combination of these fields."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NUMBER_FIELD_NUMBER: _builtins.int
@@ -106,6 +109,8 @@ Global___WorkRequest: _TypeAlias = WorkRequest  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):
+    """Who the worker is, what it can run, and what it still holds from an earlier stream."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -167,6 +172,8 @@ Global___Hello: _TypeAlias = Hello  # noqa: Y015
 
 @_typing.final
 class Held(_message.Message):
+    """Leases, as columns."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     IDS_FIELD_NUMBER: _builtins.int
@@ -193,6 +200,8 @@ Global___Held: _TypeAlias = Held  # noqa: Y015
 
 @_typing.final
 class Credit(_message.Message):
+    """How much the worker takes: absolute numbers, counted against the leases it has out."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SLOTS_FIELD_NUMBER: _builtins.int
@@ -311,6 +320,8 @@ Global___Ending: _TypeAlias = Ending  # noqa: Y015
 
 @_typing.final
 class WorkResponse(_message.Message):
+    """What the broker says: any combination of these fields."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     WELCOME_FIELD_NUMBER: _builtins.int
@@ -359,6 +370,8 @@ Global___WorkResponse: _TypeAlias = WorkResponse  # noqa: Y015
 
 @_typing.final
 class Welcome(_message.Message):
+    """Which store this is, and the times the worker keeps to."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STORE_FIELD_NUMBER: _builtins.int

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class WorkerStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """For worker daemons.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -42,7 +43,8 @@ class WorkerStub(object):
 
 
 class WorkerServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """For worker daemons.
+    """
 
     def Work(self, request_iterator, context):
         """One stream a worker, open as long as the worker lives.
@@ -76,7 +78,8 @@ def add_WorkerServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Worker(object):
-    """Missing associated documentation comment in .proto file."""
+    """For worker daemons.
+    """
 
     @staticmethod
     def Work(request_iterator,

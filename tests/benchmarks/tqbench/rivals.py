@@ -16,6 +16,7 @@ def lacking(system: System) -> list[str]:
 def install() -> int:
     """Makes the environment and says what is needed beside it."""
     subprocess.run([sys.executable, "-m", "venv", str(RIVALS_BIN.parent)], check=True)
+    (RIVALS_BIN.parent / ".gitignore").write_text("*\n")
     subprocess.run([str(RIVALS_BIN / "pip"), "install", "--quiet", "--upgrade", *RIVALS_PACKAGES], check=True)
     print("Installed. Their servers come from the system, for example: apt-get install redis-server rabbitmq-server")
     return 0

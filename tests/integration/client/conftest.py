@@ -159,7 +159,9 @@ class WireDouble(queue_pb2_grpc.QueueServicer):
                     watched.difference_update(unpack_ids(request.unwatch))
                     self._changed.notify_all()
                 self.watched.set()
-        except Exception:
+        except grpc.RpcError:
+            pass  # the client went away
+        finally:
             ready.put(None)
 
     def _push(self, watched: set[Key], ready: Queue[queue_pb2.WaitResponse | None]) -> None:

@@ -49,10 +49,10 @@ async def test_many_at_once_share_the_streams(wire: Any, add: Task[[int, int], i
     results = await asyncio.gather(*(add.adelay(n, n) for n in range(200)))
     waiting = asyncio.gather(*results, *results)
     await asyncio.sleep(0.05)
-    for result in results:
-        wire.finish(result.id, result.id)
+    for number, result in enumerate(results):
+        wire.finish(result.id, number)
 
-    assert await waiting == [result.id for result in results] * 2
+    assert list(await waiting) == [*range(200), *range(200)]
     assert wire.wait_calls == 1
 
 
@@ -132,10 +132,16 @@ async def test_a_batch_is_sent_when_it_is_left(wire: Any, add: Task[[int, int], 
         assert wire.jobs == {}
     assert len(batch.results) == len(wire.jobs) == 5000
 
-    with pytest.raises(BatchError):
-        async with add.app.batch():
-            await add.aapply_async((1, 1), task_id="x")
-            await add.aapply_async((2, 2), task_id="x")
+
+async def test_a_batch_says_which_jobs_were_refused(wire: Any, add: Task[[int, int], int]) -> None:
+    await add.aapply_async((1, 1), task_id="x")
+    batch = add.app.batch()
+    await batch.__aenter__()
+    await add.aapply_async((2, 2), task_id="x")
+    with pytest.raises(BatchError) as caught:
+        await batch.__aexit__(None, None, None)
+
+    assert list(caught.value.rejected_ids) == ["x"]
 
 
 def test_each_loop_has_its_own_connection(wire: Any) -> None:

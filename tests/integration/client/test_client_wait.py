@@ -205,4 +205,4 @@ def test_details_of_a_job_are_there(wire: Any, app: App) -> None:
 
 def test_revoke_says_what_it_did(app: App) -> None:
     assert app.send_task("t").revoke() is RevokeEffect.CANCELLED
-    assert RevokeEffect.CANCELLED == "cancelled"
+    assert str(RevokeEffect.CANCELLED) == "cancelled"
