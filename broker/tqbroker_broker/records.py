@@ -85,9 +85,9 @@ class Enqueued(NamedTuple):
 class Want(NamedTuple):
     """What one worker could take now.
 
-    At most `window` jobs are handed out, and of tasks that are not in `fast` at most `slots`: both count what the worker
-    may take in addition to what it holds. `fast` is a subset of `tasks`. Handing out stops with the job whose arguments
-    bring the total to `max_bytes`, so that a message stays small.
+    At most `window` jobs are handed out, and of tasks that are not in `fast` at most `slots`: both count what the
+    worker may take in addition to what it holds. `fast` is a subset of `tasks`. Handing out stops with the job whose
+    arguments bring the total to `max_bytes`, so that a message stays small.
     """
 
     worker: str
