@@ -104,12 +104,11 @@ def test_a_job_of_one_second_is_not_ready_and_then_ready(tasks: ModuleType) -> N
 
 def test_get_gives_up_at_its_timeout_and_the_job_goes_on(tasks: ModuleType) -> None:
     """Never early; and not late by more than a tenth of a second, if a busy machine lets it once in three times."""
-    for _ in range(3):
-        elapsed = elapsed_until_timeout(tasks, 1.0)
-        assert elapsed >= 1.0
-        if elapsed < 1.1:
-            return
-    pytest.fail(f"get(timeout=1) took {elapsed:.2f} s")
+    elapsed = [elapsed_until_timeout(tasks, 1.0)]
+    while min(elapsed) > 1.1 and len(elapsed) < 3:
+        elapsed.append(elapsed_until_timeout(tasks, 1.0))
+
+    assert 1.0 <= min(elapsed) <= 1.1, elapsed
 
 
 def test_a_failure_is_raised_as_its_own_class_and_tells_where_it_happened(guide: Guide, tasks: ModuleType) -> None:

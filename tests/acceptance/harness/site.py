@@ -116,7 +116,7 @@ class Site:
 
 def _environment(**more: str) -> Mapping[str, str]:
     """This process's environment without anything that steers tqbroker, and with these variables."""
-    ours = ("TQBROKER_", "TQ_")
+    ours = ("TQBROKER_", "TQ_", "GRPC_VERBOSITY")  # the last is set by our own client, in this process
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     path = f"{TQBROKER.parent}{os.pathsep}{kept.get('PATH', os.defpath)}"  # as in an activated environment
     return {**kept, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **more}
