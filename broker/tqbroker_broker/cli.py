@@ -30,7 +30,8 @@ def _serve(config: str | None, **flags: Any) -> None:
     except ConfigError as error:
         click.echo(f"tqbroker serve: {error}", err=True)
         sys.exit(2)
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it has to say of a taken port, we say in one sentence
+    if os.environ.get("GRPC_VERBOSITY", "ERROR") == "ERROR":
+        os.environ["GRPC_VERBOSITY"] = "NONE"  # what it has to say of a taken port, we say in one sentence
     from tqbroker_broker.server import run
 
     sys.exit(run(loaded))

@@ -73,8 +73,9 @@ def _rendering(terminal: bool) -> list[Processor]:
 
 
 class StopSignals:
-    """SIGTERM and SIGINT as events of an asyncio program: the first asks to drain, the second to hurry.
+    """Signals as events of an asyncio program: the first asks to drain, the second to hurry.
 
+    SIGTERM and SIGINT, and SIGHUP (a closed terminal) unless the program was started to outlive it (nohup).
     Use inside a running loop, in its main thread::
 
         with StopSignals() as stop:
@@ -84,18 +85,21 @@ class StopSignals:
     def __init__(self) -> None:
         self.first = asyncio.Event()
         self.second = asyncio.Event()
+        self._numbers = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            self._numbers.append(signal.SIGHUP)
         self.name = ""
         """Name of the signal that came first, for the log; empty before."""
 
     def __enter__(self) -> StopSignals:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in self._numbers:
             loop.add_signal_handler(number, self.received, number)
         return self
 
     def __exit__(self, *_: object) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in self._numbers:
             loop.remove_signal_handler(number)
 
     def received(self, number: signal.Signals) -> None:

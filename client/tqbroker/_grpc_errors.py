@@ -84,10 +84,11 @@ def _text(error: grpc.RpcError) -> str:
 
 
 def again(error: grpc.RpcError) -> bool:
-    """Whether to ask a question again: the broker went away, or said that it is busy for the moment."""
-    return _code(error) in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+    """Whether to ask a question again: the connection went away, or the broker is busy for the moment."""
+    codes = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED)
+    return _code(error) in codes
 
 
 def answered(error: grpc.RpcError) -> bool:
     """Whether somebody is there: whatever it said, it said something."""
-    return _code(error) not in _AWAY
+    return _code(error) not in _AWAY and _code(error) is not grpc.StatusCode.CANCELLED

@@ -130,6 +130,12 @@ class Line(Generic[Up, Down]):
         """Ends the call; who still waits sees a broken line."""
         self._break(ConnectionError("closed"))
 
+    def join(self, timeout: float) -> None:
+        """Waits until a closed call is over, inside gRPC too; at most `timeout` seconds."""
+        over = threading.Event()
+        if self._call.add_callback(over.set):
+            over.wait(timeout)
+
     def look(self, now: float) -> float:
         """The watchdog's visit: helps a reader past its deadline, and says when to come again."""
         if self._deadline > now:

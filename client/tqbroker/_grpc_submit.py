@@ -19,7 +19,7 @@ from tqbroker.transport import Refused
 from tqbroker.v1 import queue_pb2
 
 if TYPE_CHECKING:
-    from tqbroker._grpc import Connection
+    from tqbroker._grpc_connection import Connection
 
 Up = queue_pb2.EnqueueStreamRequest
 Down = queue_pb2.EnqueueStreamResponse
@@ -39,12 +39,16 @@ class Submitter:
         refused: list[Refused] = []
         patience = _Patience(timeout)
         flights: deque[_Flight] = deque()
-        for shipment in cut(batches):
-            if len(flights) == WINDOW:
+        try:
+            for shipment in cut(batches):
+                if len(flights) == WINDOW:
+                    refused += self._land(flights.popleft(), patience)
+                flights.append(self._launch(shipment, patience))
+            while flights:
                 refused += self._land(flights.popleft(), patience)
-            flights.append(self._launch(shipment, patience))
-        while flights:
-            refused += self._land(flights.popleft(), patience)
+        finally:
+            for flight in flights:  # nobody asks for these any more
+                self._tickets.pop(flight.number, None)
         return refused
 
     def _launch(self, shipment: Shipment, patience: _Patience) -> _Flight:
@@ -69,7 +73,7 @@ class Submitter:
         return line
 
     def _open(self) -> Line[Up, Down]:
-        self._line = self._connection.line(self._connection.stub.EnqueueStream, self._route, Up)
+        self._line = self._connection.line(lambda stubs: stubs.queue.EnqueueStream, self._route, Up)
         return self._line
 
     def _route(self, line: Line[Up, Down], answer: Down) -> None:
@@ -105,11 +109,6 @@ class Submitter:
             return Verdict(flight.shipment.refused("FAILED", trouble))
         flight.shipment.maybe = True
         return None
-
-    def close(self) -> None:
-        """Ends the stream."""
-        if self._line is not None:
-            self._line.close()
 
 
 class _Flight:

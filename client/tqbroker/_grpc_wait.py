@@ -19,7 +19,7 @@ from tqbroker.transport import JobInfo
 from tqbroker.v1 import queue_pb2
 
 if TYPE_CHECKING:
-    from tqbroker._grpc import Connection
+    from tqbroker._grpc_connection import Connection
 
 Up = queue_pb2.WaitRequest
 Down = queue_pb2.WaitResponse
@@ -35,7 +35,7 @@ class Watch:
     def __init__(self, connection: Connection) -> None:
         self._lock = threading.Lock()
         self._tickets: dict[Key, list[Ticket]] = {}
-        self.line: Line[Up, Down] = connection.line(connection.stub.Wait, self._route, _question)
+        self.line: Line[Up, Down] = connection.line(lambda stubs: stubs.queue.Wait, self._route, _question)
 
     def add(self, key: Key) -> Ticket:
         """A place among those who wait for this job."""
@@ -121,8 +121,3 @@ class Waiter:
     def _new_line(self) -> Line[Up, Down]:
         self._watch = Watch(self._connection)
         return self._watch.line
-
-    def close(self) -> None:
-        """Ends the stream."""
-        if self._watch is not None:
-            self._watch.line.close()

@@ -82,8 +82,8 @@ def _args(exc: BaseException, name: str) -> bytes:
 
 
 def _decoded_args(failure: FailureData) -> tuple[object, ...] | None:
-    if not failure.args:
-        return None
+    if not failure.args:  # our own exceptions come from parents and brokers too, who encode nothing
+        return (failure.message,) if failure.module == RemoteError.__module__ else None
     try:
         return tuple(codec.decode(failure.args, failure.format))
     except (CodecError, TypeError):

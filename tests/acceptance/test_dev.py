@@ -54,6 +54,15 @@ def test_the_example_runs_reloads_and_stops(desk: Site) -> None:
     assert not any(map(is_running, processes))
 
 
+def test_nothing_is_left_behind_by_a_closed_terminal(desk: Site) -> None:
+    daemon = dev(desk, "--example")
+    processes = children_of(daemon.pid)
+    daemon.signal(signal.SIGHUP)
+    assert daemon.wait() == os.EX_OK
+    assert len(processes) == 2
+    assert not any(map(is_running, processes))
+
+
 def test_a_mistake_in_a_file_is_shown_and_mended_by_the_next_change(desk: Site) -> None:
     daemon = dev(desk, "--example", "tasks:app")
     source = desk.project / "tasks.py"

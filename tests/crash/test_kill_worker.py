@@ -91,7 +91,8 @@ def test_a_job_that_kills_its_process_ends_after_three_attempts_and_harms_no_oth
         poison.get(timeout=PATIENCE)
 
     assert poison.state == "FAILURE"
+    settled = site.settle()
     events = site.history.read()
     assert len(events.starts.pop(-1)) == 3
-    check(events, site.settle())
+    check(events, settled)
     assert worker.running

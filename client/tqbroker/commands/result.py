@@ -43,7 +43,8 @@ def report(found: AsyncResult[Any], *, wait: bool, timeout: float | None, as_jso
         click.echo(show(found.result))
     elif state in READY_STATES:
         error = found.result
-        fail(found.traceback or f"{type(error).__name__}: {error}", FAILED)
+        trace = (found.traceback or f"{type(error).__name__}: {error}").rstrip()
+        fail(f"job {found.id} is {state}\n{trace}", FAILED)
     elif state == UNKNOWN:
         fail(f"the broker knows no job {found.id}, or keeps its result no longer", NOT_FOUND)
     else:
