@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 
 from tqbroker._grpc_connection import Connection
+from tqbroker._grpc_forks import settle
 from tqbroker._grpc_submit import Submitter
 from tqbroker._grpc_wait import Waiter
 from tqbroker.call import Batch
@@ -99,8 +100,9 @@ def _close_all() -> None:
 
 def _before_fork() -> None:
     _lock.acquire()
-    for transport in _transports.values():
-        transport.connection.park()
+    opened = [transport.connection.park() for transport in _transports.values()]
+    if any(opened):
+        settle()
 
 
 def _after_fork_here() -> None:

@@ -117,6 +117,22 @@ def test_a_restart_in_the_middle_of_a_load_loses_and_doubles_nothing(
     assert queue.queued == len(results) == len(set(results))
 
 
+def test_closing_one_app_does_not_disturb_calls_of_another(broker: Broker, app: App) -> None:
+    other = App("other", broker=broker.url)
+    done = threading.Event()
+
+    def close_often() -> None:
+        while not done.wait(0.05):
+            other.close()
+
+    with ThreadPoolExecutor(5) as pool:
+        closing = pool.submit(close_often)
+        sent = [pool.submit(app.send_task, "tasks.add", (number, 1)) for number in range(2000)]
+        assert len({each.result(60).id for each in sent}) == 2000
+        done.set()
+        closing.result()
+
+
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli, list(arguments))
 

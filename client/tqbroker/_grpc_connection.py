@@ -1,0 +1,178 @@
+"""One channel to the broker for all threads of a process: opened when used, and closed for the moment of a fork.
+
+gRPC survives a fork only while nobody is inside of it. So before a fork the channel is closed, and those who used it
+find it open again right after: what was under way is sent again, as after any lost connection.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+import grpc
+
+from tqbroker._grpc_channel import OPTIONS
+from tqbroker._grpc_errors import again, answered, operational
+from tqbroker._grpc_stream import Line, Watchdog
+from tqbroker.v1 import admin_pb2_grpc, queue_pb2, queue_pb2_grpc
+
+Up = TypeVar("Up")
+Down = TypeVar("Down")
+
+_PAUSE = 0.1
+_QUIET = 1.0
+"""Seconds a fork waits at most for those inside gRPC to come out."""
+
+
+class ClosedError(Exception):
+    """Another thread has closed the channel; the next use opens it again."""
+
+
+class Stubs(NamedTuple):
+    """What calls are made on."""
+
+    channel: grpc.Channel
+    queue: queue_pb2_grpc.QueueStub
+    admin: admin_pb2_grpc.AdminStub
+
+
+class Connection:
+    """The channel, questions asked on it, and the streams that threads share."""
+
+    def __init__(self, target: str) -> None:
+        self.address = target
+        self._gate = threading.Condition()
+        self._parked = False
+        self._stubs: Stubs | None = None
+        self._asking = 0
+        self._lines: list[Line[Any, Any]] = []
+        self._opening = threading.Lock()
+        self._watchdog = Watchdog()
+
+    # -- questions ----------------------------------------------------------------------------------------------------
+
+    def ask(self, method: Callable[[Stubs], Any], request: Any, timeout: float) -> Any:
+        """One answer, asked for again while the broker is away. Raises OperationalError after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return self._ask(method, request, max(0.001, left))
+            except ClosedError:
+                continue
+            except grpc.RpcError as error:
+                if left <= _PAUSE or not again(error):
+                    raise operational(error, self.address, timeout) from None
+            time.sleep(_PAUSE)
+
+    def _ask(self, method: Callable[[Stubs], Any], request: Any, timeout: float | None) -> Any:
+        with self._gate:
+            stubs = self._open()
+            self._asking += 1
+        try:
+            return method(stubs)(request, timeout=timeout, wait_for_ready=True)
+        except ValueError:  # what gRPC says when another thread has closed the channel meanwhile
+            if self._stubs is stubs:
+                raise
+            raise ClosedError from None
+        finally:
+            with self._gate:
+                self._asking -= 1
+                self._gate.notify_all()
+
+    def _open(self) -> Stubs:
+        """The channel's stubs; under the gate. Waits while a fork is under way."""
+        while self._parked:
+            self._gate.wait()
+        if self._stubs is None:
+            channel = grpc.insecure_channel(self.address, options=OPTIONS)
+            self._stubs = Stubs(channel, queue_pb2_grpc.QueueStub(channel), admin_pb2_grpc.AdminStub(channel))
+        return self._stubs
+
+    # -- streams ------------------------------------------------------------------------------------------------------
+
+    def line(
+        self,
+        method: Callable[[Stubs], Callable[[Iterator[Up]], Any]],
+        route: Callable[[Line[Up, Down], Down], None],
+        question: Callable[[], Up],
+    ) -> Line[Up, Down]:
+        """A new shared stream."""
+        with self._gate:
+            line: Line[Up, Down] = Line(method(self._open()), route, question, self._watchdog)
+            self._lines = [each for each in self._lines if each.broken is None]
+            self._lines.append(line)
+        return line
+
+    def reopen(
+        self,
+        current: Callable[[], Line[Up, Down] | None],
+        open_line: Callable[[], Line[Up, Down]],
+        deadline: float,
+    ) -> Line[Up, Down] | None:
+        """A healthy line: the current one if another thread was faster, else a new one. None at the deadline."""
+        if not self._opening.acquire(timeout=min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX)):
+            return None
+        try:
+            line = current()
+            if line is not None and line.healthy():
+                return line
+            if not self._ready(deadline):
+                return None
+            if line is not None:
+                line.close()
+            return open_line()
+        finally:
+            self._opening.release()
+
+    def _ready(self, deadline: float) -> bool:
+        """Whether the broker answers by the deadline. What was not sent before this is surely not stored.
+
+        A question about no jobs, not `channel_ready_future`: that one leaves a thread behind which complains at exit.
+        """
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                self._ask(lambda stubs: stubs.queue.Get, queue_pb2.GetRequest(), None if left == math.inf else left)
+            except ClosedError:
+                continue
+            except grpc.RpcError as error:
+                if answered(error):
+                    return True
+                time.sleep(min(_PAUSE, max(0.0, left)))
+            else:
+                return True
+        return False
+
+    # -- the end, and forks -------------------------------------------------------------------------------------------
+
+    def close(self) -> bool:
+        """Ends all streams and closes the channel; false if none was open. The next use opens it again."""
+        with self._gate:
+            stubs, self._stubs = self._stubs, None
+            lines, self._lines = self._lines, []
+        for line in lines:
+            line.close()
+        if stubs is not None:
+            stubs.channel.close()
+        return stubs is not None
+
+    def park(self) -> bool:
+        """Before a fork: none of ours is inside gRPC, or comes in, until `resume`. False if none could have been."""
+        with self._gate:
+            self._parked = True
+            lines = self._lines
+        was_open = self.close()
+        for line in lines:
+            line.join(_QUIET)
+        with self._gate:
+            self._gate.wait_for(lambda: not self._asking, _QUIET)
+        return was_open
+
+    def resume(self) -> None:
+        """After a fork, in the parent."""
+        with self._gate:
+            self._parked = False
+            self._gate.notify_all()
