@@ -39,4 +39,4 @@ class InFlight:
         while self.count:
             if self._quiet is None or self._quiet.done():
                 self._quiet = asyncio.get_running_loop().create_future()
-            await self._quiet
+            await asyncio.shield(self._quiet)

@@ -40,6 +40,7 @@ class Workers:
         self._waiters = waiters
         self._agenda = agenda
         self._settling: dict[str, Session] = {}
+        self._joining: dict[str, asyncio.Future[Joined]] = {}
         self.store = b""
         self.stopping = False
 
@@ -76,9 +77,14 @@ class Workers:
             await settling.outcomes.quiet()
 
     async def _join(self, hello: Hello, held: list[Held]) -> Joined:
-        """Joins, and parts again when the stream broke before the join was done."""
+        """Joins, and parts again when the stream broke before the join was done. One at a time under a name."""
+        while (before := self._joining.get(hello.name)) is not None:
+            await asyncio.wait([before])
+            await asyncio.sleep(0)
         verb = self._guard.engine.join(hello.name, hello.instance, held, self._guard.now())
         joining = asyncio.ensure_future(self._guard.do(verb))
+        self._joining[hello.name] = joining
+        joining.add_done_callback(lambda _: self._joining.pop(hello.name, None))
         try:
             return await asyncio.shield(joining)
         except asyncio.CancelledError:
@@ -87,6 +93,7 @@ class Workers:
 
     def _joined_in_vain(self, hello: Hello, joining: asyncio.Future[Joined]) -> None:
         if not joining.cancelled() and joining.exception() is None:
+            self._waiters.ended(joining.result().final)
             self._engine_part(hello)
 
     def _engine_part(self, hello: Hello) -> None:

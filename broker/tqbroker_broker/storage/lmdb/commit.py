@@ -187,9 +187,17 @@ class Committer:
         group.complete()
 
     def _done(self) -> None:
-        """Back on the loop: answers, or says why not; then the next group."""
+        """Back on the loop. An error here would leave memory and disk apart, so it ends the service too."""
         attempt = self._current
         assert attempt is not None
+        try:
+            self._settle(attempt)
+        except Exception as error:
+            self._fail(attempt, error)
+            raise
+
+    def _settle(self, attempt: Attempt) -> None:
+        """Answers, or says why not; then the next group."""
         if (took := self.elapsed()) > SLOW_COMMIT:
             self._slow += took
         if attempt.error is None:
@@ -214,7 +222,9 @@ class Committer:
             new = [op for op in attempt.ops if op.new_work]
             self._refuse(new or attempt.ops, StoreFull(FULL) if new else Unavailable(NO_ROOM))
             retry = [op for op in attempt.ops if not op.new_work] if new else []
-        elif attempt.culprit is not None and not isinstance(error, lmdb.Error):
+        elif attempt.culprit is not None and (
+            isinstance(error, lmdb.BadValsizeError) or not isinstance(error, lmdb.Error)
+        ):
             self._refuse([attempt.culprit], error)
             retry = [op for op in attempt.ops if op is not attempt.culprit]
         else:

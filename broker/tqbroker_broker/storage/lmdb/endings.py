@@ -46,7 +46,7 @@ def end_waiting(
     """Ends a job that no worker holds. False when it waits nowhere."""
     if not take_waiting(group, seq, job, note):
         return False
-    group.claim(seq)
+    group.claim(seq, group.lane(job.head), note.order or seq)
     value = pack_failure(failure)
     put_final(group, seq, job.head, Final(state, 0, 0, now.wall_ms, note.retries, note.lost, value=value))
     return True
@@ -94,7 +94,7 @@ def _cancel_one(group: Group, job_id: JobId, tokens: dict[str, list[int]], now: 
     job = store.job(txn, seq)
     if job is None or txn.get(U64.pack(seq), db=store.db["final"]) is not None:
         return Cancelled.FINAL
-    lease = store.book.by_seq.get(seq)
+    lease = store.book.by_seq.get(seq) or group.adopted.get(seq)
     note = store.note(txn, seq)
     if lease is not None and lease.token not in group.ended:
         tokens.setdefault(lease.holder.name, []).append(lease.token)

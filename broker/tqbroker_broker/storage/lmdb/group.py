@@ -14,7 +14,7 @@ from tqbroker_broker.storage.lmdb.rows import Note, pack_note, unpack_note
 from tqbroker_broker.storage.lmdb.txn import Txn
 
 if TYPE_CHECKING:
-    from tqbroker_broker.storage.lmdb.book import Lease
+    from tqbroker_broker.storage.lmdb.book import Holder, Lease
     from tqbroker_broker.storage.lmdb.store import Store
 
 # Columns of a row in `counts`.
@@ -39,7 +39,13 @@ class Group:
         self.new_lanes: dict[LaneKey, Lane] = {}
         self.woken: dict[Lane, int] = {}
         self.ended: dict[int, Lease] = {}
-        self.claimed: list[int] = []
+        self.claimed: list[tuple[int, Lane, int]] = []
+        self.adopted: dict[int, Lease] = {}
+        """Leases from before the start that become live with this commit, by seq."""
+        self.joined: set[str] = set()
+        """Workers that join with this commit."""
+        self.shut: list[Holder] = []
+        """Holders that are removed with this commit and get nothing meanwhile."""
         self.retained: dict[int, list[bytes]] = {}
         self.effects: list[Callable[[], None]] = []
 
@@ -73,10 +79,10 @@ class Group:
         """Notes that a lease is over, once this is durable; in this group it is over at once."""
         self.ended[lease.token] = lease
 
-    def claim(self, seq: int) -> None:
+    def claim(self, seq: int, lane: Lane, order: int) -> None:
         """Keeps a waiting job from being handed out while this commit is under way."""
         self.store.claimed.add(seq)
-        self.claimed.append(seq)
+        self.claimed.append((seq, lane, order))
 
     def note(self, seq: int) -> Note:
         """What is noted of a job."""
@@ -123,10 +129,16 @@ class Group:
             store.book.drop(lease)
         for lane, order in self.woken.items():
             store.wake(lane, order)
-        self.abandoned()
+        self._let_go()
         for effect in self.effects:
             effect()
 
     def abandoned(self) -> None:
-        """Lets go of what was claimed for this commit, whether it happened or not."""
-        self.store.claimed.difference_update(self.claimed)
+        """Nothing was written: what was claimed waits again, also where a head has passed it meanwhile."""
+        self._let_go()
+        for _, lane, order in self.claimed:
+            self.store.wake(lane, order)
+
+    def _let_go(self) -> None:
+        self.store.claimed.difference_update([seq for seq, _, _ in self.claimed])
+        self.store.shut.difference_update(self.shut)

@@ -65,7 +65,7 @@ def lease(store: Store, wants: Sequence[Want], now: Time) -> list[list[Leased]]:
 
 def _lease_one(store: Store, txn: Txn, want: Want, now: Time) -> list[Leased]:
     holder = store.book.holders.get(want.worker)
-    if holder is None or not holder.connected:
+    if holder is None or not holder.connected or holder in store.shut:
         return []
     columns = Columns(want, holder, store.deliverable(now.mono))
     lanes = store.lanes.waiting(want.queues, want.tasks)

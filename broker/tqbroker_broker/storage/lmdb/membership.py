@@ -29,6 +29,7 @@ def join(group: Group, worker: str, instance: bytes, held: Sequence[Held], now: 
     check_name(store.book, worker, instance)
     old = store.book.holders.get(worker)
     group.txn.put(worker.encode(), instance, db=store.db["workers"])
+    group.joined.add(worker)
     holder = Holder(worker, instance, now.mono + store.config.lease_ttl, connected=True)
     kept, lost = _settle(group, holder, old, held)
     cancelled = [token for token, lease in kept.items() if lease.cancelled]
@@ -64,7 +65,9 @@ def _adopt(group: Group, holder: Holder, held: Held) -> Lease | None:
     store, txn = group.store, group.txn
     seq = store.seq_of(txn, held.id)
     job = store.job(txn, seq) if seq is not None else None
-    if seq is None or job is None or seq in store.book.by_seq or held.token >= store.book.first_token:
+    if seq is None or job is None or held.token >= store.book.first_token:
+        return None
+    if seq in store.book.by_seq or seq in store.claimed:
         return None
     note = store.note(txn, seq)
     lane = group.lane(job.head)
@@ -72,7 +75,10 @@ def _adopt(group: Group, holder: Holder, held: Held) -> Lease | None:
     row = txn.get(place, db=store.db["lanes"])
     if row is None or held.token <= note.floor:
         return None
-    return Lease(held.token, seq, job.id, job.head, lane, place, row[8:] == NOTED, holder, note.cancel)
+    group.claim(seq, lane, note.order or seq)
+    lease = Lease(held.token, seq, job.id, job.head, lane, place, row[8:] == NOTED, holder, note.cancel)
+    group.adopted[seq] = lease
+    return lease
 
 
 def _unclaimed(
@@ -145,6 +151,8 @@ def remove(group: Group, holder: Holder) -> frozenset[str]:
     """Takes a holder off the list."""
     store = group.store
     group.txn.delete(holder.name.encode(), db=store.db["workers"])
+    store.shut.add(holder)
+    group.shut.append(holder)
     left = [lease for token, lease in holder.leases.items() if token not in group.ended]
     for lease in left:
         give_back(group, lease)

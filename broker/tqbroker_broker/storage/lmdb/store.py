@@ -44,6 +44,8 @@ class Store:
         self.boot_order = 1
         self.recovery_end: float | None = None
         self.claimed: set[int] = set()
+        self.shut: set[Holder] = set()
+        """Holders whose removal is on its way to the disk."""
         self.passed_over_ms = 0
         self.damaged: dict[int, tuple[Lane, bytes]] = {}
         self._reader: Txn | None = None

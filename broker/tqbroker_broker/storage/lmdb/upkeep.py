@@ -94,6 +94,8 @@ def _lose_workers(work: Slice) -> None:
     """Silent workers lose their leases, and leave the list when they hold none any more."""
     group = work.group
     for holder in group.store.book.overdue(work.now.mono):
+        if holder.name in group.joined:
+            continue
         leases = [lease for token, lease in sorted(holder.leases.items()) if token not in group.ended]
         for lease in leases[: work.left]:
             if lose(group, lease, lost_failure(holder.name, "fell silent"), work.now):
@@ -161,7 +163,7 @@ def _end_unless_held(work: Slice, packed: bytes, state: State) -> bytes:
     group = work.group
 
     def handle(seq: int) -> bool:
-        lease = group.store.book.by_seq.get(seq)
+        lease = group.store.book.by_seq.get(seq) or group.adopted.get(seq)
         if (lease is not None and lease.token not in group.ended) or is_withheld(group.store, group.txn, seq):
             return False
         work.end(seq, state)
