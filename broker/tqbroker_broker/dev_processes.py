@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import watchfiles
@@ -17,7 +19,10 @@ DRAIN = 30.0
 """Seconds a process may take to stop before it is killed."""
 
 READY = 15.0
-"""Seconds the broker may take until it listens."""
+"""Seconds the broker may take until it answers."""
+
+PAUSE = 0.1
+"""Seconds between two questions to somebody else's broker: ours ends as soon as it finds the address taken."""
 
 
 class Child:
@@ -60,6 +65,35 @@ class Child:
             await self.ended()
 
 
+async def serves(url: str, data_dir: Path, since: float) -> None:
+    """Returns when a broker answers at `url` that has `data_dir` (absolute) and was started after `since`.
+
+    `since` is in seconds since 1970. Whoever else answers there is not ours, and is asked again: no time limit here.
+    """
+    while True:
+        answer = await _status(url)
+        if answer.get("data_dir") == str(data_dir) and answer["started_ms"] >= int(since * 1000):
+            return
+        await asyncio.sleep(PAUSE)
+
+
+async def _status(url: str) -> dict[str, Any]:
+    """What `tqbroker status` says, which waits some seconds for a broker itself; nothing when there is none."""
+    command = [sys.executable, "-m", "tqbroker", "status", "--json", "-b", url]
+    pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=null, stdout=pipe, stderr=null, start_new_session=True
+    )
+    try:
+        output, _ = await process.communicate()
+        answer: dict[str, Any] = json.loads(output) if process.returncode == 0 else {}
+        return answer
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 class Pair:
     """A broker and a worker that lives with the sources in `folder`."""
 
@@ -69,12 +103,12 @@ class Pair:
         self._folder = folder
         self._data_dir = data_dir
 
-    async def run(self, listening: Callable[[], AsyncIterator[bool]], greeting: str) -> int:
-        """Runs both until Ctrl-C or until the broker ends. Returns the exit code."""
+    async def run(self, serving: Coroutine[Any, Any, None], greeting: str) -> int:
+        """Runs both until Ctrl-C or until the broker ends. `serving` ends when ours answers. Returns the exit code."""
         with StopSignals() as signals:
             await self._broker.start()
             try:
-                if not await self._is_ready(listening):
+                if not await self._is_ready(serving):
                     return 1
                 await self._worker.start()
                 click.echo(greeting)
@@ -83,16 +117,21 @@ class Pair:
                 await self._stop_worker(signals)
                 await self._broker.stop()
 
-    async def _is_ready(self, listening: Callable[[], AsyncIterator[bool]]) -> bool:
+    async def _is_ready(self, serving: Coroutine[Any, Any, None]) -> bool:
+        """Whether our broker serves. When it has ended instead, it has said why."""
+        ready = asyncio.create_task(serving)
+        ended = asyncio.create_task(self._broker.ended())
         try:
-            async with asyncio.timeout(READY):
-                async for ready in listening():
-                    if ready or not self._broker.running:
-                        break
-        except TimeoutError:
+            done, _ = await asyncio.wait({ready, ended}, timeout=READY, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ready.cancel()
+            ended.cancel()
+            await asyncio.gather(ready, ended, return_exceptions=True)
+        if not done:
             click.echo(f"The broker did not start within {READY:g} seconds.", err=True)
-            return False
-        return self._broker.running
+        if ready in done:
+            ready.result()
+        return ready in done and ended not in done
 
     async def _supervise(self, signals: StopSignals) -> int:
         stop = asyncio.create_task(signals.first.wait())

@@ -93,10 +93,12 @@ class Dispatcher:
         if not asked:
             self._hungry.pop(kind, None)
             return
-        answers = await self._guard.do(self._guard.engine.lease([want for _, want in asked], self._guard.now()))
         try:
+            answers = await self._guard.do(self._guard.engine.lease([want for _, want in asked], self._guard.now()))
             hit("after_grant")
             exhausted = [await self._settle(*ask, leased) for ask, leased in zip(asked, answers, strict=True)]
+        except StorageError:  # before anything was granted
+            raise
         except BaseException:
             self._doubt(session for session, _ in asked)
             raise

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tqbroker_broker.config import DAY, GIB, KIB, MIB, BrokerConfig, StorageConfig
+from tqbroker_broker.storage import ENGINES
 
 PREFIX = "TQBROKER_"
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -122,7 +123,16 @@ def _text(setting: Setting, raw: Any, where: str) -> str:
         raise ConfigError(f"{where} is {raw!r}: it must be a text in quotes")
     if setting.name == "loglevel" and raw.lower() not in LEVELS:
         raise ConfigError(f"{where} is {raw!r}: use one of {', '.join(LEVELS)}")
+    if setting.name == "data_dir" and not raw.strip():
+        raise ConfigError(f"{where} is {raw!r}: it must be a directory, for example /var/lib/tqbroker")
+    if setting.name == "storage" and raw and not _is_storage(raw):
+        raise ConfigError(f"{where} is {raw!r}: it must be lmdb:PATH or memory:, or empty for lmdb: in data_dir")
     return raw
+
+
+def _is_storage(url: str) -> bool:
+    scheme, separator, path = url.partition(":")
+    return scheme in ENGINES and bool(separator) and (scheme != "lmdb" or bool(path.strip()))
 
 
 def _number(setting: Setting, raw: Any, where: str) -> int | float:

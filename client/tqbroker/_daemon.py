@@ -12,7 +12,7 @@ import sys
 from typing import TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -68,8 +68,16 @@ def _rendering(terminal: bool) -> list[Processor]:
     drop_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     if terminal:
         plain = structlog.dev.plain_traceback
-        return [drop_meta, structlog.dev.ConsoleRenderer(colors=True, exception_formatter=plain)]
+        return [drop_meta, _drop_repeated, structlog.dev.ConsoleRenderer(colors=True, exception_formatter=plain)]
     return [drop_meta, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+
+
+def _drop_repeated(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Our lines about a job say these in their words; as fields they are for programs."""
+    if str(event.get("logger", "")).startswith("tqbroker."):
+        for name in ("id", "task", "runtime", "result"):
+            event.pop(name, None)
+    return event
 
 
 class StopSignals:

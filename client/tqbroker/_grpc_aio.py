@@ -153,7 +153,7 @@ class AioTransport:
             if isinstance(line.broken, grpc.RpcError) and not passes(line.broken):
                 raise operational(line.broken, self._address, contact) from None
             log.info("lost the broker at %s while waiting for results; waiting on", self._address)
-            await asyncio.sleep(pause)
+            await asyncio.sleep(min(pause, max(0.0, deadline - _now())))
         raise AssertionError("pauses never end")
 
     async def _wait_line(self, deadline: float) -> WaitLine | None:
@@ -187,7 +187,7 @@ class AioTransport:
             except grpc.RpcError as error:
                 if answered(error):
                     return True
-                await asyncio.sleep(min(_PAUSE, max(0.0, left)))
+                await asyncio.sleep(min(_PAUSE, max(0.0, deadline - _now())))
             else:
                 return True
         return False

@@ -58,13 +58,12 @@ class Connection:
         """One answer, asked for again while the broker is away. Raises OperationalError after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while True:
-            left = deadline - time.monotonic()
             try:
-                return self._ask(method, request, max(0.001, left))
+                return self._ask(method, request, max(0.001, deadline - time.monotonic()))
             except ClosedError:
                 continue
             except grpc.RpcError as error:
-                if left <= _PAUSE or not again(error):
+                if deadline - time.monotonic() <= _PAUSE or not again(error):
                     raise operational(error, self.address, timeout) from None
             time.sleep(_PAUSE)
 
@@ -141,7 +140,7 @@ class Connection:
             except grpc.RpcError as error:
                 if answered(error):
                     return True
-                time.sleep(min(_PAUSE, max(0.0, left)))
+                time.sleep(min(_PAUSE, max(0.0, deadline - time.monotonic())))
             else:
                 return True
         return False

@@ -88,7 +88,7 @@ class Waiter:
             info = self._wait_on(watch, key, deadline)
             if info is not None or time.monotonic() >= deadline:
                 return info
-            self._lost(watch)
+            self._lost(watch, deadline)
             watch = self._open(deadline)
         return None
 
@@ -100,13 +100,13 @@ class Waiter:
             if not ticket.done:
                 watch.drop(key, ticket)
 
-    def _lost(self, watch: Watch) -> None:
+    def _lost(self, watch: Watch, deadline: float) -> None:
         """The line broke: raises when waiting cannot help, else pauses for a moment."""
         broken = watch.line.broken
         if isinstance(broken, grpc.RpcError) and not passes(broken):
             raise operational(broken, self._connection.address, 0) from None
         log.info("lost the broker at %s while waiting for results; waiting on", self._connection.address)
-        time.sleep(_PAUSE)
+        time.sleep(min(_PAUSE, max(0.0, deadline - time.monotonic())))
 
     def _open(self, deadline: float) -> Watch | None:
         watch = self._watch

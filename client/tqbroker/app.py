@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol
 from tqbroker.config import SettingOptions, Settings
 from tqbroker.options import CALL_OPTIONS, CallOptions, TaskOptions, make_head, refuse_unknown
 from tqbroker.registry import TaskRegistry
+from tqbroker.signature import positional
 from tqbroker.task import AsyncTask, Task
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ class App:
         """Submits a job by the name of its task, whose code need not be here. Options and errors as in apply_async."""
         refuse_unknown(options, CALL_OPTIONS, f"send_task of {name}")
         head = make_head(name, {}, options, self.conf)
-        return self.sender.send(head, args or (), kwargs or {}, options.get("task_id"))
+        given = positional(args, f"send_task of {name}")
+        return self.sender.send(head, given, kwargs or {}, options.get("task_id"))
 
     async def asend_task(
         self,
@@ -113,7 +115,8 @@ class App:
         """`send_task` for asyncio."""
         refuse_unknown(options, CALL_OPTIONS, f"asend_task of {name}")
         head = make_head(name, {}, options, self.conf)
-        return await self.sender.asend(head, args or (), kwargs or {}, options.get("task_id"))
+        given = positional(args, f"asend_task of {name}")
+        return await self.sender.asend(head, given, kwargs or {}, options.get("task_id"))
 
     def batch(self) -> BatchContext:
         """`with app.batch():` collects every call made inside and makes all durable on leaving.

@@ -123,6 +123,7 @@ class BatchError(OperationalError):
         message: str,
         *,
         results: Sequence[AsyncResult[Any]],
+        stored: Sequence[AsyncResult[Any]],
         rejected: dict[str, str],
         unknown: dict[str, str],
         reason: str = "UNREACHABLE",
@@ -130,13 +131,9 @@ class BatchError(OperationalError):
         outcome: Literal["rejected", "unknown"] = "unknown" if unknown else "rejected"
         super().__init__(message, outcome=outcome, task_ids=[*rejected, *unknown], reason=reason)
         self.results = list(results)
+        self.stored = list(stored)
         self.rejected_ids = rejected
         self.unknown_ids = unknown
-
-    @property
-    def stored(self) -> list[AsyncResult[Any]]:
-        """Results of the calls that are durable."""
-        return [r for r in self.results if r.id not in self.rejected_ids and r.id not in self.unknown_ids]
 
 
 class TimeoutError(TqbrokerError, builtins.TimeoutError):  # noqa: A001 - Celery's name, and a builtin TimeoutError too

@@ -6,7 +6,7 @@ import difflib
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from tqbroker.urls import DEFAULT_PORT
+from tqbroker.urls import DEFAULT_URL
 
 
 class _Kind(NamedTuple):
@@ -54,6 +54,9 @@ KINDS = {
 }
 
 
+_WRITE = f"write broker={DEFAULT_URL!r} (or tq+unix:///path/to.sock)"
+
+
 class ForeignUrl(NamedTuple):
     """One URL of another broker. Percent-encoding is undone; `port` has the scheme's default."""
 
@@ -69,7 +72,8 @@ class ForeignUrl(NamedTuple):
         secret = ":**" if self.password else ""
         login = f"{self.user}{secret}@" if self.user or secret else ""
         port = f":{self.port}" if self.port is not None else ""
-        return f"{self.scheme}://{login}{self.host}{port}/{self.path}".rstrip("/")
+        path = f"/{self.path}" if self.path else ""
+        return f"{self.scheme}://{login}{self.host}{port}{path}"
 
 
 def parse(urls: str) -> list[ForeignUrl]:
@@ -84,11 +88,10 @@ def parse(urls: str) -> list[ForeignUrl]:
 
 
 def _parse_one(scheme: str, rest: str) -> ForeignUrl:
-    rest = rest.partition("?")[0].partition("#")[0]
-    authority, _, path = rest.partition("/")
-    login, _, address = authority.rpartition("@")
+    login, _, place = rest.rpartition("@")  # the last one: a password may be written with "/", "?" or "@" in it
     user, _, password = login.partition(":")
-    host, port = _address(address.split(",")[0])
+    authority, _, path = place.partition("?")[0].partition("#")[0].partition("/")
+    host, port = _address(authority.split(",")[0])
     kind = KINDS.get(scheme)
     return ForeignUrl(
         scheme=scheme,
@@ -107,13 +110,6 @@ def _address(text: str) -> tuple[str, int | None]:
     return host, int(port) if port.isascii() and port.isdigit() else None
 
 
-def _ours(url: ForeignUrl) -> str:
-    """The URL to write: the same host, our port. A cloud service's address is not a host to run a broker on."""
-    kind = KINDS.get(url.scheme)
-    local = kind is None or kind.port is None or not url.host or kind.port in (80, 443)
-    return f"tq://{'localhost' if local else url.host}:{DEFAULT_PORT}"
-
-
 def explain(urls: str) -> str:
     """One sentence: what this URL is, and the URL to write instead."""
     first = parse(urls)[0] if parse(urls) else ForeignUrl("", "", "", "", None, "")
@@ -121,8 +117,8 @@ def explain(urls: str) -> str:
     if kind is None:
         close = difflib.get_close_matches(first.scheme, ["tq", "tq+unix"], 1, 0.5)
         hint = f"did you mean {close[0]}://? " if close else ""
-        return f"broker {first.masked()!r} has the unknown scheme {first.scheme!r}: {hint}write broker={_ours(first)!r}"
+        return f"broker {first.masked()!r} has the unknown scheme {first.scheme!r}: {hint}{_WRITE}"
     return (
         f"broker {first.masked()!r} is {kind.product}, and tqbroker brings its own broker: "
-        f"start `tqbroker serve` there and write broker={_ours(first)!r}"
+        f"start `tqbroker serve` on the same machine as this program and {_WRITE}"
     )

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from tqbroker.config import Settings
 
 MAX_HEADERS = 64 * 1024
+_MAX_SECONDS = 10_000_000_000
+"""About 300 years: what lies further away is a mistake in the unit."""
 
 Moment = datetime | str
 """A point in time: an aware datetime, a naive one (taken as UTC, like Celery does), or its ISO text."""
@@ -78,10 +80,10 @@ def refuse_unknown(given: Mapping[str, Any], allowed: frozenset[str], where: str
 def make_head(task: str, defaults: Mapping[str, Any], options: Mapping[str, Any], conf: Settings) -> Head:
     """The shared part of a call: its own options over the task's over the app's settings."""
     chosen = {**defaults, **{name: value for name, value in options.items() if value is not None}}
-    serializer = chosen.get("serializer") or conf.task_serializer
+    queue, serializer = chosen.get("queue"), chosen.get("serializer") or conf.task_serializer
     return Head(
         task=_task_name(task),
-        queue=_queue(chosen.get("queue") or conf.task_default_queue),
+        queue=_queue(conf.task_default_queue if queue is None else queue),
         priority=_priority(chosen.get("priority", conf.task_default_priority)),
         format=_format(serializer),
         ignore_result=bool(chosen.get("ignore_result", conf.task_ignore_result)),
@@ -104,28 +106,42 @@ def _start(chosen: Mapping[str, Any]) -> dict[str, int]:
 def _expiry(expires: Any) -> dict[str, int]:
     if isinstance(expires, (datetime, str)):
         return {"expires_unix_ms": _moment("expires", expires)}
-    return {"expires_in_ms": 0 if expires is None else max(1, _duration("expires", expires))}
+    if expires is None:
+        return {"expires_in_ms": 0}
+    seconds = _seconds("expires", expires, "seconds as a number, a timedelta, or a datetime")
+    if seconds < 0:
+        raise ValueError(f"expires={expires!r} is not allowed: give 0 or more seconds from now, or a datetime")
+    return {"expires_in_ms": max(1, _millis(seconds))}
 
 
 def _duration(name: str, value: Any) -> int:
     """Milliseconds, rounded up so that nothing starts or ends early; what has passed already counts as now."""
-    if value is None:
-        return 0
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not abs(seconds) < 1e10:
-        raise ValueError(f"{name}={value!r} is not allowed: give seconds as a number, or a timedelta")
+    return 0 if value is None else _millis(_seconds(name, value, "seconds as a number, or a timedelta"))
+
+
+def _millis(seconds: float) -> int:
     return max(0, -int(-seconds * 1000 // 1))
+
+
+def _seconds(name: str, value: Any, allowed: str) -> float:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds != seconds:
+        raise ValueError(f"{name}={value!r} is not allowed: give {allowed}")
+    if abs(seconds) >= _MAX_SECONDS:
+        raise ValueError(f"{name}={value!r} is not allowed: give less than {_MAX_SECONDS} seconds")
+    return seconds
 
 
 def _moment(name: str, value: Any) -> int:
     """Milliseconds since 1970 UTC."""
+    allowed = "seconds, a timedelta, or a datetime" if name == "expires" else "a datetime"
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         return max(1, int(moment.timestamp() * 1000))
     except (AttributeError, TypeError, ValueError, OverflowError):
-        raise ValueError(f"{name}={value!r} is not allowed: give a datetime (aware, or naive for UTC)") from None
+        raise ValueError(f"{name}={value!r} is not allowed: give {allowed} (aware, or naive for UTC)") from None
 
 
 def _task_name(value: Any) -> str:

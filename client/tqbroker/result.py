@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from tqbroker import codec
+from tqbroker.batch import active_batch
 from tqbroker.exceptions import (
     ResultNotFound,
     TaskRevokedError,
@@ -15,6 +16,7 @@ from tqbroker.exceptions import (
     WorkerLostError,
 )
 from tqbroker.failures import exception_of
+from tqbroker.handle import Handle
 from tqbroker.ids import Key, key_of, text_of
 from tqbroker.states import FINAL, Phase, RevokeEffect, state_of
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-class AsyncResult(Generic[R]):
+class AsyncResult(Handle, Generic[R]):
     """One job by its id. Two results with the same id are equal.
 
     Properties ask the broker each time until the job has ended; then what was read is kept here. Questions raise
@@ -34,7 +36,9 @@ class AsyncResult(Generic[R]):
 
     __slots__ = ("__weakref__", "_final", "_key", "app")
 
-    def __init__(self, id: str, app: App) -> None:  # noqa: A002 - Celery's name
+    def __init__(self, id: str, app: App | None = None) -> None:  # noqa: A002 - Celery's name
+        if app is None:
+            raise TypeError("AsyncResult(id) needs the app, which knows the broker: write app.AsyncResult(id)")
         self._key: Key = key_of(id)
         self.app = app
         self._final: JobInfo | None = None
@@ -96,9 +100,11 @@ class AsyncResult(Generic[R]):
         Raises what the job raised, with the remote traceback as its cause (with `propagate=False` the exception is
         returned instead); TaskRevokedError when it was cancelled or expired; TimeoutError after `timeout` seconds, the
         job goes on; UnknownJob or ResultNotFound at once when there is nothing to wait for. A broker restart is waited
-        through. OperationalError when the broker cannot be reached at first.
+        through. OperationalError when the broker cannot be reached at first; RuntimeError inside of the batch that will
+        send the job.
         """
         if self._final is None:
+            self._refuse_unsent()
             conf = self.app.conf
             self._settle(self.app.transport.wait(self._key, timeout, conf.request_timeout), timeout)
         return self._outcome(propagate)
@@ -108,6 +114,7 @@ class AsyncResult(Generic[R]):
     async def aget(self, timeout: float | None = None, propagate: bool = True) -> R:
         """`get` for asyncio."""
         if self._final is None:
+            self._refuse_unsent()
             conf = self.app.conf
             self._settle(await self.app.async_transport.wait(self._key, timeout, conf.request_timeout), timeout)
         return self._outcome(propagate)
@@ -164,6 +171,11 @@ class AsyncResult(Generic[R]):
         return self._info().retries
 
     @property
+    def lost_leases(self) -> int:
+        """Attempts that ended because their worker went away or fell silent."""
+        return self._info().lost_leases
+
+    @property
     def date_done(self) -> datetime | None:
         """When it ended, as an aware datetime in UTC."""
         millis = self._info().finished_ms
@@ -181,6 +193,12 @@ class AsyncResult(Generic[R]):
         return self.app.transport.cancel([self._key], self.app.conf.request_timeout)[0]
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _refuse_unsent(self) -> None:
+        """A batch sends its jobs when it is left: waiting inside of it would be for nothing."""
+        batch = active_batch(self.app)
+        if batch is not None and self in batch.results:
+            raise RuntimeError(f"job {self.id} is not sent yet: get it after its `with app.batch():` has been left")
 
     def _info(self) -> JobInfo:
         if self._final is not None:
@@ -230,6 +248,9 @@ class AsyncResult(Generic[R]):
 
     def __hash__(self) -> int:
         return hash(self._key)
+
+    def _instead_of_pickling(self) -> str:
+        return f"send its id, {self.id!r}, and write app.AsyncResult(id) there"
 
     def __str__(self) -> str:
         return self.id

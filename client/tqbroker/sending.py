@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -116,16 +117,30 @@ def single_error(task: str, refused: Refused) -> OperationalError:
     )
 
 
+def _stored(refused: Sequence[Refused], results: Sequence[AsyncResult[Any]]) -> list[AsyncResult[Any]]:
+    """The results that were not refused. Of calls with the same id the first are stored and the last refused."""
+    left = Counter(item.key for item in refused)
+    stored = []
+    for result in reversed(results):
+        if left[result._key]:
+            left[result._key] -= 1
+        else:
+            stored.append(result)
+    return stored[::-1]
+
+
 def batch_error(refused: Sequence[Refused], results: Sequence[AsyncResult[Any]]) -> BatchError:
     """The error for many calls of which some are not known to be stored."""
     rejected = {text_of(item.key): item.message for item in refused if not item.unknown}
     unknown = {text_of(item.key): item.message for item in refused if item.unknown}
+    stored = _stored(refused, results)
     first = refused[0]
     return BatchError(
-        f"of {len(results)} jobs {len(results) - len(refused)} are stored, {len(rejected)} were rejected and "
+        f"of {len(results)} jobs {len(stored)} are stored, {len(rejected)} were rejected and "
         f"{len(unknown)} are perhaps stored; first {text_of(first.key)}: {first.message} [{first.reason}]; "
         "sending them again with the same task_ids is safe",
         results=results,
+        stored=stored,
         rejected=rejected,
         unknown=unknown,
         reason=first.reason,

@@ -13,6 +13,17 @@ from typing import Any
 _VARARGS, _VARKEYWORDS = 0x04, 0x08
 
 
+def positional(args: Any, where: str) -> list[Any] | tuple[Any, ...]:
+    """The arguments of a call; None is none. Raises TypeError for what is neither a list nor a tuple."""
+    if args is None:
+        return ()
+    if not isinstance(args, (list, tuple)):
+        raise TypeError(
+            f"{where}: args must be a list or tuple, not {args!r:.200}: one argument is written ({args!r:.200},)"
+        )
+    return args
+
+
 class Signature:
     """What one function takes. `skip` leading parameters are filled in by tqbroker (the task itself with bind)."""
 

@@ -37,6 +37,9 @@ class Phase(IntEnum):
     EXPIRED = 8
     UNKNOWN = 9
 
+    def __str__(self) -> str:
+        return self.name
+
 
 FINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED, Phase.EXPIRED})
 

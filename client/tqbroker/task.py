@@ -7,6 +7,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
 
 from tqbroker.context import Request, pop, push, request_of
+from tqbroker.handle import Handle
 from tqbroker.options import (
     CALL_OPTIONS,
     TASK_OPTIONS,
@@ -17,7 +18,7 @@ from tqbroker.options import (
     refuse_unknown,
 )
 from tqbroker.registry import task_name
-from tqbroker.signature import Signature
+from tqbroker.signature import Signature, positional
 
 if TYPE_CHECKING:
     from tqbroker.app import App
@@ -32,7 +33,7 @@ _COROUTINE = 0x80  # inspect.CO_COROUTINE, without importing inspect
 _OWN = frozenset({"name", "typing"})  # task options that are no defaults of calls
 
 
-class Task(Generic[P, R]):
+class Task(Handle, Generic[P, R]):
     """A registered function. Call it for a plain local call; `delay` and its kin submit it as a job.
 
     Every way of sending returns when the job is durable. It raises TypeError when the arguments do not fit the
@@ -50,7 +51,8 @@ class Task(Generic[P, R]):
         self.app = app
         self.function = function
         self.bind = bind
-        self.name = options.get("name") or task_name(app.main, function)
+        name = options.get("name")
+        self.name = task_name(app.main, function) if name is None else name
         self.is_async = bool(getattr(getattr(function, "__code__", None), "co_flags", 0) & _COROUTINE)
         self.options: dict[str, Any] = {key: value for key, value in options.items() if key not in _OWN}
         self.run: Callable[..., Any] = MethodType(function, self) if bind else function
@@ -93,7 +95,7 @@ class Task(Generic[P, R]):
         **options: Unpack[CallOptions],
     ) -> AsyncResult[R]:
         """Submits one job with options, see CallOptions: task_id, queue, priority, countdown, eta, expires, ..."""
-        given_args, given_kwargs = args or (), kwargs or {}
+        given_args, given_kwargs = positional(args, f"apply_async of {self.name}"), kwargs or {}
         self.check(given_args, given_kwargs)
         return self.app.sender.send(self.head(options), given_args, given_kwargs, options.get("task_id"))
 
@@ -109,7 +111,7 @@ class Task(Generic[P, R]):
         **options: Unpack[CallOptions],
     ) -> AsyncResult[R]:
         """`apply_async` for asyncio."""
-        given_args, given_kwargs = args or (), kwargs or {}
+        given_args, given_kwargs = positional(args, f"apply_async of {self.name}"), kwargs or {}
         self.check(given_args, given_kwargs)
         return await self.app.sender.asend(self.head(options), given_args, given_kwargs, options.get("task_id"))
 
@@ -133,8 +135,9 @@ class Task(Generic[P, R]):
         args, kwargs = options.pop("args", None), options.pop("kwargs", None)
         return self.apply_async(args, kwargs, **options)
 
-    def _checked_rows(self, calls: Iterable[Sequence[Any]]) -> list[Sequence[Any]]:
-        rows = list(calls)
+    def _checked_rows(self, calls: Iterable[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+        where = f"delay_many of {self.name}"
+        rows = [positional(row, where) for row in calls]
         if not self._checks():
             return rows
         low, high = self._signature.required, self._signature.most
@@ -166,6 +169,13 @@ class Task(Generic[P, R]):
             return self.default_head()
         refuse_unknown(options, CALL_OPTIONS, f"apply_async of {self.name}")
         return make_head(self.name, self.options, options, self.app.conf)
+
+    def AsyncResult(self, id: str) -> AsyncResult[R]:  # noqa: A002, N802 - Celery's names
+        """The result of a job of this task by its id. Raises ValueError for what cannot be an id."""
+        return self.app.AsyncResult(id)
+
+    def _instead_of_pickling(self) -> str:
+        return f"send its name, {self.name!r}, and write app.tasks[name] or app.send_task(name, ...) there"
 
     def __repr__(self) -> str:
         return f"<Task {self.name}>"

@@ -12,20 +12,31 @@ _FORMS = f"write tq://host or tq://host:port (the default port is {DEFAULT_PORT}
 
 def target_of(url: str) -> str:
     """What gRPC connects to for a broker URL. Raises ImproperlyConfigured naming the URL to write."""
+    if not isinstance(url, str):
+        raise ImproperlyConfigured(f"broker {url!r} is not a URL but of type {type(url).__name__}: {_FORMS}")
+    url = url.strip()
     scheme, separator, rest = url.partition("://")
+    scheme = scheme.lower()
     if not separator:
-        raise ImproperlyConfigured(f"broker {url!r} is not a URL: {_FORMS}")
+        raise ImproperlyConfigured(f"broker {_shown(url)!r} is not a URL: {_FORMS}")
     if scheme == "tq":
         return _host_port(url, rest)
     if scheme == "tq+unix":
         return _socket(url, rest)
     if scheme == "tqs":
         raise ImproperlyConfigured(
-            f"broker {url!r}: TLS is not there yet: reach the broker over tq:// on a private host"
+            f"broker {_shown(url)!r}: TLS is not there yet: run the broker on the same machine and write "
+            f"{DEFAULT_URL} or tq+unix:///path/to.sock"
         )
     from tqbroker.foreign_urls import explain
 
     raise ImproperlyConfigured(explain(url))
+
+
+def _shown(url: str) -> str:
+    """The URL without user and password."""
+    _, login, address = url.rpartition("@")
+    return f"...@{address}" if login else url
 
 
 def _socket(url: str, path: str) -> str:

@@ -96,3 +96,34 @@ def test_an_example_is_never_written_over_a_file(desk: Site) -> None:
     assert done.returncode != os.EX_OK
     assert "tasks.py" in done.stderr
     assert (desk.project / "tasks.py").read_text() == "mine = True\n"
+
+
+def test_it_greets_only_when_its_own_broker_answers(desk: Site) -> None:
+    desk.broker()
+
+    done = desk.tqbroker("dev", "--example", "--listen", desk.address)
+
+    assert done.returncode == 1
+    assert f"cannot listen on {desk.address}: another program has it" in done.stderr
+    assert "In another terminal" not in done.stdout
+    assert "ready" not in done.stdout + done.stderr, "its worker has joined a broker that is not its own"
+
+
+def test_a_second_one_in_the_folder_is_told_of_the_first(desk: Site) -> None:
+    dev(desk, "--example")
+
+    done = desk.tqbroker("dev", "--listen", desk.address)
+
+    assert done.returncode == 1
+    assert "this folder already has a `tqbroker dev` running" in done.stderr
+    assert "In another terminal" not in done.stdout
+
+
+def test_the_next_steps_it_prints_work(desk: Site) -> None:
+    daemon = dev(desk, "--example")
+
+    shown = next(line.text.strip() for line in daemon.log.lines if line.text.startswith("  tqbroker status"))
+    done = desk.run(*shlex.split(shown), TQBROKER_URL="tq://127.0.0.1:1")
+
+    assert done.returncode == os.EX_OK, done.stderr
+    assert str(desk.project / ".tqbroker") in done.stdout

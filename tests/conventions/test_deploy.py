@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -106,10 +107,41 @@ def test_supervisord_reads_both_programs_broker_first(tmp_path: Path) -> None:
     assert worker.stopasgroup is False  # the worker alone is told to drain; what its tasks started goes on meanwhile
 
 
-def test_the_image_runs_as_a_plain_user_and_says_whether_it_is_well() -> None:
+def test_supervisord_is_told_of_file_handles_where_it_reads_it(tmp_path: Path) -> None:
+    text = (DEPLOY / "supervisor" / "tqbroker.conf").read_text()
+    advice = text.partition(";   [supervisord]\n;   ")[2].partition("\n")[0]
+    conf = tmp_path / "supervisord.conf"
+    conf.write_text(f"[supervisord]\n{advice}\n")
+    options = ServerOptions()
+    options.realize(args=["-c", str(conf)])
+
+    assert vars(options)["minfds"] == 65536
+
+
+@pytest.mark.parametrize(
+    ("command", "asked"),
+    [
+        ("/opt/tqbroker/bin/python /opt/tqbroker/bin/tqbroker serve --data-dir /var/lib/tqbroker", True),
+        ("/sbin/docker-init -- tqbroker serve", True),
+        ("/opt/tqbroker/bin/python /opt/tqbroker/bin/tqbroker worker -A serve_mail", False),
+    ],
+)
+def test_the_image_asks_a_broker_whether_it_is_well_and_leaves_a_worker_alone(
+    tmp_path: Path, command: str, asked: bool
+) -> None:
+    first = tmp_path / "cmdline"
+    first.write_text(command.replace(" ", "\0") + "\0")
+    check = (DEPLOY / "Dockerfile").read_text().partition("HEALTHCHECK")[2].partition("CMD ")[2].partition("\n")[0]
+    script = check.replace("/proc/1/cmdline", shlex.quote(str(first)))
+
+    down = subprocess.run(["sh", "-c", f"tqbroker() {{ test $1 != status; }}; {script}"], timeout=30)
+
+    assert down.returncode == int(asked)  # the broker is down: a worker is well all the same
+
+
+def test_the_image_runs_as_a_plain_user_and_keeps_its_data_on_a_volume() -> None:
     lines = (DEPLOY / "Dockerfile").read_text().splitlines()
 
     assert "USER 10001:10001" in lines
     assert 'ENTRYPOINT ["tqbroker"]' in lines  # exec form: SIGTERM reaches the daemon
-    assert any(line.startswith("HEALTHCHECK") and line.endswith('CMD ["tqbroker", "status"]') for line in lines)
     assert any(line.startswith("VOLUME") and "/var/lib/tqbroker" in line for line in lines)

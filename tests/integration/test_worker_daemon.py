@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -32,6 +33,10 @@ app = App("tasks", broker="tq://localhost:1")
 @app.task
 def add(x, y):
     return x + y
+
+@app.task
+def broker_url():
+    return app.conf.broker_url
 
 @app.task
 def fail():
@@ -325,7 +330,35 @@ async def test_the_first_signal_waits_for_what_runs(broker: Broker, start: Start
     await line.until(lambda request: request.leaving)
     code, err = await worker.end()
     assert code == 0
-    assert "draining, 1 running" in err
+    assert "SIGTERM: stopping, 1 running; once more to return them at once" in err
+
+
+async def test_start_and_end_are_told_at_every_level(broker: Broker, start: Start, tmp_path: Path) -> None:
+    worker = await start("-c", "1", "-l", "critical")
+    line = await connected(broker)
+    await line.deliver("until", (str(tmp_path / "gate"),))
+    await exists(tmp_path / "gate.started")
+    worker.signal(signal.SIGTERM)
+    await line.until(lambda request: request.HasField("credit") and request.credit.window == 0)
+    (tmp_path / "gate").touch()
+    await line.until(lambda request: request.leaving)
+    _, err = await worker.end()
+    events = [json.loads(each)["event"] for each in err.splitlines()]
+    assert [events[0], events[1], events[-1]] == [
+        "w@test ready.",
+        "SIGTERM: stopping, 1 running; once more to return them at once",
+        "drained",
+    ]
+
+
+@pytest.mark.parametrize("pool", ["process", "threads"])
+async def test_the_broker_of_the_command_line_is_that_of_tasks_too(
+    broker: Broker, start: Start, tmp_path: Path, pool: str
+) -> None:
+    await start("-c", "1", "-P", pool)
+    line = await connected(broker)
+    await line.deliver("broker_url", ())
+    assert success(await line.until(lambda request: request.successes)) == [(1, f"tq+unix://{tmp_path}/tq.sock")]
 
 
 async def test_the_second_signal_returns_what_runs(broker: Broker, start: Start, tmp_path: Path) -> None:
@@ -399,6 +432,40 @@ async def test_an_app_that_cannot_be_loaded_ends_the_worker_with_the_reason(
     ended, err = await worker.end()
     assert ended == code
     assert sentence in err
+
+
+async def test_an_error_in_the_app_is_shown_once_from_its_own_file_on(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "wrong.py").write_text("1 / 0\n")
+    _, err = await (await start("-c", "1", app="wrong")).end()
+    lines = err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[1].startswith(f'  File "{tmp_path}/wrong.py", line 1')
+    assert lines[-2:] == [
+        "ZeroDivisionError: division by zero",
+        "tqbroker worker: the app 'wrong' cannot be loaded",
+    ]
+    assert err.count("ZeroDivisionError") == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [("tq://127.0.0.1:1", "connection refused"), ("tq+unix:///nowhere/tq.sock", "no such file or directory")],
+)
+async def test_a_broker_that_is_not_there_is_told_in_few_words(start: Start, url: str, reason: str) -> None:
+    worker = await start("-c", "1", "-b", url)
+    assert worker.process.stderr is not None
+    async with asyncio.timeout(SECONDS):
+        event = json.loads(await worker.process.stderr.readline())["event"]
+    assert event == f"cannot reach the broker at {url}: {reason}; trying again every second"
+
+
+async def test_the_brokers_words_go_into_a_sentence_without_their_full_stop(broker: Broker, start: Start) -> None:
+    broker.refusal = errors_pb2.Error(reason=errors_pb2.REASON_NAME_TAKEN, message="w@test is taken; use -n.")
+    worker = await start("-c", "1")
+    assert worker.process.stderr is not None
+    async with asyncio.timeout(SECONDS):
+        event = json.loads(await worker.process.stderr.readline())["event"]
+    assert event == "w@test is taken; use -n; waiting 7 s for it to go"
 
 
 def _uuids(ids: job_pb2.Ids) -> list[UUID]:

@@ -140,7 +140,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_runs_and_leaves_the_rest(pr
     results = [app.send_task("tasks.until", (str(gate), number)) for number in range(4)]
     wait_for(lambda: runs.exists() and len(runs.read_text().splitlines()) == 2)
     worker.send_signal(signal.SIGTERM)
-    wait_for(lambda: b"draining, 2 running" in (processes.folder / "worker.log").read_bytes())
+    wait_for(lambda: b"stopping, 2 running" in (processes.folder / "worker.log").read_bytes())
     gate.touch()
     assert worker.wait(SECONDS) == 0
     assert [result.state for result in results] == ["SUCCESS", "SUCCESS", "PENDING", "PENDING"]

@@ -61,6 +61,7 @@ def calls() -> None:
     assert_type(add.apply_async_many([{"args": (1, 2), "queue": "mail"}, {"kwargs": {"x": 1}}]), list[AsyncResult[int]])
     assert_type(app.send_task("tasks.add", (4, 4), priority=9), AsyncResult[Any])
     assert_type(app.AsyncResult("id").state, str)
+    assert_type(add.AsyncResult("id"), AsyncResult[int])
     assert_type(current_task.name, str)
     with app.batch():
         add.delay(1, 2)

@@ -7,9 +7,13 @@ from typing import NamedTuple
 
 
 class Arguments(NamedTuple):
-    """What the parent tells a child on its command line. `show`: 1 when the log prints results."""
+    """What the parent tells a child on its command line. `show`: 1 when the log prints results.
+
+    `broker` is empty when the app's own setting holds.
+    """
 
     app: str
+    broker: str
     pool: str
     slots: int
     level: str

@@ -5,25 +5,27 @@ Started as `python -m tqbroker_worker.child` with one end of a socket pair; noth
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import socket
 import sys
 import traceback
 
-from tqbroker import _failpoint
+from tqbroker import _failpoint, loader
 from tqbroker._daemon import configure_logging
 from tqbroker.app import App
 from tqbroker.exceptions import ImproperlyConfigured, TqbrokerError
-from tqbroker.loader import find_app
 from tqbroker_worker.arguments import Arguments, parse
-from tqbroker_worker.execute import Executor
+from tqbroker_worker.execute import Executor, of_the_user
 from tqbroker_worker.link import Link
 from tqbroker_worker.pipe import frame
 from tqbroker_worker.progress import Progress
 from tqbroker_worker.protocol import Broken, Manifest, encode
 from tqbroker_worker.runners import eventloop, threads
 from tqbroker_worker.watchdog import Watchdog
+
+_BEFORE_THE_APP = (__file__, loader.__file__, os.path.dirname(importlib.__file__), "<frozen importlib")
 
 
 def main() -> int:
@@ -54,7 +56,10 @@ def main() -> int:
 def _load(arguments: Arguments) -> App:
     configure_logging(arguments.level)
     _failpoint.arm(os.environ)
-    return find_app(arguments.app)
+    app = loader.find_app(arguments.app)
+    if arguments.broker:
+        app.conf.broker_url = arguments.broker  # for jobs that tasks submit
+    return app
 
 
 def _quiet_signals(sock: socket.socket) -> None:
@@ -83,6 +88,7 @@ def _broken(error: BaseException) -> Broken:
         return Broken(str(error), usage=True)
     if isinstance(error, TqbrokerError):
         return Broken(str(error))
+    error = error.with_traceback(of_the_user(error.__traceback__, _BEFORE_THE_APP))
     return Broken(f"{type(error).__name__}: {error}", traceback="".join(traceback.format_exception(error)))
 
 

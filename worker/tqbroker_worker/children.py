@@ -93,6 +93,7 @@ class Child:
 def _spawn(config: WorkerConfig, sock: int, page: int) -> subprocess.Popen[bytes]:
     arguments = Arguments(
         app=config.app,
+        broker=config.broker,
         pool=config.pool,
         slots=config.slots_each,
         level=config.loglevel,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from typing import Any, TypeVar
+
+from structlog.stdlib import BoundLogger
 
 from tqbroker._daemon import StopSignals, get_logger
 from tqbroker.exceptions import ImproperlyConfigured
@@ -23,6 +26,7 @@ from tqbroker_worker.stream import NameTakenError, Stream
 
 T = TypeVar("T")
 
+_LIFE = "tqbroker.worker.life"
 PROGRESS_SECONDS = 1.0
 GIVE_UP_SECONDS = 30.0
 """How long a stopping worker waits for a broker that is away before it leaves its jobs to redelivery."""
@@ -42,7 +46,7 @@ class Daemon:
     def __init__(self, config: WorkerConfig, stop: StopSignals) -> None:
         self._config = config
         self._stop = stop
-        self._log = get_logger("tqbroker.worker")
+        self._log = _always()
         self._credit = Credit()
         self._ledger = Ledger()
         self._stream: Stream | None = None
@@ -57,7 +61,8 @@ class Daemon:
             manifest = await self._until_stopped(self._pool.loaded)
             return 0 if manifest is None else await self._serve(manifest)
         except AppBrokenError as error:
-            _complain(f"{error.traceback}{error}" if error.traceback else str(error))
+            sys.stderr.write(error.traceback)
+            _complain(f"the app {self._config.app!r} cannot be loaded" if error.traceback else str(error))
             return error.exit_code
         except (ImproperlyConfigured, NameTakenError) as error:
             _complain(str(error))
@@ -66,7 +71,7 @@ class Daemon:
             await self._pool.stop()
 
     async def _serve(self, manifest: Manifest) -> int:
-        url = self._config.broker or manifest.broker
+        url = manifest.broker
         identity = Identity.of(self._config, manifest)
         target = target_of(url)
         sys.stdout.write(banner(self._config, manifest, identity, url) + "\n")
@@ -97,7 +102,8 @@ class Daemon:
 
     async def _drain(self, stream: Stream, session: Session, streaming: asyncio.Future[None]) -> int:
         """Takes no more, waits for what runs, says goodbye. A second signal gives back what runs."""
-        self._log.info(f"{self._stop.name}: draining, {session.state()}; a second signal returns them at once")
+        more = "" if self._handover.idle else "; once more to return them at once"
+        self._log.info(f"{self._stop.name}: stopping, {session.state()}{more}")
         self._handover.close()
         stream.leave()
         hurry: asyncio.Future[Any] = asyncio.ensure_future(self._stop.second.wait())
@@ -108,7 +114,7 @@ class Daemon:
                     break
                 await asyncio.wait(either, timeout=PROGRESS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if not session.settled:
-                    self._log.info(f"draining: {session.state()}")
+                    self._log.info(f"stopping: {session.state()}")
             if hurry.done() and not streaming.done():
                 await self._hurry(stream, session, streaming)
         finally:
@@ -144,4 +150,10 @@ class Daemon:
 
 
 def _complain(sentence: str) -> None:
-    sys.stderr.write(f"tqbroker worker: {sentence}\n" if "\n" not in sentence else f"{sentence}\n")
+    sys.stderr.write(f"tqbroker worker: {sentence}\n")
+
+
+def _always() -> BoundLogger:
+    """Logs begin and end of the worker, like the banner at every level: who presses Ctrl-C must see what is awaited."""
+    logging.getLogger(_LIFE).setLevel(logging.INFO)
+    return get_logger(_LIFE)

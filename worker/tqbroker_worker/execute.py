@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import os
 import threading
 from collections.abc import Callable, Coroutine
-from contextvars import Token
+from contextvars import Token, copy_context
 from time import perf_counter, time
 from types import CoroutineType, TracebackType
 from typing import Any, NamedTuple
@@ -24,6 +26,7 @@ from tqbroker_worker.protocol import Ended, Head, Verdict
 MAX_RESULT = 1 << 20
 """Bytes a result may have; the broker refuses larger ones."""
 MAX_SHOWN = 1024
+_BEFORE_THE_TASK = (__file__, os.path.dirname(asyncio.__file__), os.path.dirname(concurrent.futures.__file__))
 
 
 class Job(NamedTuple):
@@ -70,13 +73,7 @@ class Executor:
         """Runs a job here; an `async def` task runs in an event loop that this thread keeps for such tasks."""
         start = _Start(int(time() * 1000), perf_counter())
         try:
-            call, token = self._prepare(job)
-            try:
-                value = call()
-                if type(value) is CoroutineType:
-                    value = self._await(value)
-            finally:
-                context.pop(token)
+            value = copy_context().run(self._call, job)
             return self._success(job, start, value)
         except BaseException as error:  # SystemExit too: a task does not end its worker
             return self._failure(job, start, error)
@@ -107,6 +104,12 @@ class Executor:
         if runner is not None:
             runner.close()
             del self._loops.runner
+
+    def _call(self, job: Job) -> Any:
+        """What the task returns. It runs in a context that ends with it: what it sets there, no other job sees."""
+        call, _ = self._prepare(job)
+        value = call()
+        return self._await(value) if type(value) is CoroutineType else value
 
     def _prepare(self, job: Job) -> tuple[Callable[[], Any], Token[Running | None]]:
         """The call to make, with its request in place."""
@@ -147,22 +150,24 @@ class Executor:
         return Success(job.token, result, start.started_ms, runtime_us, _shown(value) if self._show else "")
 
     def _failure(self, job: Job, start: _Start, error: BaseException) -> Ended:
-        error = error.with_traceback(_of_the_task(error.__traceback__))
+        error = error.with_traceback(of_the_user(error.__traceback__))
         return Ended(job.token, Verdict.FAILED, failure_of(error, self.format), start.started_ms, _runtime(start))
 
     def _await(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         runner: asyncio.Runner | None = getattr(self._loops, "runner", None)
         if runner is None:
             runner = self._loops.runner = asyncio.Runner()
-        return runner.run(coroutine)
+        return runner.run(coroutine, context=copy_context())  # the runner's own one is that of its first job
 
 
-def _of_the_task(trace: TracebackType | None) -> TracebackType | None:
-    """A traceback without our own frames at its begin: they help nobody."""
-    inner = trace
-    while inner is not None and inner.tb_frame.f_code.co_filename == __file__:
-        inner = inner.tb_next
-    return inner or trace
+def of_the_user(trace: TracebackType | None, before: tuple[str, ...] = _BEFORE_THE_TASK) -> TracebackType | None:
+    """A traceback without the frames at its begin whose files start with one of `before`: they help nobody.
+
+    None when no others are there, as after a call with the wrong arguments.
+    """
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(before):
+        trace = trace.tb_next
+    return trace
 
 
 def _runtime(start: _Start) -> int:

@@ -26,6 +26,7 @@ NAME_TAKEN_EXTRA = 2.0
 """Seconds beyond the grace for a former self under the same name to be given up."""
 LEAVE_SECONDS = 5.0
 _STOPPING = "the broker is stopping"
+_NOT_CONNECTED = ("failed to connect to all addresses", "errors resolving ", "DNS resolution failed")
 
 _Call = grpc.aio.StreamStreamCall[pb.WorkRequest, pb.WorkResponse]
 
@@ -201,5 +202,13 @@ async def _first_of(*coroutines: Coroutine[Any, Any, None]) -> None:
 
 def _broken(error: grpc.aio.AioRpcError) -> BrokenError:
     if (refusal := detail_of(error)) is not None:
-        return BrokenError(refusal.message, refusal.reason)
-    return BrokenError(error.details() or error.code().name)
+        return BrokenError(refusal.message.rstrip("."), refusal.reason)
+    return BrokenError(_short(error.details() or "") or error.code().name)
+
+
+def _short(details: str) -> str:
+    """What people want to know of gRPC's words for a connection that failed: "connection refused"."""
+    if not details.startswith(_NOT_CONNECTED):
+        return details.rstrip(".")
+    reason = details.rpartition(": ")[2].strip("[]")
+    return reason[:1].lower() + reason[1:]

@@ -10,6 +10,8 @@ from tqbroker_broker.records import JobId, key_text, text_key
 from tqbroker_broker.refusals import Invalid, TooLarge
 
 MAX_ID = 128
+MAX_KEY_BYTES = 384
+"""Bytes (UTF-8) of an id, queue or worker name: they are keys on the disk, where LMDB's limit is 511."""
 
 
 def read_ids(ids: pb.Ids, limit: int | None = None) -> list[JobId]:
@@ -27,8 +29,9 @@ def read_ids(ids: pb.Ids, limit: int | None = None) -> list[JobId]:
 
 def text_id(text: str) -> JobId:
     """The id that a text names; a canonical UUID is the same id as its 16 bytes. Raises Invalid."""
-    if not 0 < len(text) <= MAX_ID or not text.isprintable():
-        raise Invalid(f"the id {text[:200]!r} is not allowed: use 1 to {MAX_ID} printable characters")
+    if not is_name(text, MAX_ID):
+        allowed = f"use 1 to {MAX_ID} printable characters, {MAX_KEY_BYTES} bytes at most"
+        raise Invalid(f"the id {text[:200]!r} is not allowed: {allowed}")
     if len(text) == 36:
         try:
             value = UUID(text)
@@ -37,6 +40,11 @@ def text_id(text: str) -> JobId:
         if str(value) == text:
             return value.bytes
     return text_key(text)
+
+
+def is_name(text: str, limit: int) -> bool:
+    """Whether a text has 1 to `limit` printable characters and fits into a key."""
+    return 0 < len(text) <= limit and text.isprintable() and len(text.encode()) <= MAX_KEY_BYTES
 
 
 def write_ids(ids: Sequence[JobId]) -> pb.Ids:

@@ -13,7 +13,7 @@ import msgspec
 
 from tqbroker.v1 import job_pb2, queue_pb2
 from tqbroker_broker.config import BrokerConfig
-from tqbroker_broker.messages.ids import read_ids, text_id
+from tqbroker_broker.messages.ids import MAX_KEY_BYTES, is_name, read_ids, text_id
 from tqbroker_broker.records import Head, NewJobs, Time
 from tqbroker_broker.refusals import Invalid, RefusalError, TooLarge
 
@@ -154,8 +154,9 @@ def _interned(head: Head) -> Head:
 
 
 def _check_name(what: str, name: str, limit: int) -> None:
-    if not 0 < len(name) <= limit or not name.isprintable():
-        raise Invalid(f"{what} is {name[:300]!r}: it must have 1 to {limit} printable characters")
+    if not is_name(name, limit):
+        text = f"it must have 1 to {limit} printable characters, {MAX_KEY_BYTES} bytes at most"
+        raise Invalid(f"{what} is {name[:300]!r}: {text}")
 
 
 def _times(batch: job_pb2.JobBatch, now: Time) -> tuple[int, int]:

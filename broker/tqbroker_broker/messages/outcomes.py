@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tqbroker.v1 import job_pb2
 from tqbroker.v1 import worker_pb2 as pb
-from tqbroker_broker.messages.ids import read_ids
+from tqbroker_broker.messages.ids import MAX_KEY_BYTES, is_name, read_ids
 from tqbroker_broker.messages.intake import LATEST_MS
 from tqbroker_broker.records import Ending, Failure, Held, JobId, Successes, Verdict
 from tqbroker_broker.refusals import Invalid
@@ -14,12 +14,13 @@ from tqbroker_broker.sessions import MAX_WINDOW, Hello
 
 MAX_NAMES = 10_000
 MAX_TEXT = 64 * 1024
+MAX_FORMAT = 64
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
 
 
 def read_hello(hello: pb.Hello) -> Hello:
     """The introduction. Raises Invalid."""
-    _check(0 < len(hello.name) <= 255 and hello.name.isprintable(), "name must have 1 to 255 printable characters")
+    _check(is_name(hello.name, 255), f"name must have 1 to 255 printable characters, {MAX_KEY_BYTES} bytes at most")
     _check(len(hello.instance) == 16, "instance must be 16 random bytes")
     _check(len(hello.queues) <= MAX_NAMES and len(hello.tasks) <= MAX_NAMES, f"{MAX_NAMES} queues and tasks at most")
     ids = read_ids(hello.held.ids)
@@ -55,6 +56,7 @@ def read_successes(batches: Sequence[pb.Successes], max_result: int) -> tuple[li
 
 def _columns(batch: pb.Successes) -> Successes:
     count = len(batch.tokens)
+    _check(len(batch.format) <= MAX_FORMAT, f"the name of a format has at most {MAX_FORMAT} characters")
     _check(len(batch.results) == count, "successes need one result for each token; empty bytes where there is none")
     _check(len(batch.started_unix_ms) in (0, count), "started_unix_ms needs one time for each token, or none at all")
     _check(len(batch.runtime_us) in (0, count), "runtime_us needs one time for each token, or none at all")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 import click
 
 from tqbroker.app import App
 from tqbroker.commands.common import client, client_options, from_json, print_json
-from tqbroker.commands.result import report
+from tqbroker.commands.result import refuse_idle_timeout, report
+from tqbroker.exceptions import NotRegistered
 from tqbroker.result import AsyncResult
 
 
@@ -40,6 +42,8 @@ def call(
 
     tqbroker call tasks.add 4 4 --wait
     """
+    _refuse_unknown_options([task, *args])
+    refuse_idle_timeout(wait, timeout)
     values = [from_json(text, "argument") for text in args]
     named = from_json(kwargs, "--kwargs")
     if not isinstance(named, dict):
@@ -48,6 +52,8 @@ def call(
     if "expires" in given:
         given["expires"] = _seconds_or_moment(given["expires"])
     with client(app, broker) as speaker:
+        if app:
+            _warn_of_unknown_task(speaker, task)
         result = _submit(speaker, task, values, named, given)
         if wait:
             report(result, wait=True, timeout=timeout, as_json=as_json)
@@ -55,6 +61,22 @@ def call(
             print_json({"id": result.id})
         else:
             click.echo(result.id)
+
+
+def _refuse_unknown_options(words: list[str]) -> None:
+    """No JSON starts with two dashes, so such a word is an option that was misspelt."""
+    for name in (word.partition("=")[0] for word in words if word.startswith("--")):
+        context = click.get_current_context()
+        known = [option for parameter in context.command.params for option in parameter.opts]
+        raise click.NoSuchOption(name, possibilities=difflib.get_close_matches(name, known), ctx=context)
+
+
+def _warn_of_unknown_task(app: App, task: str) -> None:
+    """Another worker may have the task, so it is submitted all the same."""
+    try:
+        app.tasks[task]
+    except NotRegistered as error:
+        click.echo(f"tqbroker: {error} Submitted by its name all the same.", err=True)
 
 
 def _submit(app: App, task: str, args: list[Any], kwargs: dict[str, Any], options: Any) -> AsyncResult[Any]:

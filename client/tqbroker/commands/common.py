@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -71,5 +72,9 @@ def show(value: Any) -> str:
 
 
 def print_json(value: Any) -> None:
-    """A value for programs. What JSON cannot say is written as text."""
-    click.echo(json.dumps(value, ensure_ascii=False, default=str))
+    """A value for programs. What JSON cannot say is written as text, a moment in ISO 8601."""
+    click.echo(json.dumps(value, ensure_ascii=False, default=_text))
+
+
+def _text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -24,6 +24,7 @@ def result(id: str, wait: bool, timeout: float | None, app: str | None, broker: 
 
     Exits with 1 when the job failed or has not ended, with 3 when the broker knows nothing of it.
     """
+    refuse_idle_timeout(wait, timeout)
     with client(app, broker) as speaker:
         try:
             found = speaker.AsyncResult(id)
@@ -32,10 +33,16 @@ def result(id: str, wait: bool, timeout: float | None, app: str | None, broker: 
         report(found, wait=wait, timeout=timeout, as_json=as_json)
 
 
+def refuse_idle_timeout(wait: bool, timeout: float | None) -> None:
+    """Without waiting there is nothing that a timeout could end."""
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout says how long --wait waits: add --wait")
+
+
 def report(found: AsyncResult[Any], *, wait: bool, timeout: float | None, as_json: bool) -> None:
     """Prints where a job stands, and ends the command unless it succeeded."""
     if wait:
-        _wait(found, timeout)
+        _wait(found, timeout, as_json)
     state = found.state
     if as_json:
         _report_json(found, state)
@@ -51,14 +58,15 @@ def report(found: AsyncResult[Any], *, wait: bool, timeout: float | None, as_jso
         fail(f"job {found.id} has not ended: {state}; --wait waits for it", FAILED)
 
 
-def _wait(found: AsyncResult[Any], timeout: float | None) -> None:
-    """Until the job has ended; how it did is reported by the caller."""
+def _wait(found: AsyncResult[Any], timeout: float | None, as_json: bool) -> None:
+    """Until the job has ended; how it did, and in JSON also that it did not, is reported by the caller."""
     try:
         found.get(timeout=timeout, propagate=False)
     except ResultNotFound:
         pass
     except TimeoutError as error:
-        fail(str(error), FAILED)
+        if not as_json:
+            fail(str(error), FAILED)
 
 
 def _report_json(found: AsyncResult[Any], state: str) -> None:
@@ -72,6 +80,7 @@ def _report_json(found: AsyncResult[Any], state: str) -> None:
             "queue": found.queue,
             "worker": found.worker,
             "retries": found.retries,
+            "lost_leases": found.lost_leases,
             "date_done": found.date_done,
             "result": found.result if state == SUCCESS else None,
             "error": f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else None,

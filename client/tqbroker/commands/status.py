@@ -9,7 +9,7 @@ from dataclasses import asdict
 import click
 
 from tqbroker.commands.common import client, client_options, print_json
-from tqbroker.transport import BrokerInfo
+from tqbroker.transport import BrokerInfo, WorkerInfo
 
 
 @click.command()
@@ -37,6 +37,7 @@ def describe(info: BrokerInfo, url: str, now: float) -> Iterator[str]:
     yield from _queues(info)
     yield ""
     yield from _workers(info)
+    yield from _untaken(info)
 
 
 def _queues(info: BrokerInfo) -> Iterator[str]:
@@ -56,15 +57,33 @@ def _workers(info: BrokerInfo) -> Iterator[str]:
         (
             worker.name,
             "connected" if worker.connected else "awaited",
-            f"{worker.leases}/{worker.slots}",
+            f"{worker.leases}/{worker.slots}" if _is_known(worker) else str(worker.leases),
             worker.pool or "-",
             ",".join(worker.queues) or "-",
-            str(len(worker.tasks)),
+            str(len(worker.tasks)) if _is_known(worker) else "-",
             worker.version or "-",
         )
         for worker in info.workers
     ]
     yield from _table([("WORKER", "state", "running", "pool", "queues", "tasks", "version"), *rows])
+
+
+def _is_known(worker: WorkerInfo) -> bool:
+    """Whether it has introduced itself. After its restart the broker knows only the leases of those it awaits."""
+    return worker.connected or worker.slots > 0
+
+
+def _untaken(info: BrokerInfo) -> Iterator[str]:
+    """Queues whose jobs nobody runs, although there are workers."""
+    taken = {name for worker in info.workers if worker.connected for name in worker.queues}
+    untaken = [queue for queue in info.queues if queue.queued and queue.name not in taken]
+    if info.workers and untaken:
+        yield ""
+        for queue in untaken:
+            yield (
+                f"queue {queue.name}: {queue.queued} queued, and no connected worker takes it;"
+                f" start one with `tqbroker worker -A your_module -Q {queue.name}`"
+            )
 
 
 def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -151,3 +151,23 @@ def test_each_loop_has_its_own_connection(wire: Any) -> None:
         return (await app.asend_task("t")).id
 
     assert {key_of(asyncio.run(call())) for _ in range(3)} == set(wire.jobs)
+
+
+async def test_no_pause_of_the_loop_ends_after_the_deadline(
+    wire: Any, add: Task[[int, int], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire.stop()
+    add.app.conf.submit_timeout = 0.3
+    ends: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        ends.append(time.monotonic() + seconds)
+        await sleep(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", noted)
+    start = time.monotonic()
+    with pytest.raises(OperationalError):
+        await add.adelay(4, 4)
+
+    assert max(ends) - start < 0.36

@@ -111,6 +111,30 @@ def test_without_a_broker_the_call_is_rejected_within_the_deadline_and_the_error
     assert "tqbroker serve" in str(caught.value)
 
 
+def test_no_pause_ends_after_the_deadline(
+    wire: Any, app: App, add: Task[[int, int], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = add.delay(1, 1)
+    wire.stop()
+    app.conf.submit_timeout = 0.3
+    ends: list[float] = []
+    sleep = time.sleep
+
+    def noted(seconds: float) -> None:
+        ends.append(time.monotonic() + seconds)
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", noted)
+    start = time.monotonic()
+    with pytest.raises(OperationalError):
+        add.delay(4, 4)
+    assert max(ends) - start < 0.36
+    start = time.monotonic()
+    with pytest.raises(OperationalError):
+        waiting.get(timeout=0.3)
+    assert max(ends) - start < 0.36
+
+
 def test_a_call_whose_reply_was_lost_is_perhaps_stored(wire: Any, app: App, add: Task[[int, int], int]) -> None:
     def lose_and_leave(request: queue_pb2.EnqueueStreamRequest) -> str:
         threading.Thread(target=wire.stop).start()
@@ -195,6 +219,42 @@ def test_a_batch_sends_everything_when_it_is_left(wire: Any, app: App, add: Task
     assert batch.results[0] == first
     assert {key_of(result.id) for result in batch.results} == set(wire.jobs)
     assert (len(wire.jobs), len(wire.requests)) == (4, 1)
+
+
+@pytest.mark.parametrize(("again", "refused"), [((1, 1), False), ((2, 2), True)])
+def test_one_id_twice_in_a_batch_counts_alike_in_message_and_stored(
+    wire: Any, app: App, add: Task[[int, int], int], again: tuple[int, int], refused: bool
+) -> None:
+    batch = app.batch()
+    errors: list[BatchError] = []
+    try:
+        with batch:
+            add.apply_async((1, 1), task_id="mine")
+            add.apply_async(again, task_id="mine")
+    except BatchError as error:
+        errors.append(error)
+
+    assert len(errors) == int(refused)
+    for told in errors:
+        assert "of 2 jobs 1 are stored, 1 were rejected" in str(told)
+        assert [*told.rejected_ids] == ["mine"]
+        assert [id(result) for result in told.stored] == [id(batch.results[0])]
+    assert list(wire.jobs) == ["mine"]
+
+
+async def test_a_job_of_a_batch_is_not_waited_for_inside_of_it(wire: Any, app: App, add: Task[[int, int], int]) -> None:
+    earlier = add.delay(0, 0)
+    wire.finish(earlier.id, 0)
+    with app.batch():
+        result = add.delay(1, 1)
+        with pytest.raises(RuntimeError, match=f"job {result.id} is not sent yet: get it after its"):
+            result.get(timeout=1)
+        with pytest.raises(RuntimeError, match="is not sent yet"):
+            await result
+        assert earlier.get(timeout=5) == 0
+    wire.finish(result.id, 2)
+
+    assert result.get(timeout=5) == 2
 
 
 def test_a_batch_that_raises_sends_nothing(wire: Any, app: App, add: Task[[int, int], int]) -> None:

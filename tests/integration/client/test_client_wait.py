@@ -197,9 +197,10 @@ def test_a_forgotten_result_raises_at_once(wire: Any, app: App) -> None:
 def test_details_of_a_job_are_there(wire: Any, app: App) -> None:
     result = app.send_task("t", (1,), {"k": 2}, queue="mail")
     wire.finish(result.id, 8)
-    wire.jobs[next(iter(wire.jobs))].MergeFrom(job_pb2.JobStatus(worker="w@h", retries=2))
+    wire.jobs[next(iter(wire.jobs))].MergeFrom(job_pb2.JobStatus(worker="w@h", retries=2, lost_leases=1))
 
     assert (result.worker, result.retries, result.args, result.kwargs) == ("w@h", 2, (1,), {"k": 2})
+    assert result.lost_leases == 1
     assert result.date_done == datetime.fromtimestamp(1_700_000_000.5, UTC)
 
 

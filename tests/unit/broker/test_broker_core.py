@@ -210,5 +210,8 @@ async def test_a_hand_out_that_fails_does_not_touch_the_submit(bench: Bench) -> 
     bench.engine.lease = broken_once  # type: ignore[method-assign]
     await bench.enqueue(1)
     assert worker.take() == []
-    await bench.core.tick()
+    assert worker.session.closed, "coming back settles who holds what"
+    bench.core.workers.part(worker.session)
+    await worker.attach()
+    await worker.credit(1)
     assert len(worker.take()) == 1

@@ -50,3 +50,11 @@ def test_a_suggestion_never_fails_on_what_the_user_wrote(tmp_path: Path) -> None
 def test_dev_refuses_addresses_it_could_not_name(address: str) -> None:
     result = CliRunner().invoke(dev, ["--listen", address])
     assert result.exit_code == 2
+
+
+def test_dev_refuses_a_log_level_before_it_writes_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(dev, ["--example", "--loglevel", "loud"])
+    assert result.exit_code == 2
+    assert "'loud' is not one of 'debug', 'info'" in result.output
+    assert list(tmp_path.iterdir()) == []

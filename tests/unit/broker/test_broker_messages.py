@@ -10,7 +10,7 @@ import pytest
 from tqbroker.v1 import job_pb2, queue_pb2, worker_pb2
 from tqbroker_broker.config import BrokerConfig
 from tqbroker_broker.messages.deliveries import write_deliveries
-from tqbroker_broker.messages.ids import read_ids, show, text_id, write_ids
+from tqbroker_broker.messages.ids import is_name, read_ids, show, text_id, write_ids
 from tqbroker_broker.messages.intake import read_request
 from tqbroker_broker.messages.outcomes import read_ending, read_successes
 from tqbroker_broker.messages.status import write_status
@@ -178,3 +178,10 @@ def test_a_status_says_everything_that_is_known() -> None:
     assert (status.args, status.headers, status.retries, status.lost_leases) == (b"[]", b"h", 2, 1)
     assert status.failure.type == "ValueError"
     assert write_status(job).args == b""
+
+
+@pytest.mark.parametrize(
+    ("characters", "fits"), [("é" * 128, True), ("語" * 128, True), ("😀" * 96, True), ("😀" * 97, False)]
+)
+def test_names_are_bounded_in_bytes_too_because_they_are_keys(characters: str, fits: bool) -> None:
+    assert is_name(characters, 128) is fits

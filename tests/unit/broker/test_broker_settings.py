@@ -68,6 +68,10 @@ def test_addresses_come_as_a_list_or_separated_by_commas(tmp_path: Path) -> None
         ({"TQBROKER_HIGH_WATER": "2"}, "from 0.1 to 0.95"),
         ({"TQBROKER_LOGLEVEL": "loud"}, "use one of debug, info"),
         ({"TQBROKER_LISTEN": " , "}, "one or more addresses"),
+        ({"TQBROKER_DATA_DIR": ""}, "TQBROKER_DATA_DIR is '': it must be a directory"),
+        ({"TQBROKER_STORAGE": "foo:bar"}, "TQBROKER_STORAGE is 'foo:bar': it must be lmdb:PATH or memory:"),
+        ({"TQBROKER_STORAGE": "lmdb:"}, "it must be lmdb:PATH or memory:"),
+        ({"TQBROKER_STORAGE": "memory"}, "it must be lmdb:PATH or memory:"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(environ: dict[str, str], words: str) -> None:
@@ -106,3 +110,15 @@ def test_serve_refuses_a_bad_setting_with_one_line_and_exit_code_2() -> None:
     result = CliRunner().invoke(serve, ["--lease-ttl", "0"])
     assert result.exit_code == 2
     assert result.output == "tqbroker serve: --lease-ttl is '0': it must be a number from 0.3 to 3_600\n"
+
+
+@pytest.mark.parametrize("arguments", [["--storage", "foo:bar"], ["--data-dir", ""]])
+def test_serve_refuses_a_place_for_its_data_that_is_none(arguments: list[str]) -> None:
+    result = CliRunner().invoke(serve, arguments)
+    assert result.exit_code == 2
+    assert result.output.startswith(f"tqbroker serve: {arguments[0]} is {arguments[1]!r}: it must be ")
+
+
+@pytest.mark.parametrize("url", ["", "memory:", "lmdb:/var/lib/tqbroker"])
+def test_every_storage_there_is_can_be_named(url: str) -> None:
+    assert load({"storage": url}, {}).storage == url

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +122,23 @@ def test_arguments_are_checked_before_anything_is_sent() -> None:
         add.apply_async((1,), headers={"h": "x" * 65536})
 
 
+@pytest.mark.parametrize("args", [5, 0, "ab", "", {"x": 1}])
+async def test_arguments_come_as_a_list_or_tuple(args: Any) -> None:
+    app = App(broker="tq://192.0.2.1")  # an address that never answers
+    add = make_add(app)
+    sentence = "args must be a list or tuple, not "
+    with pytest.raises(TypeError, match=f"apply_async of {add.name}: {sentence}"):
+        add.apply_async(args)
+    with pytest.raises(TypeError, match=sentence):
+        await add.aapply_async(args)
+    with pytest.raises(TypeError, match=f"delay_many of {add.name}: {sentence}"):
+        add.delay_many([(1, 2), args])
+    with pytest.raises(TypeError, match=f"send_task of t: {sentence}"):
+        app.send_task("t", args)
+    with pytest.raises(TypeError, match=sentence):
+        await app.asend_task("t", args)
+
+
 def test_the_check_can_be_switched_off_for_a_task_or_the_app() -> None:
     make_add(App(), typing=False).check((), {})
     make_add(App(strict_typing=False)).check((), {})
@@ -140,3 +159,19 @@ def test_results_are_equal_by_id() -> None:
     assert (str(one), repr(one), one.task_id) == ("a", "<AsyncResult: a>", "a")
     with pytest.raises(ValueError, match="printable"):
         AsyncResult("\n", App())
+
+
+def test_a_result_is_made_by_its_app_or_its_task() -> None:
+    with pytest.raises(TypeError, match=r"write app\.AsyncResult\(id\)"):
+        AsyncResult("a")
+    app = App()
+    assert make_add(app).AsyncResult("a") == app.AsyncResult("a")
+
+
+def test_tasks_and_results_are_not_pickled_and_say_what_to_send() -> None:
+    add = make_add(App(), name="tasks.add")
+    with pytest.raises(TypeError, match=r"Task cannot be pickled.* send its name, 'tasks.add'"):
+        pickle.dumps(add)
+    with pytest.raises(TypeError, match=r"AsyncResult cannot be pickled.* send its id, 'a'"):
+        pickle.dumps(add.AsyncResult("a"))
+    assert copy.deepcopy(add) is copy.copy(add) is add

@@ -67,6 +67,11 @@ def test_the_app_may_stand_before_or_after_the_command(order: list[str]) -> None
         (["call", "t", "-b", "redis://localhost"], "is Redis"),
         (["call", "t", "--priority", "10"], "--priority"),
         (["result", "x" * 129], "printable characters"),
+        (["result", "x", "--timeout", "1"], "--timeout says how long --wait waits: add --wait"),
+        (["call", "t", "--timeout", "1"], "--timeout says how long --wait waits: add --wait"),
+        (["call", "t", "--quue", "mail"], "No such option '--quue'"),
+        (["call", "t", "4", "--quue=mail"], "--queue"),
+        (["call", "--prioritty", "1", "t"], "No such option '--prioritty'"),
         (["nonsense"], "No such command 'nonsense'"),
     ],
 )

@@ -69,10 +69,27 @@ def test_options_become_what_the_wire_says(options: dict[str, Any], expected: di
         {"priority": -1},
         {"priority": "1"},
         {"serializer": "yaml"},
+        {"queue": ""},
+        {"expires": -1},
+        {"expires": timedelta(seconds=-1)},
     ],
 )
 def test_a_value_that_is_not_allowed_is_a_value_error(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
+        head(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"countdown": 1e10}, "give less than 10000000000 seconds"),
+        ({"expires": "later"}, "give seconds, a timedelta, or a datetime"),
+        ({"expires": [1]}, "give seconds as a number, a timedelta, or a datetime"),
+        ({"expires": -1}, "give 0 or more seconds from now, or a datetime"),
+    ],
+)
+def test_a_refused_time_says_what_is_allowed(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
         head(**options)
 
 
@@ -96,6 +113,10 @@ def test_an_unknown_option_is_a_type_error_that_names_the_allowed() -> None:
 def test_a_wrong_task_option_is_found_at_the_decorator() -> None:
     with pytest.raises(ValueError, match="priority=99"):
         App().task(priority=99)(_noop)
+    with pytest.raises(ValueError, match="queue=''"):
+        App().task(queue="")(_noop)
+    with pytest.raises(ValueError, match="task name ''"):
+        App().task(name="")(_noop)
 
 
 def _noop() -> None: ...

@@ -17,6 +17,10 @@ def test_phases_are_those_of_the_wire() -> None:
     assert {phase.name: phase.value for phase in Phase} == wire
 
 
+def test_a_phase_is_shown_as_its_word() -> None:
+    assert (str(Phase.QUEUED), f"{Phase.RUNNING}") == ("QUEUED", "RUNNING")
+
+
 def test_effects_are_those_of_the_wire() -> None:
     wire = {name.removeprefix("CANCEL_EFFECT_") for name, number in queue_pb2.CancelEffect.items() if number}
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from tqbroker import App
 from tqbroker.exceptions import ImproperlyConfigured
 from tqbroker.foreign_urls import ForeignUrl, parse
 from tqbroker.urls import target_of
@@ -18,6 +21,9 @@ from tqbroker.urls import target_of
         ("tq://[::1]", "[::1]:7730"),
         ("tq://[::1]:9000", "[::1]:9000"),
         ("tq+unix:///run/tqbroker.sock", "unix:/run/tqbroker.sock"),
+        ("TQ://localhost", "localhost:7730"),
+        (" tq://localhost\n", "localhost:7730"),
+        ("TQ+unix:///run/Broker.sock", "unix:/run/Broker.sock"),
     ],
 )
 def test_our_urls_give_what_grpc_connects_to(url: str, target: str) -> None:
@@ -32,37 +38,53 @@ def test_our_urls_give_what_grpc_connects_to(url: str, target: str) -> None:
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_with_what_to_write(url: str) -> None:
-    with pytest.raises(ImproperlyConfigured, match=r"(write|over) tq(\+unix)?://"):
+    with pytest.raises(ImproperlyConfigured, match=r"write tq(\+unix)?://"):
         target_of(url)
 
 
 def test_a_password_is_never_shown() -> None:
-    for url in ("tq://user:secret@host", "pyamqp://user:secret@host//", "redis://:secret@host/0"):
-        with pytest.raises(ImproperlyConfigured) as caught:
-            target_of(url)
-        assert "secret" not in str(caught.value)
+    for address in ("user:secret@host", "user:secret@host//", ":secret@host/0", "u:p/secret@host//", "u:p?secret@host"):
+        for scheme in ("tq://", "tqs://", "amqp://", "redis://", "tg://", ""):
+            with pytest.raises(ImproperlyConfigured) as caught:
+                target_of(scheme + address)
+            assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("url", "product", "write"),
+    ("url", "product"),
     [
-        ("pyamqp://guest@rabbit//", "'pyamqp://guest@rabbit:5672' is RabbitMQ", "'tq://rabbit:7730'"),
-        ("amqps://u:p@mq.example.org/vh", "'amqps://u:**@mq.example.org:5671/vh' is RabbitMQ", "tq://mq.example.org"),
-        ("redis://cache:6380/1", "is Redis", "'tq://cache:7730'"),
-        ("rediss://[::1]:6380/1", "is Redis", "'tq://[::1]:7730'"),
-        ("redis+socket:///tmp/redis.sock", "is Redis", "'tq://localhost:7730'"),
-        ("sqs://AKIA:key@", "is Amazon SQS", "'tq://localhost:7730'"),
-        ("amqp://a;amqp://b:1", "'amqp://a:5672' is RabbitMQ", "'tq://a:7730'"),
-        ("memory://", "is an in-memory broker", "'tq://localhost:7730'"),
-        ("tg://host", "unknown scheme 'tg': did you mean tq://", "'tq://localhost:7730'"),
+        ("pyamqp://guest@rabbit//", "'pyamqp://guest@rabbit:5672//' is RabbitMQ"),
+        ("amqps://u:p@mq.example.org/vh", "'amqps://u:**@mq.example.org:5671/vh' is RabbitMQ"),
+        ("amqp://u:p/w@host//", "'amqp://u:**@host:5672//' is RabbitMQ"),
+        ("redis://cache:6380/1", "'redis://cache:6380/1' is Redis"),
+        ("rediss://[::1]:6380/1", "is Redis"),
+        ("redis+socket:///tmp/redis.sock", "'redis+socket:///tmp/redis.sock' is Redis"),
+        ("sqs://", "'sqs://' is Amazon SQS"),
+        ("sqs://AKIA:key@", "'sqs://AKIA:**@' is Amazon SQS"),
+        ("amqp://a;amqp://b:1", "'amqp://a:5672' is RabbitMQ"),
+        ("memory://", "'memory://' is an in-memory broker"),
     ],
 )
-def test_the_url_of_another_broker_is_answered_in_one_sentence(url: str, product: str, write: str) -> None:
+def test_the_url_of_another_broker_is_answered_in_one_sentence(url: str, product: str) -> None:
     with pytest.raises(ImproperlyConfigured) as caught:
         target_of(url)
 
     assert product in str(caught.value)
-    assert write in str(caught.value)
+    assert "on the same machine" in str(caught.value)
+    assert "write broker='tq://localhost' (or tq+unix:///path/to.sock)" in str(caught.value)
+
+
+def test_a_misspelt_scheme_is_answered_with_ours() -> None:
+    with pytest.raises(
+        ImproperlyConfigured, match=r"unknown scheme 'tg': did you mean tq://\? write broker='tq://local"
+    ):
+        target_of("tg://host")
+
+
+def test_what_is_no_text_is_no_url() -> None:
+    wrong: Any = 5
+    with pytest.raises(ImproperlyConfigured, match="broker 5 is not a URL but of type int: write tq://host"):
+        App("t", broker=wrong)
 
 
 def test_a_foreign_url_is_read_in_full() -> None:

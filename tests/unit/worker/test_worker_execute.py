@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -49,6 +50,28 @@ async def wait(x: int) -> int:
 @app.task(name="forever")
 async def forever() -> None:
     await asyncio.Event().wait()
+
+
+tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+
+
+@app.task(name="become")
+def become(name: str) -> str:
+    before = tenant.get()
+    tenant.set(name)
+    return before
+
+
+@app.task(name="who_async", bind=True)
+async def who_async(self: Any, name: str) -> list[Any]:
+    before = tenant.get()
+    tenant.set(name)
+    return [self.request.id, before]
+
+
+@app.task(name="fail_async")
+async def fail_async() -> None:
+    raise ValueError("no")
 
 
 @pytest.fixture
@@ -121,8 +144,10 @@ def test_arguments_that_cannot_be_decoded_are_a_failure(executor: Executor) -> N
     assert failure(executor.run(broken))[0] == "DecodeError"
 
 
-def test_wrong_arguments_are_a_failure(executor: Executor) -> None:
-    assert failure(run(executor, "add", 1, 2, 3))[0] == "TypeError"
+def test_wrong_arguments_are_a_failure_without_frames_of_ours(executor: Executor) -> None:
+    kind, message, trace = failure(run(executor, "add", 1, 2, 3))
+    assert kind == "TypeError"
+    assert trace.strip() == f"TypeError: {message}"
 
 
 def test_an_unknown_task_is_a_failure_that_names_it(executor: Executor) -> None:
@@ -133,6 +158,24 @@ def test_an_unknown_task_is_a_failure_that_names_it(executor: Executor) -> None:
 
 def test_an_async_task_runs_in_a_loop_of_its_own_that_is_kept(executor: Executor) -> None:
     assert [decode(success(run(executor, "wait", n)).result, "json") for n in (1, 2)] == [1, 2]
+    executor.close()
+
+
+def test_each_async_task_sees_its_own_request_and_no_context_of_another(executor: Executor) -> None:
+    jobs = [job("who_async", "a")._replace(id=name) for name in ("one", "two")]
+    values = [decode(success(executor.run(each)).result, "json") for each in jobs]
+    assert values == [["one", "nobody"], ["two", "nobody"]]
+    executor.close()
+
+
+def test_what_a_task_sets_in_its_context_no_other_task_sees(executor: Executor) -> None:
+    values = [decode(success(run(executor, "become", name)).result, "json") for name in ("a", "b")]
+    assert (values, tenant.get()) == (["nobody", "nobody"], "nobody")
+
+
+def test_the_traceback_of_an_async_task_begins_in_the_task(executor: Executor) -> None:
+    _, _, trace = failure(run(executor, "fail_async"))
+    assert trace.splitlines()[1].startswith(f'  File "{__file__}"')
     executor.close()
 
 

@@ -54,6 +54,21 @@ def test_received_and_succeeded_are_told_in_celerys_words(out: StringIO, make_jo
     )
 
 
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.usefixtures("out")
+def test_on_a_terminal_a_line_says_nothing_twice(make_jobs: MakeJobs) -> None:
+    terminal = Terminal()
+    configure_logging("info", terminal)
+    job_log().succeeded(Done("json", [1], [b"8"], [5], [1200], ["8"]), [make_jobs(1, texts=True)])
+    line = terminal.getvalue()
+    assert "Task tasks.add[job-1] succeeded in 0.001200s: 8" in line
+    assert line.count("job-1") == line.count("tasks.add") == line.count("0.0012") == 1
+
+
 def test_a_failure_is_an_error_with_its_traceback(out: StringIO, make_jobs: MakeJobs) -> None:
     try:
         raise ValueError("no", 3)

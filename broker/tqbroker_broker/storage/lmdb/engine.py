@@ -180,7 +180,7 @@ class LmdbEngine:
         if self._committer.elapsed() > SLOW_COMMIT or not overdue.needed(self._store, now):
             return Expired([], frozenset(), [], False)
         done = await self._committer.run(lambda group: upkeep.expire(group, now, limit), weight=limit)
-        return done._replace(more=overdue.is_left(self._store, now))
+        return done if done.more else done._replace(more=overdue.is_left(self._store, now))
 
     # -- reading -----------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import msgspec
 from tqbroker_broker.records import Head, State
 from tqbroker_broker.storage.lmdb.keys import AGENDA, NEXT_SEQ, REMEMBERED, RETENTION, U32, U64
 from tqbroker_broker.storage.lmdb.lanes import Lane, LaneKey
-from tqbroker_broker.storage.lmdb.rows import Note, pack_note, unpack_note
+from tqbroker_broker.storage.lmdb.rows import Note, pack_note
 from tqbroker_broker.storage.lmdb.txn import Txn
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Group:
 
     def note(self, seq: int) -> Note:
         """What is noted of a job."""
-        return unpack_note(self.txn.get(U64.pack(seq), db=self.store.db["notes"]))
+        return self.store.note(self.txn, seq)
 
     def put_note(self, seq: int, note: Note) -> None:
         """Writes what is noted of a job."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import lmdb
-
 from tqbroker_broker.records import Head, JobId, Leased, Time, Want
 from tqbroker_broker.storage.lmdb.book import Holder, Lease
 from tqbroker_broker.storage.lmdb.keys import NOTED, ORDER_END, U64, first_number, order_of
@@ -13,6 +11,9 @@ from tqbroker_broker.storage.lmdb.lanes import Lane
 from tqbroker_broker.storage.lmdb.rows import DamagedRecordError, Note, unpack_job, unpack_note
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Cursor, Txn
+
+# Jobs read at a time: few at first, because a few large ones may be all that fits into the answer.
+FIRST_READ, MOST_READ = 16, 512
 
 
 class Columns:
@@ -107,15 +108,24 @@ def _take(store: Store, txn: Txn, cursor: Cursor, columns: Columns, lane: Lane, 
     """Takes the run of jobs from the lane's head up to where another lane is older, and moves the head behind it."""
     keys, values, after = _scan(store, cursor, lane, until, columns.room(lane.task))
     lane.head, lane.exact = after, False
-    seqs = [value[:8] for value in values]
-    rows = txn.cursor(store.db["jobs"]).getmulti(seqs)
-    if len(rows) != len(seqs):
-        raise lmdb.CorruptedError("a lane names a job that is not stored")
-    for place, value, (_, row) in zip(keys, values, rows, strict=True):
-        if columns.bytes >= columns.want.max_bytes:
-            lane.head = order_of(place)
-            return
-        _hand_out(store, txn, columns, lane, place, value, row, now)
+    step = FIRST_READ
+    while keys:
+        for place, value, row in zip(keys, values[:step], _rows(store, txn, values[:step]), strict=False):
+            if columns.bytes >= columns.want.max_bytes:
+                lane.head = order_of(place)
+                return
+            _hand_out(store, txn, columns, lane, place, value, row, now)
+        keys, values, step = keys[step:], values[step:], min(step * 2, MOST_READ)
+
+
+def _rows(store: Store, txn: Txn, values: list[bytes]) -> list[bytes]:
+    """The stored jobs of these places; empty for one that is missing, which then does not match its checksum."""
+    seqs = [value[: U64.size] for value in values]
+    found = txn.cursor(store.db["jobs"]).getmulti(seqs)
+    if len(found) == len(seqs):
+        return [row for _, row in found]
+    rows = dict(found)
+    return [rows.get(seq, b"") for seq in seqs]
 
 
 def _scan(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tqbroker_broker.records import Time
 from tqbroker_broker.storage.lmdb.keys import AGENDA, EXPIRY, MARKS, MEMORY, RETENTION, U64, first_number
@@ -13,6 +13,10 @@ from tqbroker_broker.storage.lmdb.txn import Txn
 MEMORY_FLOOR_MS = 600_000
 # What a remembered id costs on disk, about: its row, its part of the agenda, page overhead.
 MEMORY_BYTES = 120
+
+
+# Jobs on the agenda that are looked at before the answer is "perhaps": what runs for long may hold many.
+LOOKS = 4000
 
 
 def horizons(store: Store, now: Time) -> Iterator[tuple[bytes, int]]:
@@ -31,26 +35,32 @@ def _memory_horizon(store: Store, now: Time) -> int:
 
 
 def needed(store: Store, now: Time) -> bool:
-    """Whether `expire` should run: something is overdue, or a row of the agenda can be cleared away."""
+    """Whether `expire` should run: something is overdue, a row of the agenda can be cleared away, or perhaps."""
     store.recovering(now)
     if store.damaged or store.book.overdue(now.mono):
         return True
-    txn = store.read()
-    try:
-        return any(
-            kind in (RETENTION, MEMORY) or _clears(store, txn, packed) for kind, packed in _rows(store, txn, now)
-        )
-    finally:
-        store.done_reading()
+    return _any(store, now, lambda txn, kind, packed: kind in (RETENTION, MEMORY) or _clears(store, txn, packed), True)
 
 
 def is_left(store: Store, now: Time) -> bool:
-    """Whether something is overdue after a slice."""
+    """Whether something is seen to be overdue after a slice."""
     if store.damaged or store.book.overdue(now.mono):
         return True
+    return _any(store, now, lambda txn, kind, packed: _is_overdue(store, txn, kind, packed), False)
+
+
+def _any(store: Store, now: Time, found: Callable[[Txn, bytes, bytes], bool], perhaps: bool) -> bool:
+    """Whether this is found in a row of the agenda; `perhaps` when there are too many rows to tell in a moment."""
     txn = store.read()
+    left = LOOKS
     try:
-        return any(_is_overdue(store, txn, kind, packed) for kind, packed in _rows(store, txn, now))
+        for kind, packed in _rows(store, txn, now):
+            left -= len(packed) // U64.size
+            if left < 0:
+                return perhaps
+            if found(txn, kind, packed):
+                return True
+        return False
     finally:
         store.done_reading()
 

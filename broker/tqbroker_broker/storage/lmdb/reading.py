@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from tqbroker_broker.records import Job, JobId, QueueCounts, State, Stats
 from tqbroker_broker.storage.lmdb.intake import delayed_key
-from tqbroker_broker.storage.lmdb.rows import DAMAGED, DamagedRecordError, Final, Note, unpack_failure
+from tqbroker_broker.storage.lmdb.keys import U64
+from tqbroker_broker.storage.lmdb.rows import DAMAGED, Final, Note, unpack_failure
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
 
@@ -15,16 +16,9 @@ def get(store: Store, ids: Sequence[JobId], with_args: bool) -> list[Job]:
     """What is known of these ids, in order."""
     txn = store.read()
     try:
-        return [_job_or_damage(store, txn, job, with_args) for job in ids]
+        return [_job(store, txn, job, with_args) for job in ids]
     finally:
         store.done_reading()
-
-
-def _job_or_damage(store: Store, txn: Txn, job_id: JobId, with_args: bool) -> Job:
-    try:
-        return _job(store, txn, job_id, with_args)
-    except DamagedRecordError:
-        return Job(job_id, State.FAILED, failure=DAMAGED)
 
 
 def _job(store: Store, txn: Txn, job_id: JobId, with_args: bool) -> Job:
@@ -33,7 +27,8 @@ def _job(store: Store, txn: Txn, job_id: JobId, with_args: bool) -> Job:
         return Job(job_id, State.UNKNOWN)
     row = store.job(txn, seq)
     if row is None:
-        return Job(job_id, State.UNKNOWN, forgotten=True)
+        stored = txn.get(U64.pack(seq), db=store.db["jobs"]) is not None
+        return Job(job_id, State.FAILED, failure=DAMAGED) if stored else Job(job_id, State.UNKNOWN, forgotten=True)
     note = store.note(txn, seq)
     job = Job(
         job_id, State.QUEUED, head=row.head, args=row.args if with_args else b"", submitted_ms=row.submitted_ms,

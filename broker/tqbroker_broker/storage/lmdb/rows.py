@@ -25,13 +25,13 @@ DAMAGED = Failure(
 
 CRC = Struct(">I")
 # head length, id length, submitted_ms, due_ms, expires_ms; then head, id, args
-JOB = Struct(">HBQQQ")
+JOB = Struct(">IHQQQ")
 JOB_AT = CRC.size
 HEAD_AT = JOB_AT + JOB.size
 # order, fence floor, due_ms, retries, lost, cancel mark
 NOTE = Struct(">QQQIIB")
 # state, token, started_ms, finished_ms, retries, lost, format length, worker length; then format, worker, value
-FINAL = Struct(">BQQQIIBB")
+FINAL = Struct(">BQQQIIHH")
 
 _encode_head = msgspec.msgpack.Encoder().encode
 _decode_head = msgspec.msgpack.Decoder(Head).decode
@@ -82,7 +82,7 @@ def seal(body: bytes) -> bytes:
 
 def check(row: bytes) -> bytes:
     """The same row, if its CRC is right. Raises DamagedRecordError."""
-    if CRC.unpack_from(row)[0] != crc32(memoryview(row)[JOB_AT:]):
+    if len(row) < JOB_AT or CRC.unpack_from(row)[0] != crc32(memoryview(row)[JOB_AT:]):
         raise DamagedRecordError
     return row
 

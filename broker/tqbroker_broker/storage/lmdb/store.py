@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -9,11 +10,21 @@ import lmdb
 import msgspec
 
 from tqbroker_broker.config import StorageConfig
-from tqbroker_broker.records import JobId, Time
+from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.storage.lmdb.book import Book, Holder
 from tqbroker_broker.storage.lmdb.keys import DATABASES, NEXT_SEQ, REMEMBERED, U64, first_number, order_of
 from tqbroker_broker.storage.lmdb.lanes import Lane, Lanes, wake
-from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, unpack_final, unpack_job, unpack_note
+from tqbroker_broker.storage.lmdb.rows import (
+    DAMAGED,
+    DamagedRecordError,
+    Final,
+    JobRow,
+    Note,
+    pack_failure,
+    unpack_final,
+    unpack_job,
+    unpack_note,
+)
 from tqbroker_broker.storage.lmdb.txn import Cursor, Txn, begin
 
 # The fill of the store is looked at again this often (seconds), and at every commit once it is nearly full.
@@ -25,6 +36,10 @@ COPY_SHARE = 0.05
 OUTCOME_SPACE = 4096
 # Where the final token stands in the row of an id whose job was dropped: behind its seq and digest.
 TOKEN_AT = 24
+
+MAX_TOKEN = (1 << 64) - 1
+
+log = logging.getLogger("tqbroker.storage")
 
 
 class Store:
@@ -44,6 +59,8 @@ class Store:
         self.boot_order = 1
         self.recovery_end: float | None = None
         self.claimed: set[int] = set()
+        self.resume: dict[bytes, bytes] = {}
+        """Where on the agenda the next slice of each kind goes on, when the last one could not look at everything."""
         self.shut: set[Holder] = set()
         """Holders whose removal is on its way to the disk."""
         self.passed_over_ms = 0
@@ -95,18 +112,30 @@ class Store:
         return first_number(row) if row is not None else None
 
     def job(self, txn: Txn, seq: int) -> JobRow | None:
-        """The job as submitted, unless it was dropped. Raises DamagedRecordError."""
+        """The job as submitted, unless it was dropped or cannot be read any more."""
         row = txn.get(U64.pack(seq), db=self.db["jobs"])
-        return unpack_job(row) if row is not None else None
+        try:
+            return unpack_job(row) if row is not None else None
+        except DamagedRecordError:
+            log.error("job number %s does not match its checksum", seq)
+            return None
 
     def final(self, txn: Txn, seq: int) -> Final | None:
-        """How the job ended, if it has. Raises DamagedRecordError."""
+        """How the job ended, if it has. What cannot be read any more counts as a failure that says so."""
         row = txn.get(U64.pack(seq), db=self.db["final"])
-        return unpack_final(row) if row is not None else None
+        try:
+            return unpack_final(row) if row is not None else None
+        except DamagedRecordError:
+            log.error("the outcome of job number %s does not match its checksum", seq)
+            return Final(State.FAILED, value=pack_failure(DAMAGED))
 
     def note(self, txn: Txn, seq: int) -> Note:
-        """What happened to the job since it was submitted. Raises DamagedRecordError."""
-        return unpack_note(txn.get(U64.pack(seq), db=self.db["notes"]))
+        """What happened to the job since it was submitted. If that cannot be read, no earlier lease is trusted."""
+        try:
+            return unpack_note(txn.get(U64.pack(seq), db=self.db["notes"]))
+        except DamagedRecordError:
+            log.error("what happened to job number %s does not match its checksum", seq)
+            return Note(floor=MAX_TOKEN)
 
     def first_waiting(self, cursor: Cursor, lane: Lane) -> int | None:
         """The lowest order at or behind the lane's head whose job is waiting: not leased, claimed or damaged."""

@@ -15,6 +15,9 @@ from tqbroker_broker.storage.lmdb.overdue import horizons, is_withheld
 from tqbroker_broker.storage.lmdb.rows import DAMAGED, Final, pack_failure, pack_final
 from tqbroker_broker.storage.lmdb.store import Store
 
+# Rows a slice may look at for each job it may handle.
+LOOKS = 2
+
 # -- due -------------------------------------------------------------------------------------------------------------
 
 
@@ -39,14 +42,17 @@ def due(group: Group, now: Time, limit: int) -> Due:
         if due_ms > now.wall_ms:
             return Due(frozenset(woken), False, due_ms)
         cursor.delete()
-        woken.add(_make_due(group, seq))
+        woken.update(_make_due(group, seq, now))
     next_ms = PAIR.unpack(cursor.key())[0] if cursor.first() else 0
     return Due(frozenset(woken), bool(next_ms) and next_ms <= now.wall_ms, next_ms)
 
 
-def _make_due(group: Group, seq: int) -> str:
+def _make_due(group: Group, seq: int, now: Time) -> tuple[str, ...]:
+    """Moves one job; returns its queue. One that cannot be read any more ends here."""
     job = group.store.job(group.txn, seq)
-    assert job is not None, "a scheduled job is stored"
+    if job is None:
+        put_damaged(group, seq, now)
+        return ()
     lane = group.lane(job.head)
     note = group.note(seq)
     make_ready(group, seq, lane.prefix, note)
@@ -54,19 +60,30 @@ def _make_due(group: Group, seq: int) -> str:
     group.ready(lane, note.order)
     group.count(lane.queue, SCHEDULED, -1)
     group.count(lane.queue, READY, 1)
-    return lane.queue
+    return (lane.queue,)
+
+
+def put_damaged(group: Group, seq: int, now: Time) -> None:
+    """Ends a job that cannot be read; what is left of it is kept for the operator."""
+    final = Final(State.FAILED, finished_ms=now.wall_ms, value=pack_failure(DAMAGED))
+    group.txn.put(U64.pack(seq), pack_final(final), db=group.store.db["final"])
 
 
 # -- expire ----------------------------------------------------------------------------------------------------------
 
 
 class Slice:
-    """One bounded piece of the work that `expire` does; `left` is how many jobs it may still handle."""
+    """One bounded piece of the work that `expire` does.
+
+    `left` is how many jobs it may still handle, `looks` how many of one kind it may still look at: many need nothing.
+    """
 
     def __init__(self, group: Group, now: Time, limit: int) -> None:
         self.group = group
         self.now = now
         self.left = limit
+        self.looks = 0
+        self.cleared = False
         self.final: list[JobId] = []
         self.woken: set[str] = set()
         self.lost: list[str] = []
@@ -85,9 +102,12 @@ def expire(group: Group, now: Time, limit: int) -> Expired:
     work = Slice(group, now, limit)
     _lose_workers(work)
     _end_damaged(work)
+    cut = False
     for kind, until_ms in horizons(group.store, now):
+        work.looks = LOOKS * limit
         _work_off(work, kind, until_ms)
-    return Expired(work.final, frozenset(work.woken), work.lost, False)
+        cut = cut or work.looks <= 0
+    return Expired(work.final, frozenset(work.woken), work.lost, work.cleared and cut)
 
 
 def _lose_workers(work: Slice) -> None:
@@ -114,8 +134,7 @@ def _end_damaged(work: Slice) -> None:
     damaged = dict(store.damaged)
     for seq, (lane, place) in damaged.items():
         if group.txn.delete(place, db=store.db["lanes"]):
-            final = Final(State.FAILED, finished_ms=work.now.wall_ms, value=pack_failure(DAMAGED))
-            group.txn.put(U64.pack(seq), pack_final(final), db=store.db["final"])
+            put_damaged(group, seq, work.now)
             group.count(lane.queue, READY, -1)
             group.count(lane.queue, FAILED, 1)
 
@@ -131,16 +150,20 @@ def _work_off(work: Slice, kind: bytes, until_ms: int) -> None:
     group = work.group
     db = group.store.db["agenda"]
     cursor = group.txn.cursor(db)
-    found = cursor.set_range(kind)
+    found = cursor.set_range(group.store.resume.pop(kind, kind))
     while found and work.left > 0:
         key, packed = cursor.item()
         row_kind, when_ms, _ = AGENDA.unpack(key)
         if row_kind != kind or when_ms > until_ms:
             return
+        if work.looks <= 0:
+            group.store.resume[kind] = key
+            return
         rest = HANDLERS[kind](work, packed)
         if rest == packed:
             found = cursor.next()
             continue
+        work.cleared = True
         if rest:
             group.txn.put(key, rest, db=db)
         else:
@@ -153,8 +176,9 @@ def _each(work: Slice, packed: bytes, handle: Callable[[int], bool]) -> bytes:
     stay = bytearray()
     for at in range(0, len(packed), U64.size):
         key = packed[at : at + U64.size]
-        if work.left <= 0 or not handle(first_number(key)):
+        if work.left <= 0 or work.looks <= 0 or not handle(first_number(key)):
             stay += key
+        work.looks -= 1
     return bytes(stay)
 
 

@@ -1,0 +1,180 @@
+"""What may happen between the moment a change is written and the moment it is durable: nothing that it forbids."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.contracts.harness import CONFIG, GRACE, TTL, EngineUnderTest
+
+from tqbroker_broker.records import Cancelled, Head, NewJobs, State, text_key
+from tqbroker_broker.storage import Unavailable
+from tqbroker_broker.storage.lmdb import commit
+
+
+class Disk:
+    """Holds every commit just before its flush while it is closed, and can make them fail."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.open.set()
+        self.errors: list[Exception] = []
+
+    def hit(self, name: str) -> None:
+        if name == "before_commit":
+            assert self.open.wait(30)
+            if self.errors:
+                raise self.errors.pop(0)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    disk = Disk()
+    monkeypatch.setattr(commit, "hit", disk.hit)
+    return disk
+
+
+@pytest.fixture
+async def engine(tmp_path: Path, disk: Disk) -> AsyncIterator[EngineUnderTest]:
+    under_test = EngineUnderTest("lmdb", tmp_path)
+    await under_test.open()
+    yield under_test
+    disk.open.set()
+    await under_test.verbs.close()
+
+
+async def let_run() -> None:
+    """Lets what was started get as far as the disk."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_a_lease_that_is_being_adopted_is_given_to_nobody_else(engine: EngineUnderTest, disk: Disk) -> None:
+    await engine.join("a")
+    await engine.put("job")
+    token = (await engine.take("a"))["job"]
+    await engine.restart()
+    await engine.join("b", process=2)
+    engine.advance(TTL - 1)
+    engine.extend("b", process=2)
+    disk.open.clear()
+    joining = asyncio.create_task(engine.join("a", {"job": token}))
+    await let_run()
+    engine.advance(2)
+    assert await engine.take("b") == {}
+    disk.open.set()
+    assert (await joining).lost == []
+    assert not (await engine.succeed("a", [token])).refused
+    assert (await engine.job("job")).state is State.SUCCEEDED
+
+
+async def test_a_worker_that_comes_back_with_the_last_breath_is_not_given_up(
+    engine: EngineUnderTest, disk: Disk
+) -> None:
+    await engine.join("a")
+    await engine.put("job")
+    token = (await engine.take("a"))["job"]
+    engine.part("a")
+    engine.advance(GRACE + 0.1)
+    disk.open.clear()
+    busy = asyncio.create_task(engine.put("other"))
+    await let_run()
+    joining = asyncio.create_task(engine.join("a", {"job": token}))
+    expiring = asyncio.create_task(engine.verbs.expire(engine.now, 100))
+    await let_run()
+    disk.open.set()
+    await asyncio.gather(busy, joining)
+    assert (await expiring).lost_workers == []
+    assert (await engine.job("job")).lost == 0
+    assert (await engine.restart()).awaited == ["a"]
+
+
+async def test_a_worker_that_is_being_given_up_is_handed_nothing(engine: EngineUnderTest, disk: Disk) -> None:
+    await engine.join("silent")
+    await engine.put("held")
+    await engine.take("silent", 1)
+    await engine.put("job")
+    engine.advance(TTL + 1)
+    disk.open.clear()
+    expiring = asyncio.create_task(engine.verbs.expire(engine.now, 100))
+    await let_run()
+    engine.extend("silent")
+    assert await engine.take("silent") == {}
+    disk.open.set()
+    assert (await expiring).lost_workers == ["silent"]
+    await engine.join("other", process=2)
+    assert list(await engine.take("other")) == ["held", "job"]
+
+
+async def test_a_job_whose_cancel_did_not_fit_is_handed_out(engine: EngineUnderTest, disk: Disk) -> None:
+    await engine.join()
+    await engine.put("job")
+    disk.errors = [OSError("No space left on device"), OSError("No space left on device")]
+    disk.open.clear()
+    cancelling = asyncio.create_task(engine.cancel("job"))
+    await let_run()
+    assert await engine.take() == {}
+    disk.open.set()
+    with pytest.raises(Unavailable):
+        await cancelling
+    assert list(await engine.take()) == ["job"]
+
+
+async def test_a_cancel_beside_the_adoption_of_its_job_marks_the_lease(engine: EngineUnderTest, disk: Disk) -> None:
+    await engine.join("a")
+    await engine.put("job")
+    token = (await engine.take("a"))["job"]
+    await engine.restart()
+    engine.advance(TTL)
+    disk.open.clear()
+    busy = asyncio.create_task(engine.put("other"))
+    await let_run()
+    joining = asyncio.create_task(engine.join("a", {"job": token}))
+    cancelling = asyncio.create_task(engine.cancel("job"))
+    await let_run()
+    disk.open.set()
+    await asyncio.gather(busy, joining)
+    assert (await cancelling).effects == [Cancelled.RUNNING]
+    assert not (await engine.succeed("a", [token])).refused
+
+
+async def test_an_error_after_a_commit_ends_the_service_instead_of_hanging_it(engine: EngineUnderTest) -> None:
+    await engine.put("job")
+    loop = asyncio.get_running_loop()
+    heard: list[object] = []
+    loop.set_exception_handler(lambda _, context: heard.append(context))
+    engine.verbs._store.book.drop = None  # type: ignore[attr-defined]
+    await engine.join()
+    token = (await engine.take())["job"]
+    with pytest.raises(Exception, match=r"storage failed|NoneType"):
+        await asyncio.wait_for(engine.succeed("w", [token]), 5)
+    with pytest.raises(Exception, match="must be restarted"):
+        await asyncio.wait_for(engine.put("later"), 5)
+    assert heard
+
+
+async def test_a_slice_of_endings_is_bounded_in_what_it_looks_at(tmp_path: Path) -> None:
+    engine = EngineUnderTest("lmdb", tmp_path / "many", replace(CONFIG, dedup_window=1.0, result_ttl=1.0))
+    await engine.open()
+    await engine.join()
+    head = Head("tasks.add", "default", 0, "json")
+    ids = [text_key(f"job{i}") for i in range(400)]
+    batch = NewJobs(head, ids, [b"[]"] * 400, [b"d" * 16] * 400, expires_ms=engine.later(10))
+    await engine.verbs.enqueue([batch], engine.now)
+    await engine.succeed("w", (await engine.take(slots=400)).values())
+    engine.advance(20)
+    engine.extend()
+    first = await engine.verbs.expire(engine.now, 10)
+    assert first.more
+    stats = await engine.verbs.stats()
+    assert stats.queues["default"].succeeded >= 400 - 10
+    slices = 1
+    while (await engine.verbs.expire(engine.now, 10)).more:
+        slices += 1
+    assert slices < 200
+    assert (await engine.verbs.stats()).queues == {}
+    await engine.verbs.close()
