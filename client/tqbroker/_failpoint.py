@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 NAMES: dict[str, str] = {
-    "before_commit": "broker, writer: a round is written but not committed",
-    "after_commit": "broker, writer: a round is on the disk, nobody knows yet",
-    "before_apply": "broker, loop: a committed round is not in memory yet",
+    "before_commit": "broker, writer: a group is written but not committed",
+    "after_commit": "broker, writer: a group is on the disk, nobody knows yet",
+    "before_apply": "broker, loop: a committed group is not in memory yet",
     "after_commit_before_reply": "broker: jobs are on the disk, the client was not answered",
     "after_grant": "broker: jobs are leased, not yet in the worker's outbox",
     "before_send": "broker: a message to a worker is built, not yet written",

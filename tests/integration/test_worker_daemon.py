@@ -408,6 +408,14 @@ async def test_a_name_that_stays_taken_ends_the_worker_with_one_sentence(broker:
     assert err.splitlines()[-1] == "tqbroker worker: another worker is called w@test"
 
 
+async def test_a_worker_that_the_broker_will_not_have_ends_with_its_reason(broker: Broker, start: Start) -> None:
+    broker.refusal = errors_pb2.Error(reason=errors_pb2.REASON_INVALID, message="name must be shorter")
+    worker = await start("-c", "1")
+    code, err = await worker.end()
+    assert code == 1
+    assert err.splitlines()[-1] == "tqbroker worker: name must be shorter"
+
+
 async def test_a_silent_broker_is_left_for_a_new_stream(broker: Broker, start: Start) -> None:
     await start("-c", "1")
     line = await broker.line()

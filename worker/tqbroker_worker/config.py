@@ -26,6 +26,10 @@ def cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+MAX_NAME_BYTES = 384
+"""The broker's limit for names, which are keys in its store (docs/protocol.md, Limits)."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
     """What a worker is to do; each default with its reason. Raises ImproperlyConfigured for what is not allowed."""
@@ -65,8 +69,9 @@ class WorkerConfig:
         if self.pool == "solo":
             object.__setattr__(self, "concurrency", 1)
         for what, name in [("worker name", self.name), *(("queue", queue) for queue in self.queues)]:
-            if not 1 <= len(name) <= 128 or not name.isprintable():
-                raise ImproperlyConfigured(f"{what} {name[:200]!r} is not allowed: use 1 to 128 printable characters")
+            if not 1 <= len(name) <= 128 or len(name.encode()) > MAX_NAME_BYTES or not name.isprintable():
+                allowed = f"use 1 to 128 printable characters, {MAX_NAME_BYTES} bytes at most"
+                raise ImproperlyConfigured(f"{what} {name[:200]!r} is not allowed: {allowed}")
 
     @property
     def children(self) -> int:

@@ -22,7 +22,7 @@ from tqbroker_worker.ledger import Ledger
 from tqbroker_worker.pool import AppBrokenError, Pool
 from tqbroker_worker.protocol import Manifest
 from tqbroker_worker.session import Session
-from tqbroker_worker.stream import NameTakenError, Stream
+from tqbroker_worker.stream import NotAdmittedError, Stream
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class Daemon:
             sys.stderr.write(error.traceback)
             _complain(f"the app {self._config.app!r} cannot be loaded" if error.traceback else str(error))
             return error.exit_code
-        except (ImproperlyConfigured, NameTakenError) as error:
+        except (ImproperlyConfigured, NotAdmittedError) as error:
             _complain(str(error))
             return 2 if isinstance(error, ImproperlyConfigured) else 1
         finally:

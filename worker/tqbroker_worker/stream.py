@@ -31,8 +31,8 @@ _NOT_CONNECTED = ("failed to connect to all addresses", "errors resolving ", "DN
 _Call = grpc.aio.StreamStreamCall[pb.WorkRequest, pb.WorkResponse]
 
 
-class NameTakenError(Exception):
-    """Another live worker uses our name, and did not go away."""
+class NotAdmittedError(Exception):
+    """The broker will not have us: another live worker keeps our name, or our introduction breaks a rule."""
 
 
 class BrokenError(Exception):
@@ -72,7 +72,7 @@ class Stream:
         self._news.set()
 
     async def run(self) -> None:
-        """Until we have left. Raises NameTakenError when another worker keeps our name."""
+        """Until we have left. Raises NotAdmittedError when the broker will not have us."""
         async with grpc.aio.insecure_channel(self._target, options=OPTIONS) as channel:
             open_stream: Callable[[], _Call] = cast(Any, WorkerStub(channel).Work)  # its stub wants an iterator
             pause = RETRY_FIRST
@@ -88,7 +88,7 @@ class Stream:
                 pause = min(RETRY_MOST, pause * 2)
 
     def _lost(self, error: BrokenError) -> None:
-        """Says once that the broker is away; gives up only on a name that stays taken."""
+        """Says once that the broker is away; gives up only when it will not have us."""
         now = asyncio.get_running_loop().time()
         first = self.broken_since is None
         self.welcomed.clear()
@@ -96,6 +96,8 @@ class Stream:
         self.broken_since = self.broken_since if self.broken_since is not None else now
         if error.reason == errors_pb2.REASON_NAME_TAKEN:
             self._name_taken(error, now)
+        elif error.reason == errors_pb2.REASON_INVALID and self._session.welcome is None:
+            raise NotAdmittedError(str(error))
         elif first and self._session.welcome is None:
             self._log.error(f"cannot reach the broker at {self._url}: {error}; trying again every second")
         elif first:
@@ -108,7 +110,7 @@ class Stream:
             self._taken_since = now
             self._log.warning(f"{error}; waiting {grace:.0f} s for it to go")
         elif now - self._taken_since > grace:
-            raise NameTakenError(str(error))
+            raise NotAdmittedError(str(error))
 
     async def _connected(self, call: _Call) -> None:
         """One stream from Hello to its end: returns when we have left, raises BrokenError when it broke."""

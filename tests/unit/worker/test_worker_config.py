@@ -51,6 +51,7 @@ def test_defaults_need_only_an_app() -> None:
         ({"concurrency": 0}, "1 to 10000"),
         ({"queues": ("x" * 129,)}, "128 printable"),
         ({"name": "a\nb"}, "printable"),
+        ({"name": "😀" * 97}, "384 bytes"),
     ],
 )
 def test_what_is_not_allowed_is_refused_with_what_is(wrong: dict[str, Any], hint: str) -> None:

@@ -8,6 +8,8 @@ group.py     one transaction under way, and what follows once it is durable
 lanes.py     lane heads: the order of ready jobs, as keys
 book.py      leases and their holders, in memory
 store.py     what all verbs share
+txn.py       the part of py-lmdb that is used, typed
+overdue.py   whether there is anything for upkeep to do
 intake.py, handout.py, outcomes.py, endings.py, upkeep.py, membership.py, reading.py   the verbs
 engine.py    the seam: each verb, handed to its module
 """

@@ -14,7 +14,7 @@ order they were stored and never changes; `order` (8 bytes, from the same counte
     notes      seq                          what happened to a job since, if anything    (rows.Note)
     final      seq                          state, result or failure of a finished job   (rows.Final)
     agenda     kind (1), when_ms, number    seqs or ids to look at then                  (kinds below)
-    counts     queue                        jobs by state (5 numbers)
+    counts     queue                        jobs by state (6 numbers); and the store's own counters
     workers    name                         instance (16): who may hold leases
 
 A job is in exactly one of `lanes`, `delayed` and `final`. A lease writes nothing: the row in `lanes` stays until the

@@ -1,4 +1,4 @@
-"""Records to bytes and back. Every record begins with the CRC32 of the rest, because LMDB 0.9 has no page checksums."""
+"""Rows of `jobs`, `notes` and `final`: each begins with the CRC32 of the rest, as LMDB 0.9 has no page checksums."""
 
 from __future__ import annotations
 
