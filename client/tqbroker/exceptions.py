@@ -15,6 +15,8 @@ TqbrokerError
 └── TaskError                       how a job ended, other than by success
     ├── TaskRevokedError            cancelled, or expired before it started
     ├── WorkerLostError             its workers died too often
+    ├── ResultTooLarge              it returned more than the broker keeps
+    ├── DamagedRecord               the broker cannot read it any more
     └── RemoteError                 it raised an exception whose class is not loaded here
 """
 
@@ -32,6 +34,7 @@ __all__ = [
     "AlreadyRegistered",
     "BatchError",
     "CodecError",
+    "DamagedRecord",
     "DecodeError",
     "EncodeError",
     "ImproperlyConfigured",
@@ -40,6 +43,7 @@ __all__ = [
     "RemoteError",
     "RemoteTraceback",
     "ResultNotFound",
+    "ResultTooLarge",
     "TaskError",
     "TaskRevokedError",
     "TimeoutError",
@@ -158,6 +162,14 @@ class TaskRevokedError(TaskError):
 
 class WorkerLostError(TaskError):
     """The job's worker process died while running it, more often than is tried again."""
+
+
+class ResultTooLarge(TaskError):  # noqa: N818 - says what it is
+    """The job returned more bytes than the broker keeps (`max_result_size`): return where it is stored instead."""
+
+
+class DamagedRecord(TaskError):  # noqa: N818 - says what it is
+    """What the broker has stored of the job does not match its checksum: the disk has changed it. Restore a backup."""
 
 
 class RemoteError(TaskError):

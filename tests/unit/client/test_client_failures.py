@@ -7,7 +7,7 @@ import traceback
 
 import pytest
 
-from tqbroker.exceptions import RemoteError
+from tqbroker.exceptions import DamagedRecord, RemoteError, ResultTooLarge, TaskError, WorkerLostError
 from tqbroker.failures import FailureData, exception_of, failure_of
 
 
@@ -99,3 +99,10 @@ def test_arguments_that_cannot_be_read_leave_the_message() -> None:
         back = exception_of(FailureData("ValueError", "builtins", "message", args=args))
 
         assert str(back) == "message"
+
+
+@pytest.mark.parametrize("kind", [WorkerLostError, ResultTooLarge, DamagedRecord])
+def test_what_the_broker_itself_reports_has_a_class_to_catch(kind: type[TaskError]) -> None:
+    error = exception_of(FailureData(kind.__name__, "tqbroker.exceptions", "the reason"))
+    assert type(error) is kind
+    assert str(error) == "the reason"
