@@ -12,6 +12,18 @@ from tqbroker_broker.records import Failure, State, Verdict
 NEW = None
 """The state of a job that does not exist yet."""
 
+COUNTER_BITS = 32
+"""A token is epoch << COUNTER_BITS | counter."""
+
+BEAT = 1.0
+"""Seconds within which a beat is due."""
+
+STALL_AFTER = 2.0
+"""Seconds of lateness from which a beat tells that the broker was not running, as opposed to busy."""
+
+DIED, SILENT, LOST_PROCESS = "died", "fell silent", "lost the process that ran it"
+"""How a worker can lose a lease, to go on from its name."""
+
 FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPIRED})
 
 TRANSITIONS: dict[State | None, frozenset[State]] = {
@@ -68,6 +80,16 @@ def after_attempt(attempt: Attempt, max_lost_leases: int) -> Next:
         return Next(State.QUEUED, attempt.retries, lost)
     state = State.SCHEDULED if attempt.retry_in_ms > 0 else State.QUEUED
     return Next(state, attempt.retries + 1, lost, attempt.retry_in_ms)
+
+
+def next_epoch(stored: int, wall_ms: int) -> int:
+    """The epoch of a start: above every earlier one, also over a store that was put back from a copy of yesterday."""
+    return max(stored + 1, wall_ms // 1000)
+
+
+def stall(elapsed: float) -> float:
+    """How long the broker itself stood still, when a beat that is due within a second came after so many seconds."""
+    return elapsed - BEAT if elapsed > STALL_AFTER + BEAT else 0.0
 
 
 def lost_failure(worker: str, why: str) -> Failure:

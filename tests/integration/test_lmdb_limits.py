@@ -12,9 +12,9 @@ import pytest
 from tests.contracts.harness import CONFIG, EngineUnderTest
 
 from tqbroker_broker.config import MIB
+from tqbroker_broker.lifecycle import COUNTER_BITS
 from tqbroker_broker.records import Head, NewJobs, State, text_key
 from tqbroker_broker.storage import StoreFull, Unavailable
-from tqbroker_broker.storage.lmdb.book import COUNTER_BITS
 from tqbroker_broker.storage.lmdb.engine import LmdbEngine
 
 SMALL = replace(CONFIG, map_size=4 * MIB, max_result_size=1024)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tqbroker_broker.lifecycle import COUNTER_BITS
 from tqbroker_broker.records import Head, JobId
 from tqbroker_broker.storage.lmdb.lanes import Lane
-
-COUNTER_BITS = 32
 
 
 @dataclass(slots=True, eq=False)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tqbroker_broker.config import StorageConfig
+from tqbroker_broker.lifecycle import COUNTER_BITS, stall
 from tqbroker_broker.records import (
     CancelAnswer,
     Due,
@@ -39,15 +40,11 @@ from tqbroker_broker.storage.lmdb import (
     reading,
     upkeep,
 )
-from tqbroker_broker.storage.lmdb.book import COUNTER_BITS
 from tqbroker_broker.storage.lmdb.commit import FULL, SLOW_COMMIT, Committer
 from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.keys import U64
 from tqbroker_broker.storage.lmdb.store import Store
 
-# Beats come about once a second; when one is this many seconds late, the broker itself was not running.
-BEAT = 1.0
-STALL_AFTER = 2.0
 # A new epoch is stored when fewer tokens than this are left in the present one: more than one call can take.
 TOKEN_MARGIN = 1 << 20
 
@@ -89,9 +86,9 @@ class LmdbEngine:
 
     def beat(self, now: Time) -> float:
         self._committer.check()
-        elapsed = BEAT if self._last_beat is None else now.mono - self._last_beat
+        elapsed = now.mono - self._last_beat if self._last_beat is not None else 0.0
         self._last_beat = now.mono
-        stalled = (elapsed - BEAT if elapsed > STALL_AFTER + BEAT else 0.0) + self._committer.take_slow()
+        stalled = stall(elapsed) + self._committer.take_slow()
         if stalled:
             self._shift(stalled)
         return stalled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tqbroker_broker.lifecycle import lost_failure
+from tqbroker_broker.lifecycle import DIED, lost_failure
 from tqbroker_broker.records import Held, JobId, Joined, Time
 from tqbroker_broker.storage import NameTaken
 from tqbroker_broker.storage.lmdb.book import Book, Holder, Lease
@@ -96,7 +96,7 @@ def _unclaimed(
         if old is not None and old.instance == instance:
             give_back(group, lease)
             woken.add(lease.lane.queue)
-        elif lose(group, lease, lost_failure(lease.holder.name, "died"), now):
+        elif lose(group, lease, lost_failure(lease.holder.name, DIED), now):
             final.append(lease.id)
         else:
             woken.add(lease.lane.queue)

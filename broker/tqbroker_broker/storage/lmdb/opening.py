@@ -14,6 +14,7 @@ import lmdb
 
 from tqbroker._failpoint import hit
 from tqbroker_broker.config import MIB, StorageConfig
+from tqbroker_broker.lifecycle import next_epoch
 from tqbroker_broker.records import Time
 from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.lmdb.keys import DATABASES, FORMAT_VERSION, U64
@@ -175,7 +176,7 @@ def begin_epoch(env: lmdb.Environment, now: Time) -> tuple[bytes, int]:
                 "Use the version that wrote it."
             )
         stored = txn.get(b"epoch", db=meta)
-        epoch = max((U64.unpack(stored)[0] if stored else 0) + 1, now.wall_ms // 1000)
+        epoch = next_epoch(U64.unpack(stored)[0] if stored else 0, now.wall_ms)
         txn.put(b"epoch", U64.pack(epoch), db=meta)
         store = txn.get(b"store", db=meta)
     assert store is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tqbroker_broker.lifecycle import Attempt, Next, after_attempt, lost_failure
+from tqbroker_broker.lifecycle import LOST_PROCESS, Attempt, Next, after_attempt, lost_failure
 from tqbroker_broker.records import Ending, Finished, JobId, Refusal, State, Successes, Time, Verdict
 from tqbroker_broker.storage.lmdb.book import Holder, Lease
 from tqbroker_broker.storage.lmdb.endings import lose, put_final, retention_end
@@ -89,7 +89,7 @@ def _succeed(group: Group, holder: Holder | None, columns: Successes, now: Time,
 def _end(group: Group, lease: Lease, ending: Ending, now: Time, answer: Answer) -> None:
     """An attempt that did not succeed: final, or back to wait with its dead token as fence floor."""
     if ending.verdict is Verdict.LOST:
-        failure = ending.failure or lost_failure(lease.holder.name, "lost the process that ran it")
+        failure = ending.failure or lost_failure(lease.holder.name, LOST_PROCESS)
         if lose(group, lease, failure, now, ending):
             answer.final.append(lease.id)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tqbroker_broker.lifecycle import lost_failure
+from tqbroker_broker.lifecycle import SILENT, lost_failure
 from tqbroker_broker.records import Due, Expired, JobId, State, Time
 from tqbroker_broker.storage.lmdb.endings import drop_finished, end_waiting, lose
 from tqbroker_broker.storage.lmdb.group import FAILED, READY, SCHEDULED, Group
@@ -118,7 +118,7 @@ def _lose_workers(work: Slice) -> None:
             continue
         leases = [lease for token, lease in sorted(holder.leases.items()) if token not in group.ended]
         for lease in leases[: work.left]:
-            if lose(group, lease, lost_failure(holder.name, "fell silent"), work.now):
+            if lose(group, lease, lost_failure(holder.name, SILENT), work.now):
                 work.final.append(lease.id)
             else:
                 work.woken.add(lease.lane.queue)

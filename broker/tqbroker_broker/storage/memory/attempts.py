@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tqbroker_broker.config import StorageConfig
-from tqbroker_broker.lifecycle import FINAL, Attempt, Next, after_attempt, keep_until, lost_failure, may
+from tqbroker_broker.lifecycle import FINAL, LOST_PROCESS, Attempt, Next, after_attempt, keep_until, lost_failure, may
 from tqbroker_broker.records import Ending, Failure, JobId, State, Time, Verdict
 from tqbroker_broker.storage.memory.book import Book, Lease
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
@@ -93,4 +93,4 @@ class Attempts:
 def _why_lost(following: Next, lease: Lease, ending: Ending) -> Failure | None:
     if following.state is not State.FAILED:
         return None
-    return ending.failure or lost_failure(lease.worker, "lost the process that ran it")
+    return ending.failure or lost_failure(lease.worker, LOST_PROCESS)

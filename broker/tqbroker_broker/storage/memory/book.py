@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tqbroker_broker.lifecycle import COUNTER_BITS
 from tqbroker_broker.records import JobId
 
 
@@ -38,7 +39,7 @@ class Book:
     @property
     def first_token(self) -> int:
         """Below every token of this epoch, above every token of earlier ones."""
-        return self.epoch << 32
+        return self.epoch << COUNTER_BITS
 
     def grant(self, job: JobId, worker: str) -> Lease:
         """A lease under a new token, higher than all before."""

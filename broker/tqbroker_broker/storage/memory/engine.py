@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tqbroker_broker.config import StorageConfig
-from tqbroker_broker.lifecycle import FINAL
+from tqbroker_broker.lifecycle import DIED, FINAL, next_epoch, stall
 from tqbroker_broker.records import (
     CancelAnswer,
     Cancelled,
@@ -39,12 +39,6 @@ from tqbroker_broker.storage.memory.recovery import Recovery
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
 from tqbroker_broker.storage.memory.upkeep import Upkeep
 
-BEAT_EVERY = 1.0
-"""Seconds between two beats when all is well."""
-
-STALL_AFTER = 2.0
-"""Seconds by which a beat may be late before the broker counts as having stalled."""
-
 
 class MemoryEngine:
     """The seam's reference: no bytes, no threads, no cleverness. A second engine over one `store` is a restart.
@@ -65,7 +59,7 @@ class MemoryEngine:
         self._last_beat: float | None = None
 
     async def open(self, now: Time) -> Opened:
-        self._book.epoch = self.store.epoch = max(self.store.epoch + 1, now.wall_ms // 1000)
+        self._book.epoch = self.store.epoch = next_epoch(self.store.epoch, now.wall_ms)
         self._recovery.awaited.update(self.store.workers)
         self._recovery.ends = now.mono + self._config.lease_ttl
         self._recovery.last_number = self.store.number
@@ -75,10 +69,8 @@ class MemoryEngine:
         return
 
     def beat(self, now: Time) -> float:
-        stalled = now.mono - self._last_beat - BEAT_EVERY if self._last_beat is not None else 0.0
+        stalled = stall(now.mono - self._last_beat) if self._last_beat is not None else 0.0
         self._last_beat = now.mono
-        if stalled <= STALL_AFTER:
-            return 0.0
         self._recovery.ends += stalled
         for connection in self._book.connections.values():
             connection.deadline += stalled
@@ -102,7 +94,7 @@ class MemoryEngine:
             if resumes:
                 self._attempts.release(lease, effects)
             else:
-                self._attempts.lose(lease, "died", now, effects)
+                self._attempts.lose(lease, DIED, now, effects)
         lost = [at.token for at in held if at.token not in adopted and self.store.final_token(at.id) != at.token]
         cancelled = [token for token, job in adopted.items() if self.store.jobs[job].marked]
         return Joined(lost, cancelled, frozenset(effects.woken), tuple(effects.final))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tqbroker_broker.config import StorageConfig
-from tqbroker_broker.lifecycle import FINAL
+from tqbroker_broker.lifecycle import FINAL, SILENT
 from tqbroker_broker.records import Due, Expired, JobId, State, Time
 from tqbroker_broker.storage.memory.attempts import Attempts, Effects
 from tqbroker_broker.storage.memory.book import Book
@@ -64,7 +64,7 @@ class Upkeep:
         for worker in self._silent(now):
             leases = self._book.of_worker(worker)
             for lease in leases[: effects.limit]:
-                self._attempts.lose(lease, "fell silent", now, effects)
+                self._attempts.lose(lease, SILENT, now, effects)
             if len(leases) <= effects.limit:
                 self.strike(worker)
                 effects.lost_workers.append(worker)
