@@ -49,7 +49,7 @@ crash: $(VENV)/ready ## many more seeds of the kill -9 tests than `make test` ru
 	TQ_WALK_SEEDS=300 $(BIN)/python -m pytest tests/contracts/test_walk.py
 
 clean: ## remove the environment and everything generated but committed nowhere
-	rm -rf $(VENV) build dist bench-results .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .grimp_cache .hypothesis
+	rm -rf $(VENV) .venv-rivals build dist bench-results .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .grimp_cache .hypothesis
 	find client broker worker tests tools examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The demo needs only what a user installs; the checks need everything.

@@ -47,7 +47,7 @@ class Op(Generic[T]):
         self.answer: Any = None
 
 
-class Attempt:
+class Try:
     """One try to commit a group: what the writer thread made of it."""
 
     __slots__ = ("again", "culprit", "error", "group", "ops")
@@ -80,7 +80,7 @@ class Committer:
         self._new_group = new_group
         self._limit = limit
         self._waiting: deque[Op[Any]] = deque()
-        self._current: Attempt | None = None
+        self._current: Try | None = None
         self._failed: StorageError | None = None
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
@@ -131,9 +131,9 @@ class Committer:
             self._began = None
             self._idle.set()
             return
-        self._launch(Attempt(ops))
+        self._launch(Try(ops))
 
-    def _launch(self, attempt: Attempt) -> None:
+    def _launch(self, attempt: Try) -> None:
         self._idle.clear()
         self._began = self._loop.time()
         self._current = attempt
@@ -153,7 +153,7 @@ class Committer:
                 attempt.error = error
             self._loop.call_soon_threadsafe(self._done)
 
-    def _commit(self, attempt: Attempt) -> None:
+    def _commit(self, attempt: Try) -> None:
         try:
             if attempt.again:
                 self._free_pages()
@@ -178,7 +178,7 @@ class Committer:
         with contextlib.suppress(lmdb.MapFullError), self._env.begin(write=True) as txn:
             txn.put(b"freed", b"", db=self._env.open_db(b"meta", txn=txn))
 
-    def _fill(self, attempt: Attempt, txn: Txn) -> None:
+    def _fill(self, attempt: Try, txn: Txn) -> None:
         group = attempt.group = self._new_group(txn)
         for op in attempt.ops:
             attempt.culprit = op
@@ -196,7 +196,7 @@ class Committer:
             self._fail(attempt, error)
             raise
 
-    def _settle(self, attempt: Attempt) -> None:
+    def _settle(self, attempt: Try) -> None:
         """Answers, or says why not; then the next group."""
         if (took := self.elapsed()) > SLOW_COMMIT:
             self._slow += took
@@ -211,13 +211,13 @@ class Committer:
         else:
             self._recover(attempt, attempt.error)
 
-    def _recover(self, attempt: Attempt, error: BaseException) -> None:
+    def _recover(self, attempt: Try, error: BaseException) -> None:
         """After a failed try: what is sound is tried again, the rest is refused."""
         if attempt.group is not None:
             attempt.group.abandoned()
         if is_full(error):
             if not attempt.again:
-                self._launch(Attempt(attempt.ops, again=True))
+                self._launch(Try(attempt.ops, again=True))
                 return
             new = [op for op in attempt.ops if op.new_work]
             self._refuse(new or attempt.ops, StoreFull(FULL) if new else Unavailable(NO_ROOM))
@@ -239,7 +239,7 @@ class Committer:
             if not op.future.done():
                 op.future.set_exception(error)
 
-    def _fail(self, attempt: Attempt, error: BaseException) -> None:
+    def _fail(self, attempt: Try, error: BaseException) -> None:
         """A commit failed: nobody can know what is on the disk, so nothing is answered OK any more."""
         self._failed = Fenced(f"storage failed: {error}. The broker must be restarted; what was answered OK is safe.")
         self._refuse(attempt.ops, Ambiguous(f"storage failed during the commit: {error}"))

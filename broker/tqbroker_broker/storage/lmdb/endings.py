@@ -8,10 +8,8 @@ from tqbroker_broker.lifecycle import Attempt, after_attempt, keep_until
 from tqbroker_broker.records import CancelAnswer, Cancelled, Ending, Failure, Head, JobId, State, Time, Verdict
 from tqbroker_broker.storage.lmdb.book import Lease
 from tqbroker_broker.storage.lmdb.group import COLUMN, READY, SCHEDULED, Group
-from tqbroker_broker.storage.lmdb.intake import delayed_key
-from tqbroker_broker.storage.lmdb.keys import MARKS, MEMORY, NOTED, U64, order_of
+from tqbroker_broker.storage.lmdb.keys import MARKS, MEMORY, NOTED, TOKEN_AT, U64, delayed_key, order_of
 from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, pack_failure, pack_final
-from tqbroker_broker.storage.lmdb.store import TOKEN_AT
 
 
 def put_final(group: Group, seq: int, head: Head, final: Final) -> None:

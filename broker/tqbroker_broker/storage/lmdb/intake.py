@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from tqbroker_broker.records import Enqueued, NewJobs, Stored, Time
 from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, Group
-from tqbroker_broker.storage.lmdb.keys import EXPIRY, PAIR, PLAIN, U64, first_number
+from tqbroker_broker.storage.lmdb.keys import EXPIRY, PLAIN, TOKEN_AT, U64, first_number
 from tqbroker_broker.storage.lmdb.rows import pack_jobs
-from tqbroker_broker.storage.lmdb.store import TOKEN_AT
 
 
 def enqueue(group: Group, batches: Sequence[NewJobs], now: Time) -> list[Enqueued]:
@@ -59,8 +58,3 @@ def _put_jobs(group: Group, batch: NewJobs, wanted: Sequence[int], keys: list[by
         group.ready(lane, first_number(keys[0]))
     if batch.expires_ms:
         group.plan(EXPIRY, batch.expires_ms, b"".join(keys))
-
-
-def delayed_key(due_ms: int, seq: int) -> bytes:
-    """The key of a scheduled job."""
-    return PAIR.pack(due_ms, seq)

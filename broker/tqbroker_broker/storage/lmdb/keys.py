@@ -37,6 +37,9 @@ AGENDA = Struct(">cQQ")
 ORDER_END = b"\xff" * 8
 """Behind every order of a lane."""
 
+TOKEN_AT = 24
+"""Where the final token stands in the row of an id whose job was dropped: behind its seq and digest."""
+
 # Kinds of agenda rows.
 EXPIRY = b"x"  # seqs of jobs that expire at `when`
 RETENTION = b"r"  # seqs of finished jobs that are dropped at `when`
@@ -63,3 +66,8 @@ def order_of(place: bytes) -> int:
     """The order in a key of `lanes`."""
     order: int = U64.unpack_from(place, U32.size)[0]
     return order
+
+
+def delayed_key(due_ms: int, seq: int) -> bytes:
+    """The key of a scheduled job."""
+    return PAIR.pack(due_ms, seq)

@@ -9,8 +9,7 @@ from tqbroker_broker.records import Ending, Finished, JobId, Refusal, State, Suc
 from tqbroker_broker.storage.lmdb.book import Holder, Lease
 from tqbroker_broker.storage.lmdb.endings import lose, put_final, retention_end
 from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, SUCCEEDED, Group
-from tqbroker_broker.storage.lmdb.intake import delayed_key
-from tqbroker_broker.storage.lmdb.keys import NOTED, U64
+from tqbroker_broker.storage.lmdb.keys import NOTED, U64, delayed_key
 from tqbroker_broker.storage.lmdb.rows import FINAL, Final, Note, pack_failure, seal
 
 

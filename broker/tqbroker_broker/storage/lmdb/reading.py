@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tqbroker_broker.records import Job, JobId, QueueCounts, State, Stats
-from tqbroker_broker.storage.lmdb.intake import delayed_key
-from tqbroker_broker.storage.lmdb.keys import U64
+from tqbroker_broker.storage.lmdb.keys import U64, delayed_key
 from tqbroker_broker.storage.lmdb.rows import DAMAGED, Final, Note, unpack_failure
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn

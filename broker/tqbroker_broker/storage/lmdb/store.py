@@ -12,7 +12,7 @@ import msgspec
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.storage.lmdb.book import Book, Holder
-from tqbroker_broker.storage.lmdb.keys import DATABASES, NEXT_SEQ, REMEMBERED, U64, first_number, order_of
+from tqbroker_broker.storage.lmdb.keys import DATABASES, NEXT_SEQ, REMEMBERED, TOKEN_AT, U64, first_number, order_of
 from tqbroker_broker.storage.lmdb.lanes import Lane, Lanes, wake
 from tqbroker_broker.storage.lmdb.rows import (
     DAMAGED,
@@ -34,8 +34,6 @@ NEARLY_FULL = 0.7
 COPY_SHARE = 0.05
 # Bytes an outcome may take besides its result: at worst a page of its own.
 OUTCOME_SPACE = 4096
-# Where the final token stands in the row of an id whose job was dropped: behind its seq and digest.
-TOKEN_AT = 24
 
 MAX_TOKEN = (1 << 64) - 1
 
