@@ -84,15 +84,20 @@ class Slice:
         self.left = limit
         self.looks = 0
         self.cleared = False
+        self.midway = False
+        """Whether the row looked at last was left in its middle."""
         self.final: list[JobId] = []
         self.woken: set[str] = set()
         self.lost: list[str] = []
 
     def end(self, seq: int, state: State) -> None:
-        """Ends a job that waits, if it still does."""
+        """Ends a job that waits, if it still does. A cancel mark wins over every other end."""
         store, txn = self.group.store, self.group.txn
         job = store.job(txn, seq)
-        if job is not None and end_waiting(self.group, seq, job, store.note(txn, seq), state, self.now):
+        if job is None:
+            return
+        note = store.note(txn, seq)
+        if end_waiting(self.group, seq, job, note, State.CANCELLED if note.cancel else state, self.now):
             self.final.append(job.id)
             self.left -= 1
 
@@ -104,7 +109,7 @@ def expire(group: Group, now: Time, limit: int) -> Expired:
     _end_damaged(work)
     cut = False
     for kind, until_ms in horizons(group.store, now):
-        work.looks = LOOKS * limit
+        work.looks, work.midway = LOOKS * limit, False
         _work_off(work, kind, until_ms)
         cut = cut or work.looks <= 0
     return Expired(work.final, frozenset(work.woken), work.lost, work.cleared and cut)
@@ -148,8 +153,7 @@ def _end_damaged(work: Slice) -> None:
 def _work_off(work: Slice, kind: bytes, until_ms: int) -> None:
     """Works off the agenda rows of one kind up to a moment, as far as the slice goes."""
     group = work.group
-    db = group.store.db["agenda"]
-    cursor = group.txn.cursor(db)
+    cursor = group.txn.cursor(group.store.db["agenda"])
     found = cursor.set_range(group.store.resume.pop(kind, kind))
     while found and work.left > 0:
         key, packed = cursor.item()
@@ -160,26 +164,38 @@ def _work_off(work: Slice, kind: bytes, until_ms: int) -> None:
             group.store.resume[kind] = key
             return
         rest = HANDLERS[kind](work, packed)
-        if rest == packed:
-            found = cursor.next()
-            continue
-        work.cleared = True
-        if rest:
-            group.txn.put(key, rest, db=db)
-        else:
-            group.txn.delete(key, db=db)
+        _rewrite(work, key, packed, rest)
+        if work.midway:
+            group.store.resume[kind] = key + b"\x00"
+            return
         found = cursor.set_range(key + b"\x00")
 
 
+def _rewrite(work: Slice, key: bytes, packed: bytes, rest: bytes) -> None:
+    """Stores what is left of an agenda row."""
+    db = work.group.store.db["agenda"]
+    if not rest:
+        work.group.txn.delete(key, db=db)
+    elif rest != packed:
+        work.group.txn.put(key, rest, db=db)
+    work.cleared = work.cleared or len(rest) < len(packed)
+
+
 def _each(work: Slice, packed: bytes, handle: Callable[[int], bool]) -> bytes:
-    """Handles the seqs of an agenda row while the slice has room; returns those that are to stay on the agenda."""
-    stay = bytearray()
+    """Handles the seqs of an agenda row while the slice has room; returns those that are to stay on the agenda.
+
+    Those that were not looked at come first, so that the next round gets to them however many of the others stay.
+    """
+    kept = bytearray()
     for at in range(0, len(packed), U64.size):
-        key = packed[at : at + U64.size]
-        if work.left <= 0 or work.looks <= 0 or not handle(first_number(key)):
-            stay += key
+        if work.left <= 0 or work.looks <= 0:
+            work.midway = True
+            return packed[at:] + bytes(kept)
         work.looks -= 1
-    return bytes(stay)
+        key = packed[at : at + U64.size]
+        if not handle(first_number(key)):
+            kept += key
+    return bytes(kept)
 
 
 def _end_unless_held(work: Slice, packed: bytes, state: State) -> bytes:
