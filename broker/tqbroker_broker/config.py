@@ -36,6 +36,9 @@ class StorageConfig:
     result_ttl: float = DAY
     """Seconds a finished job and its result are kept, unless the job says otherwise. Celery's `result_expires`."""
 
+    dead_ttl: float = 30 * DAY
+    """Seconds a FAILED job is kept whole as a dead letter, at least: time to find out why, and to redrive it."""
+
     dedup_window: float = DAY
     """Seconds an id is remembered after its submit, so that a late resend is recognised."""
 
@@ -44,6 +47,15 @@ class StorageConfig:
 
     max_result_size: int = 1 * MIB
     """Bytes one result may have; the reserve above the high-water mark is counted in it."""
+
+    max_attempts_kept: int = 50
+    """Earlier attempts of one job that are kept with their tracebacks; of more the oldest but the first are dropped."""
+
+    event_ttl: float = DAY
+    """Seconds an event stays in the log, at most: longer than a monitor should be away."""
+
+    event_bytes: int = 256 * MIB
+    """Bytes the event log may take, at most; about 20 a job. The oldest events go first."""
 
     group_limit: int = 5000
     """Jobs and outcomes in one commit: more only adds latency, the cost of the flush is shared well before that."""

@@ -96,7 +96,7 @@ class Dispatcher:
         try:
             answers = await self._guard.do(self._guard.engine.lease([want for _, want in asked], self._guard.now()))
             hit("after_grant")
-            exhausted = [await self._settle(*ask, leased) for ask, leased in zip(asked, answers, strict=True)]
+            exhausted = [await self._settle(*ask, leased) for ask, leased in zip(asked, answers.batches, strict=True)]
         except StorageError:  # before anything was granted
             raise
         except BaseException:

@@ -6,12 +6,15 @@ Times are wall-clock milliseconds since 1970 (`*_ms`) unless a name says otherwi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
+
+from tqbroker_broker.rules import PLAIN, Traits
 
 JobId = bytes
 
@@ -51,12 +54,14 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     ignore_result: bool = False
     result_ttl_ms: int = 0
     headers: bytes = b""
+    traits: Traits = PLAIN
 
 
 class NewJobs(NamedTuple):
     """Jobs on their way in, as columns.
 
     `digests` (16 bytes each) tell "same body" for P2. `due_ms` 0 means at once; `expires_ms` 0 means never.
+    `unique` (16 bytes each) are the keys that nobody else may hold; empty when the traits ask for none.
     """
 
     head: Head
@@ -65,6 +70,7 @@ class NewJobs(NamedTuple):
     digests: list[bytes]
     due_ms: int = 0
     expires_ms: int = 0
+    unique: Sequence[bytes] = ()
 
 
 class Stored(IntEnum):
@@ -73,21 +79,33 @@ class Stored(IntEnum):
     STORED = 1
     DUPLICATE = 2
     CONFLICT = 3
+    NOT_UNIQUE = 4
+    """Refused: another job holds its unique key."""
+    KEPT = 5
+    """Not stored: the job that holds its unique key stands for it."""
+    QUEUE_FULL = 6
+    """Refused: the queue has reached its max_length."""
 
 
 class Enqueued(NamedTuple):
-    """The answer for one NewJobs: everything at an index not in `exceptions` is STORED."""
+    """The answer for one NewJobs: everything at an index not in `exceptions` is STORED.
+
+    `holders` names the job in the way for each NOT_UNIQUE and KEPT; `final` are jobs that ended to make room.
+    """
 
     stored: int
     exceptions: dict[int, Stored]
+    holders: Mapping[int, JobId] = MappingProxyType({})
+    final: Sequence[JobId] = ()
 
 
 class Want(NamedTuple):
     """What one worker could take now.
 
     At most `window` jobs are handed out, and of tasks that are not in `fast` at most `slots`: both count what the
-    worker may take in addition to what it holds. `fast` is a subset of `tasks`. Handing out stops with the job whose
-    arguments bring the total to `max_bytes`, so that a message stays small.
+    worker may take in addition to what it holds. `fast` is a subset of `tasks`; jobs under a rate limit count as not
+    fast, so that none of their starts is spent on waiting. Handing out stops with the job whose arguments bring the
+    total to `max_bytes`, so that a message stays small. `labels` are what the worker has for jobs that require them.
     """
 
     worker: str
@@ -97,10 +115,20 @@ class Want(NamedTuple):
     window: int
     fast: frozenset[str] = frozenset()
     max_bytes: int = 1 << 20
+    labels: frozenset[str] = frozenset()
+
+
+class Extra(NamedTuple):
+    """What a delivered job may have beside its columns: times, and the last checkpoint of an earlier attempt."""
+
+    due_ms: int = 0
+    expires_ms: int = 0
+    checkpoint: bytes = b""
+    checkpoint_format: str = ""
 
 
 class Leased(NamedTuple):
-    """Jobs handed to one worker that share their head, as columns in hand-out order."""
+    """Jobs handed to one worker that share their head, as columns in hand-out order. Few have `extras`: by index."""
 
     head: Head
     ids: list[JobId]
@@ -108,6 +136,14 @@ class Leased(NamedTuple):
     args: list[bytes]
     retries: list[int]
     lost: list[int]
+    extras: dict[int, Extra]
+
+
+class HandedOut(NamedTuple):
+    """The answer to `lease`: what each want gets, and after how many seconds a rate limit admits more (0.0: none)."""
+
+    batches: list[list[Leased]]
+    again_in: float = 0.0
 
 
 class Held(NamedTuple):
@@ -135,6 +171,8 @@ class Verdict(IntEnum):
     RETRY = 2
     LOST = 3
     CANCELLED = 4
+    REJECTED = 5
+    REQUEUED = 6
 
 
 class Successes(NamedTuple):
@@ -149,7 +187,10 @@ class Successes(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """One attempt that did not succeed. `id` is set only when it is sent again after a reconnect."""
+    """One attempt that did not succeed. `id` is set only when it is sent again after a reconnect.
+
+    `args` of a RETRY replaces the job's arguments; None keeps them.
+    """
 
     token: int
     verdict: Verdict
@@ -158,6 +199,40 @@ class Ending(NamedTuple):
     started_ms: int = 0
     runtime_us: int = 0
     id: JobId | None = None
+    args: bytes | None = None
+
+
+class Progress(msgspec.Struct, frozen=True, array_like=True):
+    """What an attempt said of itself while it ran. `meta` is encoded in `format`."""
+
+    state: str = ""
+    meta: bytes = b""
+    format: str = ""
+    done: float = 0.0
+    total: float = 0.0
+    note: str = ""
+    at_ms: int = 0
+
+
+class Annotation(NamedTuple):
+    """Progress or a checkpoint of a running attempt; None leaves what is stored."""
+
+    token: int
+    progress: Progress | None = None
+    checkpoint: bytes | None = None
+    checkpoint_format: str = ""
+
+
+class PastAttempt(msgspec.Struct, frozen=True, array_like=True):
+    """One attempt that did not end the job, or whose end made it FAILED. `next_due_ms`: when the next was planned."""
+
+    worker: str
+    token: int
+    verdict: Verdict
+    started_ms: int
+    ended_ms: int
+    failure: Failure | None = None
+    next_due_ms: int = 0
 
 
 class Refusal(IntEnum):
@@ -189,6 +264,16 @@ class Cancelled(IntEnum):
     PENDING = 3
     FINAL = 4
     UNKNOWN = 5
+
+
+class Mark(IntEnum):
+    """A durable cancel mark on a running job; numbers are those of the disk."""
+
+    NONE = 0
+    ASKED = 1
+    """The job may see it and end by itself."""
+    TERMINATE = 2
+    """The worker stops it by force where it can."""
 
 
 class CancelAnswer(NamedTuple):
@@ -238,6 +323,10 @@ class Job:
     failure: Failure | None = None
     cancel_requested: bool = False
     recovering: bool = False
+    held_by: str = ""
+    """Why a QUEUED job cannot be handed out, as far as the store knows: "paused", "limit mail", "ordering key k"."""
+    progress: Progress | None = None
+    attempts: Sequence[PastAttempt] = ()
 
 
 @dataclass(slots=True)
@@ -285,14 +374,16 @@ class Opened(NamedTuple):
 class Joined(NamedTuple):
     """The answer to `join`.
 
-    `lost` are tokens of `held` that the worker does not own any more, `cancelled` those whose jobs somebody cancelled;
-    `woken` the queues that got work back, `final` the jobs that ended because their worker's old process died.
+    `lost` are tokens of `held` that the worker does not own any more, `cancelled` those whose jobs somebody cancelled,
+    `terminate` those of them to be stopped by force; `woken` the queues that got work back, `final` the jobs that ended
+    because their worker's old process died.
     """
 
     lost: list[int]
     cancelled: list[int]
     woken: frozenset[str]
     final: Sequence[JobId] = ()
+    terminate: Sequence[int] = ()
 
 
 def text_key(text: str) -> JobId:

@@ -31,6 +31,18 @@ class IdConflict(RefusalError):
     """The id belongs to a different job already."""
 
 
+class NotUnique(RefusalError):
+    """Another job holds the unique key; the fact `holder` is its id."""
+
+
+class QueueFull(RefusalError):
+    """The queue has reached its max_length; try again when some of its jobs were started."""
+
+
+class NotFound(RefusalError):
+    """There is no such queue, limit or worker."""
+
+
 class LeaseLost(RefusalError):
     """The token does not hold the lease any more."""
 

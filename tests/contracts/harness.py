@@ -94,7 +94,7 @@ class EngineUnderTest:
         return (await self.verbs.enqueue([batch], self.now))[0]
 
     async def lease(self, want: Want) -> list[Leased]:
-        return (await self.verbs.lease([want], self.now))[0]
+        return (await self.verbs.lease([want], self.now)).batches[0]
 
     async def take(self, worker: str = "w", slots: int = 100, queue: str = "default") -> dict[str, int]:
         """Tokens of the jobs this worker gets, by name, in hand-out order."""

@@ -147,7 +147,7 @@ async def test_wants_are_served_in_turn(engine: EngineUnderTest) -> None:
         Want("v", ("default",), ADD, 9, 9),
     ]
 
-    answers = await engine.verbs.lease(wants, engine.now)
+    answers = (await engine.verbs.lease(wants, engine.now)).batches
 
     assert [[batch.ids for batch in answer] for answer in answers] == [
         [[text_key("a")]],

@@ -113,7 +113,7 @@ class Walk:
         clients = [self._draw.mostly(present, self._clients) for _ in range(self.rng.randint(1, 2))]
         wants = [self._draw.want(client) for client in clients]
         answers = await self._same(f"lease {wants}", lambda engine: engine.verbs.lease(wants, engine.now))
-        for client, batches in zip(clients, answers, strict=True):
+        for client, batches in zip(clients, answers.batches, strict=True):
             self._witness.leased(batches)
             self._deliver(client, batches)
 

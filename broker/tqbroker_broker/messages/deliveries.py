@@ -23,9 +23,10 @@ def write_deliveries(leased: Leased) -> Iterator[pb.DeliveryBatch]:
 
 
 def _part(leased: Leased, start: int, end: int) -> Leased:
-    head, ids, tokens, args, retries, lost = leased
+    head, ids, tokens, args, retries, lost, extras = leased
     part = slice(start, end)
-    return Leased(head, ids[part], tokens[part], args[part], retries[part], lost[part])
+    some = {index - start: extra for index, extra in extras.items() if start <= index < end}
+    return Leased(head, ids[part], tokens[part], args[part], retries[part], lost[part], some)
 
 
 def _write(leased: Leased) -> pb.DeliveryBatch:

@@ -6,30 +6,34 @@ jobs are the engine's own affair. Nothing above may know whether a lease costs a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
+from tqbroker_broker.questions import Change, EditAnswer, EventPage, Filter, Page
 from tqbroker_broker.records import (
+    Annotation,
     CancelAnswer,
     Due,
     Ending,
     Enqueued,
     Expired,
     Finished,
+    HandedOut,
     Held,
     Job,
     JobId,
     Joined,
-    Leased,
     NewJobs,
     Opened,
+    Refusal,
     Stats,
     Successes,
     Time,
     Want,
     WorkerRow,
 )
+from tqbroker_broker.rules import LimitRule, LimitState, QueueRule
 
 if TYPE_CHECKING:
     from tqbroker_broker.config import StorageConfig
@@ -72,6 +76,9 @@ class Engine(Protocol):
 
     durability: str
     """What "durable" means here, in words for the operator."""
+
+    on_events: Callable[[], None]
+    """Called when events were added to the log; the caller of `events` sets it."""
 
     async def open(self, now: Time) -> Opened:
         """Checks and opens the store, raises the epoch durably. Raises CannotOpen."""
@@ -125,8 +132,13 @@ class Engine(Protocol):
         """Stores jobs. Same id and same digest: DUPLICATE. Same id, other digest: CONFLICT. Raises StoreFull."""
         ...
 
-    async def lease(self, wants: Sequence[Want], now: Time) -> list[list[Leased]]:
-        """Hands out jobs, for each want in turn: strict priority, then the oldest head among lanes it may run."""
+    async def lease(self, wants: Sequence[Want], now: Time) -> HandedOut:
+        """Hands out jobs, for each want in turn.
+
+        Strict priority inside a queue; inside a priority the tenants take turns by weight; inside a tenant the oldest
+        head among the lanes whose limits admit and that the worker may run. What a rate limit spends is durable before
+        the job is handed out.
+        """
         ...
 
     async def finish(
@@ -139,12 +151,43 @@ class Engine(Protocol):
         """Unstarted jobs go back to their place, uncounted. Returns the woken queues; unknown tokens are ignored."""
         ...
 
-    async def cancel(self, ids: Sequence[JobId], now: Time) -> CancelAnswer:
+    async def annotate(self, worker: str, annotations: Sequence[Annotation], now: Time) -> dict[int, Refusal]:
+        """Stores progress and checkpoints of running attempts. Says of each token that is not the worker's why not."""
+        ...
+
+    async def cancel(self, ids: Sequence[JobId], now: Time, *, terminate: bool = False) -> CancelAnswer:
         """Cancels waiting jobs; marks running and recovering ones durably."""
+        ...
+
+    async def edit(self, ids: Sequence[JobId], change: Change, now: Time) -> EditAnswer:
+        """What an operator orders: redrives, reschedules, moves or drops jobs, each if its state allows it."""
         ...
 
     async def forget(self, ids: Sequence[JobId], now: Time) -> int:
         """Drops results and bodies of final jobs; the ids stay remembered. Returns how many were dropped."""
+        ...
+
+    # -- rules -------------------------------------------------------------------------------------------------------
+
+    async def put_queue(self, queue: str, rule: QueueRule | None, now: Time) -> None:
+        """Sets a queue's rule durably; None removes the queue, which must have no job that is not final."""
+        ...
+
+    def queue_rules(self) -> dict[str, QueueRule]:
+        """The rules that are not the default."""
+        ...
+
+    async def put_limits(
+        self, rules: Sequence[LimitRule], remove: Sequence[str], now: Time, *, operator: bool = True
+    ) -> None:
+        """Sets and removes limits durably. An app's (not `operator`) changes nothing that an operator has set.
+
+        A rule without concurrency and rates admits everything; an operator's stays nevertheless, against the app's.
+        """
+        ...
+
+    def limits(self) -> list[LimitState]:
+        """Every limit, by name."""
         ...
 
     # -- upkeep: bounded slices, harmless when repeated ---------------------------------------------------------------
@@ -159,8 +202,16 @@ class Engine(Protocol):
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    async def get(self, ids: Sequence[JobId], *, with_args: bool = False) -> list[Job]:
+    async def get(self, ids: Sequence[JobId], *, with_args: bool = False, with_attempts: bool = False) -> list[Job]:
         """What is known of these ids, in order; a never-seen id is UNKNOWN."""
+        ...
+
+    async def scan(self, wanted: Filter, cursor: bytes, limit: int, *, with_args: bool = False) -> Page:
+        """Jobs that match, in the order they were stored, from a cursor on; looks at a bounded number."""
+        ...
+
+    async def events(self, after: int, limit: int) -> EventPage:
+        """At most about `limit` events with numbers above `after`."""
         ...
 
     async def stats(self) -> Stats:

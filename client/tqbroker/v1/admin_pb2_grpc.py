@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AdminStub(object):
-    """What an operator asks of a broker. Nothing here changes a job.
+    """What an operator asks of a broker, and what an operator changes.
     """
 
     def __init__(self, channel):
@@ -55,10 +55,50 @@ class AdminStub(object):
                 request_serializer=tqbroker_dot_v1_dot_admin__pb2.GetJobRequest.SerializeToString,
                 response_deserializer=tqbroker_dot_v1_dot_admin__pb2.GetJobResponse.FromString,
                 _registered_method=True)
+        self.ListJobs = channel.unary_unary(
+                '/tqbroker.v1.Admin/ListJobs',
+                request_serializer=tqbroker_dot_v1_dot_admin__pb2.ListJobsRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_admin__pb2.ListJobsResponse.FromString,
+                _registered_method=True)
+        self.EditJobs = channel.unary_unary(
+                '/tqbroker.v1.Admin/EditJobs',
+                request_serializer=tqbroker_dot_v1_dot_admin__pb2.EditJobsRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_admin__pb2.EditJobsResponse.FromString,
+                _registered_method=True)
+        self.SetQueue = channel.unary_unary(
+                '/tqbroker.v1.Admin/SetQueue',
+                request_serializer=tqbroker_dot_v1_dot_admin__pb2.SetQueueRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_admin__pb2.SetQueueResponse.FromString,
+                _registered_method=True)
+        self.DeleteQueue = channel.unary_unary(
+                '/tqbroker.v1.Admin/DeleteQueue',
+                request_serializer=tqbroker_dot_v1_dot_admin__pb2.DeleteQueueRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_admin__pb2.DeleteQueueResponse.FromString,
+                _registered_method=True)
+        self.ListLimits = channel.unary_unary(
+                '/tqbroker.v1.Admin/ListLimits',
+                request_serializer=tqbroker_dot_v1_dot_admin__pb2.ListLimitsRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_admin__pb2.ListLimitsResponse.FromString,
+                _registered_method=True)
+        self.SetLimits = channel.unary_unary(
+                '/tqbroker.v1.Admin/SetLimits',
+                request_serializer=tqbroker_dot_v1_dot_admin__pb2.SetLimitsRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_admin__pb2.SetLimitsResponse.FromString,
+                _registered_method=True)
+        self.Control = channel.unary_unary(
+                '/tqbroker.v1.Admin/Control',
+                request_serializer=tqbroker_dot_v1_dot_admin__pb2.ControlRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_admin__pb2.ControlResponse.FromString,
+                _registered_method=True)
+        self.WatchEvents = channel.unary_stream(
+                '/tqbroker.v1.Admin/WatchEvents',
+                request_serializer=tqbroker_dot_v1_dot_admin__pb2.WatchEventsRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_admin__pb2.WatchEventsResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServicer(object):
-    """What an operator asks of a broker. Nothing here changes a job.
+    """What an operator asks of a broker, and what an operator changes.
     """
 
     def GetBroker(self, request, context):
@@ -89,6 +129,62 @@ class AdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListJobs(self, request, context):
+        """Jobs that match a filter, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EditJobs(self, request, context):
+        """Changes jobs by id or by filter, a bounded number a call; `cursor` says where to go on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetQueue(self, request, context):
+        """Pauses, resumes and bounds a queue. Only the fields that are set change.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteQueue(self, request, context):
+        """Removes an empty queue with its rules.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLimits(self, request, context):
+        """Every limit with its rule and how much of it is used.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetLimits(self, request, context):
+        """Sets or removes limits. They hold from the next hand-out on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Control(self, request, context):
+        """Asks workers something, and waits for their answers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchEvents(self, request, context):
+        """The numbered events after a cursor; with `follow` the call goes on with new ones.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -112,6 +208,46 @@ def add_AdminServicer_to_server(servicer, server):
                     request_deserializer=tqbroker_dot_v1_dot_admin__pb2.GetJobRequest.FromString,
                     response_serializer=tqbroker_dot_v1_dot_admin__pb2.GetJobResponse.SerializeToString,
             ),
+            'ListJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListJobs,
+                    request_deserializer=tqbroker_dot_v1_dot_admin__pb2.ListJobsRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_admin__pb2.ListJobsResponse.SerializeToString,
+            ),
+            'EditJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.EditJobs,
+                    request_deserializer=tqbroker_dot_v1_dot_admin__pb2.EditJobsRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_admin__pb2.EditJobsResponse.SerializeToString,
+            ),
+            'SetQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetQueue,
+                    request_deserializer=tqbroker_dot_v1_dot_admin__pb2.SetQueueRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_admin__pb2.SetQueueResponse.SerializeToString,
+            ),
+            'DeleteQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteQueue,
+                    request_deserializer=tqbroker_dot_v1_dot_admin__pb2.DeleteQueueRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_admin__pb2.DeleteQueueResponse.SerializeToString,
+            ),
+            'ListLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLimits,
+                    request_deserializer=tqbroker_dot_v1_dot_admin__pb2.ListLimitsRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_admin__pb2.ListLimitsResponse.SerializeToString,
+            ),
+            'SetLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetLimits,
+                    request_deserializer=tqbroker_dot_v1_dot_admin__pb2.SetLimitsRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_admin__pb2.SetLimitsResponse.SerializeToString,
+            ),
+            'Control': grpc.unary_unary_rpc_method_handler(
+                    servicer.Control,
+                    request_deserializer=tqbroker_dot_v1_dot_admin__pb2.ControlRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_admin__pb2.ControlResponse.SerializeToString,
+            ),
+            'WatchEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchEvents,
+                    request_deserializer=tqbroker_dot_v1_dot_admin__pb2.WatchEventsRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_admin__pb2.WatchEventsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'tqbroker.v1.Admin', rpc_method_handlers)
@@ -121,7 +257,7 @@ def add_AdminServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Admin(object):
-    """What an operator asks of a broker. Nothing here changes a job.
+    """What an operator asks of a broker, and what an operator changes.
     """
 
     @staticmethod
@@ -222,6 +358,222 @@ class Admin(object):
             '/tqbroker.v1.Admin/GetJob',
             tqbroker_dot_v1_dot_admin__pb2.GetJobRequest.SerializeToString,
             tqbroker_dot_v1_dot_admin__pb2.GetJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tqbroker.v1.Admin/ListJobs',
+            tqbroker_dot_v1_dot_admin__pb2.ListJobsRequest.SerializeToString,
+            tqbroker_dot_v1_dot_admin__pb2.ListJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EditJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tqbroker.v1.Admin/EditJobs',
+            tqbroker_dot_v1_dot_admin__pb2.EditJobsRequest.SerializeToString,
+            tqbroker_dot_v1_dot_admin__pb2.EditJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tqbroker.v1.Admin/SetQueue',
+            tqbroker_dot_v1_dot_admin__pb2.SetQueueRequest.SerializeToString,
+            tqbroker_dot_v1_dot_admin__pb2.SetQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tqbroker.v1.Admin/DeleteQueue',
+            tqbroker_dot_v1_dot_admin__pb2.DeleteQueueRequest.SerializeToString,
+            tqbroker_dot_v1_dot_admin__pb2.DeleteQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tqbroker.v1.Admin/ListLimits',
+            tqbroker_dot_v1_dot_admin__pb2.ListLimitsRequest.SerializeToString,
+            tqbroker_dot_v1_dot_admin__pb2.ListLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tqbroker.v1.Admin/SetLimits',
+            tqbroker_dot_v1_dot_admin__pb2.SetLimitsRequest.SerializeToString,
+            tqbroker_dot_v1_dot_admin__pb2.SetLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Control(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tqbroker.v1.Admin/Control',
+            tqbroker_dot_v1_dot_admin__pb2.ControlRequest.SerializeToString,
+            tqbroker_dot_v1_dot_admin__pb2.ControlResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tqbroker.v1.Admin/WatchEvents',
+            tqbroker_dot_v1_dot_admin__pb2.WatchEventsRequest.SerializeToString,
+            tqbroker_dot_v1_dot_admin__pb2.WatchEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,6 +46,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The lease or outcome belongs to another store, for example the one before a restore."""
     REASON_NAME_TAKEN: _Reason.ValueType  # 10
     """Rejected: another live worker process uses this name."""
+    REASON_NOT_UNIQUE: _Reason.ValueType  # 11
+    """Rejected: another job holds the unique key. `facts["holder"]` is its id."""
+    REASON_QUEUE_FULL: _Reason.ValueType  # 12
+    """Rejected for now: the queue has reached its max_length."""
+    REASON_NOT_FOUND: _Reason.ValueType  # 13
+    """Rejected: no such queue, limit or worker."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Each says whether the change was rejected, is unknown, or came too late."""
@@ -71,6 +77,12 @@ REASON_OTHER_STORE: Reason.ValueType  # 9
 """The lease or outcome belongs to another store, for example the one before a restore."""
 REASON_NAME_TAKEN: Reason.ValueType  # 10
 """Rejected: another live worker process uses this name."""
+REASON_NOT_UNIQUE: Reason.ValueType  # 11
+"""Rejected: another job holds the unique key. `facts["holder"]` is its id."""
+REASON_QUEUE_FULL: Reason.ValueType  # 12
+"""Rejected for now: the queue has reached its max_length."""
+REASON_NOT_FOUND: Reason.ValueType  # 13
+"""Rejected: no such queue, limit or worker."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 @_typing.final

@@ -73,6 +73,62 @@ STATE_UNKNOWN: State.ValueType  # 9
 """The broker has never seen this id, or no longer keeps anything but the id (see JobStatus.forgotten)."""
 Global___State: _TypeAlias = State  # noqa: Y015
 
+class _UniqueUntil:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UniqueUntilEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UniqueUntil.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNIQUE_UNTIL_UNSPECIFIED: _UniqueUntil.ValueType  # 0
+    UNIQUE_UNTIL_QUEUED: _UniqueUntil.ValueType  # 1
+    """Until the job is ready: only a SCHEDULED job holds its key."""
+    UNIQUE_UNTIL_STARTED: _UniqueUntil.ValueType  # 2
+    """Until a worker has it."""
+    UNIQUE_UNTIL_FINISHED: _UniqueUntil.ValueType  # 3
+    """Until it ends."""
+    UNIQUE_UNTIL_TIME: _UniqueUntil.ValueType  # 4
+    """For `for_ms` whatever becomes of the job."""
+
+class UniqueUntil(_UniqueUntil, metaclass=_UniqueUntilEnumTypeWrapper):
+    """Until when a unique key is held."""
+
+UNIQUE_UNTIL_UNSPECIFIED: UniqueUntil.ValueType  # 0
+UNIQUE_UNTIL_QUEUED: UniqueUntil.ValueType  # 1
+"""Until the job is ready: only a SCHEDULED job holds its key."""
+UNIQUE_UNTIL_STARTED: UniqueUntil.ValueType  # 2
+"""Until a worker has it."""
+UNIQUE_UNTIL_FINISHED: UniqueUntil.ValueType  # 3
+"""Until it ends."""
+UNIQUE_UNTIL_TIME: UniqueUntil.ValueType  # 4
+"""For `for_ms` whatever becomes of the job."""
+Global___UniqueUntil: _TypeAlias = UniqueUntil  # noqa: Y015
+
+class _UniqueConflict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UniqueConflictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UniqueConflict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNIQUE_CONFLICT_UNSPECIFIED: _UniqueConflict.ValueType  # 0
+    UNIQUE_CONFLICT_REJECT: _UniqueConflict.ValueType  # 1
+    """It is refused with REASON_NOT_UNIQUE."""
+    UNIQUE_CONFLICT_KEEP: _UniqueConflict.ValueType  # 2
+    """It is not stored, and the answer names the job that holds the key."""
+    UNIQUE_CONFLICT_REPLACE: _UniqueConflict.ValueType  # 3
+    """The holder is cancelled and this one stored; a holder that is running already wins as with REJECT."""
+
+class UniqueConflict(_UniqueConflict, metaclass=_UniqueConflictEnumTypeWrapper):
+    """What becomes of a job whose key is held by another."""
+
+UNIQUE_CONFLICT_UNSPECIFIED: UniqueConflict.ValueType  # 0
+UNIQUE_CONFLICT_REJECT: UniqueConflict.ValueType  # 1
+"""It is refused with REASON_NOT_UNIQUE."""
+UNIQUE_CONFLICT_KEEP: UniqueConflict.ValueType  # 2
+"""It is not stored, and the answer names the job that holds the key."""
+UNIQUE_CONFLICT_REPLACE: UniqueConflict.ValueType  # 3
+"""The holder is cancelled and this one stored; a holder that is running already wins as with REJECT."""
+Global___UniqueConflict: _TypeAlias = UniqueConflict  # noqa: Y015
+
 @_typing.final
 class Ids(_message.Message):
     """A column of job ids. An id is 1 to 128 printable characters. One that is a UUID in its canonical lower-case text form
@@ -121,6 +177,8 @@ class JobBatch(_message.Message):
     HEADERS_FIELD_NUMBER: _builtins.int
     IDS_FIELD_NUMBER: _builtins.int
     ARGS_FIELD_NUMBER: _builtins.int
+    TRAITS_FIELD_NUMBER: _builtins.int
+    UNIQUE_KEYS_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     """Name of the task, 1 to 255 printable characters."""
     queue: _builtins.str
@@ -151,6 +209,14 @@ class JobBatch(_message.Message):
     def args(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """For each job its positional and keyword arguments, encoded together in `format`."""
 
+    @_builtins.property
+    def traits(self) -> Global___Traits:
+        """What a plain job does not have."""
+
+    @_builtins.property
+    def unique_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """For each job the 16 bytes that nobody else of the same uniqueness may have; empty when `traits.unique` is not set."""
+
     def __init__(
         self,
         *,
@@ -167,14 +233,187 @@ class JobBatch(_message.Message):
         headers: _builtins.bytes = ...,
         ids: Global___Ids | None = ...,
         args: _abc.Iterable[_builtins.bytes] | None = ...,
+        traits: Global___Traits | None = ...,
+        unique_keys: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids", "traits", b"traits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["args", b"args", "countdown_ms", b"countdown_ms", "eta_unix_ms", b"eta_unix_ms", "expires_in_ms", b"expires_in_ms", "expires_unix_ms", b"expires_unix_ms", "format", b"format", "headers", b"headers", "ids", b"ids", "ignore_result", b"ignore_result", "priority", b"priority", "queue", b"queue", "result_ttl_ms", b"result_ttl_ms", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["args", b"args", "countdown_ms", b"countdown_ms", "eta_unix_ms", b"eta_unix_ms", "expires_in_ms", b"expires_in_ms", "expires_unix_ms", b"expires_unix_ms", "format", b"format", "headers", b"headers", "ids", b"ids", "ignore_result", b"ignore_result", "priority", b"priority", "queue", b"queue", "result_ttl_ms", b"result_ttl_ms", "task", b"task", "traits", b"traits", "unique_keys", b"unique_keys"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___JobBatch: _TypeAlias = JobBatch  # noqa: Y015
+
+@_typing.final
+class Unique(_message.Message):
+    """That at most one job with a key exists."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNTIL_FIELD_NUMBER: _builtins.int
+    CONFLICT_FIELD_NUMBER: _builtins.int
+    FOR_MS_FIELD_NUMBER: _builtins.int
+    until: Global___UniqueUntil.ValueType
+    conflict: Global___UniqueConflict.ValueType
+    for_ms: _builtins.int
+    """The key is free this long after the submit at the latest; 0 means no such bound."""
+    def __init__(
+        self,
+        *,
+        until: Global___UniqueUntil.ValueType = ...,
+        conflict: Global___UniqueConflict.ValueType = ...,
+        for_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflict", b"conflict", "for_ms", b"for_ms", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Unique: _TypeAlias = Unique  # noqa: Y015
+
+@_typing.final
+class Traits(_message.Message):
+    """What a plain job does not have."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    ORDERING_KEY_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    REQUIRES_FIELD_NUMBER: _builtins.int
+    STAMPS_FIELD_NUMBER: _builtins.int
+    TIME_LIMIT_MS_FIELD_NUMBER: _builtins.int
+    SOFT_TIME_LIMIT_MS_FIELD_NUMBER: _builtins.int
+    UNIQUE_FIELD_NUMBER: _builtins.int
+    SHADOW_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """Tenants of one queue and priority take turns, each by its weight. At most 128 printable characters."""
+    ordering_key: _builtins.str
+    """Jobs of a queue with the same key run in their order, one at a time. At most 255 printable characters."""
+    time_limit_ms: _builtins.int
+    """After this long the worker stops the job; 0 means no limit of its own."""
+    soft_time_limit_ms: _builtins.int
+    """After this long the job gets SoftTimeLimitExceeded raised inside."""
+    shadow: _builtins.str
+    """Shown instead of the task's name in logs and lists."""
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Named limits that this job counts against, beside those of its task and queue. At most 8, as `ordering_key`."""
+
+    @_builtins.property
+    def requires(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Labels a worker must have to get this job, for example "gpu" or "region=eu". At most 16."""
+
+    @_builtins.property
+    def stamps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"name=value" that the broker can look for, Celery's stamps. At most 32."""
+
+    @_builtins.property
+    def unique(self) -> Global___Unique: ...
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        ordering_key: _builtins.str = ...,
+        limits: _abc.Iterable[_builtins.str] | None = ...,
+        requires: _abc.Iterable[_builtins.str] | None = ...,
+        stamps: _abc.Iterable[_builtins.str] | None = ...,
+        time_limit_ms: _builtins.int = ...,
+        soft_time_limit_ms: _builtins.int = ...,
+        unique: Global___Unique | None = ...,
+        shadow: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["unique", b"unique"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "ordering_key", b"ordering_key", "requires", b"requires", "shadow", b"shadow", "soft_time_limit_ms", b"soft_time_limit_ms", "stamps", b"stamps", "tenant", b"tenant", "time_limit_ms", b"time_limit_ms", "unique", b"unique"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Traits: _TypeAlias = Traits  # noqa: Y015
+
+@_typing.final
+class Progress(_message.Message):
+    """What an attempt said of itself while it ran."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    META_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    AT_UNIX_MS_FIELD_NUMBER: _builtins.int
+    state: _builtins.str
+    """A state of the task's own, for example "LOADING"; empty when it named none."""
+    meta: _builtins.bytes
+    """Encoded in `format`."""
+    format: _builtins.str
+    done: _builtins.float
+    total: _builtins.float
+    note: _builtins.str
+    at_unix_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        state: _builtins.str = ...,
+        meta: _builtins.bytes = ...,
+        format: _builtins.str = ...,
+        done: _builtins.float = ...,
+        total: _builtins.float = ...,
+        note: _builtins.str = ...,
+        at_unix_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ms", b"at_unix_ms", "done", b"done", "format", b"format", "meta", b"meta", "note", b"note", "state", b"state", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Progress: _TypeAlias = Progress  # noqa: Y015
+
+@_typing.final
+class Attempt(_message.Message):
+    """One attempt that did not end the job, or whose end made it FAILED."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    STARTED_UNIX_MS_FIELD_NUMBER: _builtins.int
+    ENDED_UNIX_MS_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    NEXT_DUE_UNIX_MS_FIELD_NUMBER: _builtins.int
+    worker: _builtins.str
+    token: _builtins.int
+    verdict: _builtins.str
+    """"retry", "lost", "failed", "rejected", "requeued" or "cancelled"."""
+    started_unix_ms: _builtins.int
+    ended_unix_ms: _builtins.int
+    next_due_unix_ms: _builtins.int
+    """When the next attempt was planned for; 0 when at once or never."""
+    @_builtins.property
+    def failure(self) -> Global___Failure: ...
+    def __init__(
+        self,
+        *,
+        worker: _builtins.str = ...,
+        token: _builtins.int = ...,
+        verdict: _builtins.str = ...,
+        started_unix_ms: _builtins.int = ...,
+        ended_unix_ms: _builtins.int = ...,
+        failure: Global___Failure | None = ...,
+        next_due_unix_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_unix_ms", b"ended_unix_ms", "failure", b"failure", "next_due_unix_ms", b"next_due_unix_ms", "started_unix_ms", b"started_unix_ms", "token", b"token", "verdict", b"verdict", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
 
 @_typing.final
 class Failure(_message.Message):
@@ -247,6 +486,9 @@ class JobStatus(_message.Message):
     FAILURE_FIELD_NUMBER: _builtins.int
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
     WAITS_FOR_FIELD_NUMBER: _builtins.int
+    TRAITS_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
     uuid: _builtins.bytes
     text: _builtins.str
     state: Global___State.ValueType
@@ -283,6 +525,14 @@ class JobStatus(_message.Message):
     """Why a QUEUED job is not handed out, in words: "recovering", "no worker knows tasks.x". Empty when it is simply next."""
     @_builtins.property
     def failure(self) -> Global___Failure: ...
+    @_builtins.property
+    def traits(self) -> Global___Traits: ...
+    @_builtins.property
+    def progress(self) -> Global___Progress: ...
+    @_builtins.property
+    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
+        """Filled by GetJob: earlier attempts, the oldest first."""
+
     def __init__(
         self,
         *,
@@ -311,10 +561,13 @@ class JobStatus(_message.Message):
         failure: Global___Failure | None = ...,
         cancel_requested: _builtins.bool = ...,
         waits_for: _builtins.str = ...,
+        traits: Global___Traits | None = ...,
+        progress: Global___Progress | None = ...,
+        attempts: _abc.Iterable[Global___Attempt] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "id", b"id", "text", b"text", "uuid", b"uuid"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "id", b"id", "progress", b"progress", "text", b"text", "traits", b"traits", "uuid", b"uuid"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["args", b"args", "cancel_requested", b"cancel_requested", "due_unix_ms", b"due_unix_ms", "expires_unix_ms", b"expires_unix_ms", "failure", b"failure", "finished_unix_ms", b"finished_unix_ms", "forgotten", b"forgotten", "format", b"format", "headers", b"headers", "id", b"id", "ignore_result", b"ignore_result", "lost_leases", b"lost_leases", "priority", b"priority", "queue", b"queue", "result", b"result", "result_format", b"result_format", "retries", b"retries", "started_unix_ms", b"started_unix_ms", "state", b"state", "submitted_unix_ms", b"submitted_unix_ms", "task", b"task", "text", b"text", "token", b"token", "uuid", b"uuid", "waits_for", b"waits_for", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["args", b"args", "attempts", b"attempts", "cancel_requested", b"cancel_requested", "due_unix_ms", b"due_unix_ms", "expires_unix_ms", b"expires_unix_ms", "failure", b"failure", "finished_unix_ms", b"finished_unix_ms", "forgotten", b"forgotten", "format", b"format", "headers", b"headers", "id", b"id", "ignore_result", b"ignore_result", "lost_leases", b"lost_leases", "priority", b"priority", "progress", b"progress", "queue", b"queue", "result", b"result", "result_format", b"result_format", "retries", b"retries", "started_unix_ms", b"started_unix_ms", "state", b"state", "submitted_unix_ms", b"submitted_unix_ms", "task", b"task", "text", b"text", "token", b"token", "traits", b"traits", "uuid", b"uuid", "waits_for", b"waits_for", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_id: _TypeAlias = _typing.Literal["uuid", "text"]  # noqa: Y015
     _WhichOneofArgType_id: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015

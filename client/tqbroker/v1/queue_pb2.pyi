@@ -87,10 +87,13 @@ class EnqueueException(_message.Message):
     INDEX_FIELD_NUMBER: _builtins.int
     DUPLICATE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
     batch: _builtins.int
     index: _builtins.int
     duplicate: _builtins.bool
     """The same job is stored already under this id: as good as OK."""
+    kept: _builtins.str
+    """Its unique key is held by this job, which stands for it (UNIQUE_CONFLICT_KEEP). Text form of the id."""
     @_builtins.property
     def error(self) -> _errors_pb2.Error:
         """Set when the job was refused."""
@@ -102,10 +105,11 @@ class EnqueueException(_message.Message):
         index: _builtins.int = ...,
         duplicate: _builtins.bool = ...,
         error: _errors_pb2.Error | None = ...,
+        kept: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "duplicate", b"duplicate", "error", b"error", "index", b"index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "duplicate", b"duplicate", "error", b"error", "index", b"index", "kept", b"kept"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -303,16 +307,24 @@ class CancelRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     IDS_FIELD_NUMBER: _builtins.int
+    TERMINATE_FIELD_NUMBER: _builtins.int
+    SIGNAL_FIELD_NUMBER: _builtins.int
+    terminate: _builtins.bool
+    """Stop running jobs too, by force where the pool can. Without it they see `request.cancelled` and end by themselves."""
+    signal: _builtins.str
+    """Signal for the process that runs the job, for example "SIGTERM" (the default) or "SIGKILL"."""
     @_builtins.property
     def ids(self) -> _job_pb2.Ids: ...
     def __init__(
         self,
         *,
         ids: _job_pb2.Ids | None = ...,
+        terminate: _builtins.bool = ...,
+        signal: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids", "signal", b"signal", "terminate", b"terminate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

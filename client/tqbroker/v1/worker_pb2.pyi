@@ -36,6 +36,10 @@ class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.Value
     """The attempt was lost with the process that ran it: deliver again, count it as a lost lease."""
     VERDICT_CANCELLED: _Verdict.ValueType  # 4
     """Final: stopped because of a cancel request."""
+    VERDICT_REJECTED: _Verdict.ValueType  # 5
+    """Final like FAILED: the task refused the job."""
+    VERDICT_REQUEUED: _Verdict.ValueType  # 6
+    """The task put the job back: to the end of its lane, uncounted."""
 
 class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
     """How an attempt ended, other than by success."""
@@ -49,6 +53,10 @@ VERDICT_LOST: Verdict.ValueType  # 3
 """The attempt was lost with the process that ran it: deliver again, count it as a lost lease."""
 VERDICT_CANCELLED: Verdict.ValueType  # 4
 """Final: stopped because of a cancel request."""
+VERDICT_REJECTED: Verdict.ValueType  # 5
+"""Final like FAILED: the task refused the job."""
+VERDICT_REQUEUED: Verdict.ValueType  # 6
+"""The task put the job back: to the end of its lane, uncounted."""
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 @_typing.final
@@ -65,6 +73,9 @@ class WorkRequest(_message.Message):
     RETURNED_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     LEAVING_FIELD_NUMBER: _builtins.int
+    ANNOTATIONS_FIELD_NUMBER: _builtins.int
+    REPLIES_FIELD_NUMBER: _builtins.int
+    CONSUME_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Counts up from 1 on this stream."""
     heartbeat: _builtins.bool
@@ -87,6 +98,18 @@ class WorkRequest(_message.Message):
     def returned(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Leases of jobs that were not started: they go back to their place in the queue, uncounted."""
 
+    @_builtins.property
+    def annotations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Annotation]:
+        """What running attempts say of themselves: stored before any outcome of the same message."""
+
+    @_builtins.property
+    def replies(self) -> _containers.RepeatedCompositeFieldContainer[Global___CommandReply]:
+        """Answers to commands."""
+
+    @_builtins.property
+    def consume(self) -> Global___Consume:
+        """Replaces the queues of the Hello."""
+
     def __init__(
         self,
         *,
@@ -98,14 +121,208 @@ class WorkRequest(_message.Message):
         returned: _abc.Iterable[_builtins.int] | None = ...,
         heartbeat: _builtins.bool = ...,
         leaving: _builtins.bool = ...,
+        annotations: _abc.Iterable[Global___Annotation] | None = ...,
+        replies: _abc.Iterable[Global___CommandReply] | None = ...,
+        consume: Global___Consume | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "hello", b"hello"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consume", b"consume", "credit", b"credit", "hello", b"hello"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "endings", b"endings", "heartbeat", b"heartbeat", "hello", b"hello", "leaving", b"leaving", "number", b"number", "returned", b"returned", "successes", b"successes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "consume", b"consume", "credit", b"credit", "endings", b"endings", "heartbeat", b"heartbeat", "hello", b"hello", "leaving", b"leaving", "number", b"number", "replies", b"replies", "returned", b"returned", "successes", b"successes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WorkRequest: _TypeAlias = WorkRequest  # noqa: Y015
+
+@_typing.final
+class Annotation(_message.Message):
+    """Progress or a checkpoint of a running attempt. Each that is set replaces what was stored before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    token: _builtins.int
+    @_builtins.property
+    def progress(self) -> _job_pb2.Progress: ...
+    @_builtins.property
+    def checkpoint(self) -> Global___Checkpoint:
+        """Handed to the next attempt, should this one be lost or retried."""
+
+    def __init__(
+        self,
+        *,
+        token: _builtins.int = ...,
+        progress: _job_pb2.Progress | None = ...,
+        checkpoint: Global___Checkpoint | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "progress", b"progress"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "progress", b"progress", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Annotation: _TypeAlias = Annotation  # noqa: Y015
+
+@_typing.final
+class Checkpoint(_message.Message):
+    """Where a job can go on. At most 1 MiB."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    format: _builtins.str
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+        format: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "format", b"format"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Checkpoint: _TypeAlias = Checkpoint  # noqa: Y015
+
+@_typing.final
+class Consume(_message.Message):
+    """The queues this worker takes jobs from, from now on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def queues(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        queues: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queues", b"queues"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Consume: _TypeAlias = Consume  # noqa: Y015
+
+@_typing.final
+class LimitRule(_message.Message):
+    """A rule that a worker's app declares: how many jobs at once, and how many starts per time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
+    RATES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"task:NAME", "queue:NAME" or the name of a limit that jobs refer to; a trailing "*" makes it the rule of each
+    name that begins so.
+    """
+    concurrency: _builtins.int
+    """Jobs running at once; 0 means any number."""
+    @_builtins.property
+    def rates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rate]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        concurrency: _builtins.int = ...,
+        rates: _abc.Iterable[Global___Rate] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concurrency", b"concurrency", "name", b"name", "rates", b"rates"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitRule: _TypeAlias = LimitRule  # noqa: Y015
+
+@_typing.final
+class Rate(_message.Message):
+    """At most so many starts in any such window."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    PERIOD_MS_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    period_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        period_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "period_ms", b"period_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rate: _TypeAlias = Rate  # noqa: Y015
+
+@_typing.final
+class CommandReply(_message.Message):
+    """What a worker did about a command."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    command: _builtins.int
+    error: _builtins.str
+    """What went wrong; empty when all is well."""
+    body: _builtins.bytes
+    """The answer as JSON."""
+    def __init__(
+        self,
+        *,
+        command: _builtins.int = ...,
+        error: _builtins.str = ...,
+        body: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command", b"command", "error", b"error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommandReply: _TypeAlias = CommandReply  # noqa: Y015
+
+@_typing.final
+class Command(_message.Message):
+    """Something an operator asks of a worker."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    command: _builtins.int
+    name: _builtins.str
+    """For example "ping" or "stats"; see docs/protocol.md."""
+    arguments: _builtins.bytes
+    """Arguments by name, as a JSON object."""
+    def __init__(
+        self,
+        *,
+        command: _builtins.int = ...,
+        name: _builtins.str = ...,
+        arguments: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "command", b"command", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Command: _TypeAlias = Command  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):
@@ -124,6 +341,8 @@ class Hello(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     STORE_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Stable name, for example "worker@host": a new process under the same name is the old worker back, holding nothing."""
     instance: _builtins.bytes
@@ -147,6 +366,14 @@ class Hello(_message.Message):
     def held(self) -> Global___Held:
         """Leases this process still runs or has unacknowledged outcomes for."""
 
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What this worker has, for jobs that ask for it: "gpu", "region=eu"."""
+
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitRule]:
+        """Rules that the app declares for its tasks. A rule set by an operator is not touched."""
+
     def __init__(
         self,
         *,
@@ -161,10 +388,12 @@ class Hello(_message.Message):
         version: _builtins.str = ...,
         store: _builtins.bytes = ...,
         held: Global___Held | None = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+        limits: _abc.Iterable[Global___LimitRule] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["held", b"held"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "host", b"host", "instance", b"instance", "name", b"name", "pid", b"pid", "pool", b"pool", "queues", b"queues", "slots", b"slots", "store", b"store", "tasks", b"tasks", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "host", b"host", "instance", b"instance", "labels", b"labels", "limits", b"limits", "name", b"name", "pid", b"pid", "pool", b"pool", "queues", b"queues", "slots", b"slots", "store", b"store", "tasks", b"tasks", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -288,11 +517,14 @@ class Ending(_message.Message):
     STARTED_UNIX_MS_FIELD_NUMBER: _builtins.int
     RUNTIME_US_FIELD_NUMBER: _builtins.int
     IDS_FIELD_NUMBER: _builtins.int
+    ARGS_FIELD_NUMBER: _builtins.int
     token: _builtins.int
     verdict: Global___Verdict.ValueType
     retry_in_ms: _builtins.int
     started_unix_ms: _builtins.int
     runtime_us: _builtins.int
+    args: _builtins.bytes
+    """Of a retry: arguments for the next attempt, in the format of the job; empty to keep them."""
     @_builtins.property
     def failure(self) -> _job_pb2.Failure: ...
     @_builtins.property
@@ -309,10 +541,11 @@ class Ending(_message.Message):
         started_unix_ms: _builtins.int = ...,
         runtime_us: _builtins.int = ...,
         ids: _job_pb2.Ids | None = ...,
+        args: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "ids", b"ids"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "ids", b"ids", "retry_in_ms", b"retry_in_ms", "runtime_us", b"runtime_us", "started_unix_ms", b"started_unix_ms", "token", b"token", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["args", b"args", "failure", b"failure", "ids", b"ids", "retry_in_ms", b"retry_in_ms", "runtime_us", b"runtime_us", "started_unix_ms", b"started_unix_ms", "token", b"token", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -331,6 +564,8 @@ class WorkResponse(_message.Message):
     CANCELLED_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     STOPPING_FIELD_NUMBER: _builtins.int
+    TERMINATE_FIELD_NUMBER: _builtins.int
+    COMMANDS_FIELD_NUMBER: _builtins.int
     acked: _builtins.int
     """Every outcome up to and including this message number is on the disk or in `refused`."""
     heartbeat: _builtins.bool
@@ -349,6 +584,12 @@ class WorkResponse(_message.Message):
     def cancelled(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Leases whose jobs somebody cancelled: stop them if you can."""
 
+    @_builtins.property
+    def terminate(self) -> _containers.RepeatedCompositeFieldContainer[Global___Terminate]:
+        """Of these leases of `cancelled`, stop the jobs by force, with this signal where a process runs them."""
+
+    @_builtins.property
+    def commands(self) -> _containers.RepeatedCompositeFieldContainer[Global___Command]: ...
     def __init__(
         self,
         *,
@@ -359,14 +600,41 @@ class WorkResponse(_message.Message):
         cancelled: _abc.Iterable[_builtins.int] | None = ...,
         heartbeat: _builtins.bool = ...,
         stopping: _builtins.bool = ...,
+        terminate: _abc.Iterable[Global___Terminate] | None = ...,
+        commands: _abc.Iterable[Global___Command] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acked", b"acked", "cancelled", b"cancelled", "deliveries", b"deliveries", "heartbeat", b"heartbeat", "refused", b"refused", "stopping", b"stopping", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acked", b"acked", "cancelled", b"cancelled", "commands", b"commands", "deliveries", b"deliveries", "heartbeat", b"heartbeat", "refused", b"refused", "stopping", b"stopping", "terminate", b"terminate", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WorkResponse: _TypeAlias = WorkResponse  # noqa: Y015
+
+@_typing.final
+class Terminate(_message.Message):
+    """A job to be stopped by force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    SIGNAL_FIELD_NUMBER: _builtins.int
+    token: _builtins.int
+    signal: _builtins.str
+    """Empty means SIGTERM."""
+    def __init__(
+        self,
+        *,
+        token: _builtins.int = ...,
+        signal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["signal", b"signal", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Terminate: _TypeAlias = Terminate  # noqa: Y015
 
 @_typing.final
 class Welcome(_message.Message):
@@ -429,6 +697,10 @@ class DeliveryBatch(_message.Message):
     ARGS_FIELD_NUMBER: _builtins.int
     RETRIES_FIELD_NUMBER: _builtins.int
     LOST_LEASES_FIELD_NUMBER: _builtins.int
+    TRAITS_FIELD_NUMBER: _builtins.int
+    DUE_UNIX_MS_FIELD_NUMBER: _builtins.int
+    EXPIRES_UNIX_MS_FIELD_NUMBER: _builtins.int
+    CHECKPOINTS_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     queue: _builtins.str
     priority: _builtins.int
@@ -449,6 +721,18 @@ class DeliveryBatch(_message.Message):
     def lost_leases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Earlier leases of each job that were lost; empty when all are 0."""
 
+    @_builtins.property
+    def traits(self) -> _job_pb2.Traits: ...
+    @_builtins.property
+    def due_unix_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """For each job when it was due and when it expires; empty when all are 0."""
+
+    @_builtins.property
+    def expires_unix_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def checkpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Checkpoint]:
+        """For each job its last checkpoint; empty when none has one."""
+
     def __init__(
         self,
         *,
@@ -463,10 +747,14 @@ class DeliveryBatch(_message.Message):
         args: _abc.Iterable[_builtins.bytes] | None = ...,
         retries: _abc.Iterable[_builtins.int] | None = ...,
         lost_leases: _abc.Iterable[_builtins.int] | None = ...,
+        traits: _job_pb2.Traits | None = ...,
+        due_unix_ms: _abc.Iterable[_builtins.int] | None = ...,
+        expires_unix_ms: _abc.Iterable[_builtins.int] | None = ...,
+        checkpoints: _abc.Iterable[Global___Checkpoint] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids", "traits", b"traits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["args", b"args", "format", b"format", "headers", b"headers", "ids", b"ids", "ignore_result", b"ignore_result", "lost_leases", b"lost_leases", "priority", b"priority", "queue", b"queue", "retries", b"retries", "task", b"task", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["args", b"args", "checkpoints", b"checkpoints", "due_unix_ms", b"due_unix_ms", "expires_unix_ms", b"expires_unix_ms", "format", b"format", "headers", b"headers", "ids", b"ids", "ignore_result", b"ignore_result", "lost_leases", b"lost_leases", "priority", b"priority", "queue", b"queue", "retries", b"retries", "task", b"task", "tokens", b"tokens", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

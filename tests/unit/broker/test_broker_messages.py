@@ -138,7 +138,7 @@ def test_deliveries_of_mixed_ids_keep_their_order() -> None:
     uuids = [uuid4().bytes for _ in range(3)]
     ids = [uuids[0], uuids[1], text_key("a"), text_key("b"), uuids[2]]
     leased = Leased(
-        Head("t", "q", 3, "json"), ids, [1, 2, 3, 4, 5], [b"a", b"b", b"c", b"d", b"e"], [0] * 4 + [2], [0] * 5
+        Head("t", "q", 3, "json"), ids, [1, 2, 3, 4, 5], [b"a", b"b", b"c", b"d", b"e"], [0] * 4 + [2], [0] * 5, {}
     )
     batches = list(write_deliveries(leased))
     assert [list(each.tokens) for each in batches] == [[1, 2], [3, 4], [5]]

@@ -15,11 +15,11 @@ from tqbroker_broker.records import (
     Enqueued,
     Expired,
     Finished,
+    HandedOut,
     Held,
     Job,
     JobId,
     Joined,
-    Leased,
     NewJobs,
     Opened,
     Stats,
@@ -138,13 +138,13 @@ class LmdbEngine:
             lambda group: intake.enqueue(group, batches, now), weight=weight, new_work=True
         )
 
-    async def lease(self, wants: Sequence[Want], now: Time) -> list[list[Leased]]:
+    async def lease(self, wants: Sequence[Want], now: Time) -> HandedOut:
         self._committer.check()
         epoch = (self._store.book.next_token + TOKEN_MARGIN) >> COUNTER_BITS
         if epoch > self._stored_epoch:
             await self._committer.run(lambda group: group.txn.put(b"epoch", U64.pack(epoch), db=self._store.db["meta"]))
             self._stored_epoch = epoch
-        return handout.lease(self._store, wants, now)
+        return HandedOut(handout.lease(self._store, wants, now))
 
     async def finish(
         self, worker: str, successes: Sequence[Successes], endings: Sequence[Ending], now: Time

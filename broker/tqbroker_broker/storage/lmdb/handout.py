@@ -39,7 +39,7 @@ class Columns:
         """Adds a job; jobs that share their head share a batch."""
         batch = self.batches[-1] if self.batches else None
         if batch is None or batch.head is not head:
-            batch = Leased(head, [], [], [], [], [])
+            batch = Leased(head, [], [], [], [], [], {})
             self.batches.append(batch)
         batch.ids.append(job)
         batch.tokens.append(token)

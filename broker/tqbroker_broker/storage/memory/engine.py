@@ -14,11 +14,11 @@ from tqbroker_broker.records import (
     Enqueued,
     Expired,
     Finished,
+    HandedOut,
     Held,
     Job,
     JobId,
     Joined,
-    Leased,
     NewJobs,
     Opened,
     QueueCounts,
@@ -176,8 +176,8 @@ class MemoryEngine:
             order=0 if delayed else number,
         )
 
-    async def lease(self, wants: Sequence[Want], now: Time) -> list[list[Leased]]:
-        return [self._handout.lease(want, now) for want in wants]
+    async def lease(self, wants: Sequence[Want], now: Time) -> HandedOut:
+        return HandedOut([self._handout.lease(want, now) for want in wants])
 
     async def finish(
         self, worker: str, successes: Sequence[Successes], endings: Sequence[Ending], now: Time

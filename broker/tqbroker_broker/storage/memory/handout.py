@@ -61,4 +61,5 @@ def _leased(run: list[tuple[Row, Lease]]) -> Leased:
         [row.args for row in rows],
         [row.retries for row in rows],
         [row.lost for row in rows],
+        {},
     )

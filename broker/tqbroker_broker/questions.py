@@ -1,0 +1,130 @@
+"""What an operator asks of the store and orders to be changed, and what the store answers: plain values."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from tqbroker_broker.records import Job, JobId, State
+
+
+class Filter(NamedTuple):
+    """Which jobs are meant: every field that is set must match. Times are milliseconds since 1970.
+
+    `error` is the class name of a failure, `worker` the one that has or had the last attempt.
+    """
+
+    states: frozenset[State] = frozenset()
+    queue: str = ""
+    task: str = ""
+    stamps: tuple[str, ...] = ()
+    worker: str = ""
+    error: str = ""
+    submitted_after_ms: int = 0
+    submitted_before_ms: int = 0
+
+
+class Page(NamedTuple):
+    """Some jobs that match, the oldest first; `cursor` says where to go on, empty at the end. May be empty before."""
+
+    jobs: list[Job]
+    cursor: bytes
+
+
+class Redrive(NamedTuple):
+    """FAILED jobs go back to their queue under their own id, counters at zero, history kept.
+
+    `args` replaces the stored ones. The k-th job of the call is due `spacing_ms` times `already + k` from now.
+    """
+
+    args: bytes | None = None
+    spacing_ms: int = 0
+    already: int = 0
+
+
+class Reschedule(NamedTuple):
+    """SCHEDULED jobs become due at this moment; what has passed already means now."""
+
+    due_ms: int = 0
+
+
+class Move(NamedTuple):
+    """Waiting jobs go to the end of another lane. None keeps what they have."""
+
+    queue: str | None = None
+    priority: int | None = None
+
+
+class Drop(NamedTuple):
+    """Finished jobs and their results are dropped; their ids stay remembered."""
+
+
+Change = Redrive | Reschedule | Move | Drop
+
+
+class Effect(IntEnum):
+    """What a change did to one job."""
+
+    DONE = 1
+    UNKNOWN = 2
+    """No such job, or it is no longer kept."""
+    WRONG_STATE = 3
+    """The change is not for a job in its state."""
+    RUNNING = 4
+    """A worker has it, or may have it after a restart."""
+
+
+class EditAnswer(NamedTuple):
+    """One effect for each id, in order; the queues that got work; the earliest due time of what is scheduled now."""
+
+    effects: list[Effect]
+    woken: frozenset[str]
+    next_due_ms: int = 0
+
+
+class EventKind(IntEnum):
+    """What happened; numbers are those of the wire and of the disk."""
+
+    SENT = 1
+    STARTED = 2
+    SUCCEEDED = 3
+    FAILED = 4
+    RETRIED = 5
+    REVOKED = 6
+    REJECTED = 7
+    LOST = 8
+    WORKER_ONLINE = 9
+    WORKER_OFFLINE = 10
+    EDITED = 11
+
+
+class Events(NamedTuple):
+    """Events of one kind that came with one commit, as columns. The n-th has the number `first + n`.
+
+    `ids` is empty for the events of workers, which count as one each.
+    """
+
+    kind: EventKind
+    first: int
+    at_ms: int
+    ids: list[JobId]
+    task: str = ""
+    queue: str = ""
+    worker: str = ""
+    error: str = ""
+
+    @property
+    def last(self) -> int:
+        """Number of the last one."""
+        return self.first + max(len(self.ids), 1) - 1
+
+
+class EventPage(NamedTuple):
+    """Some events in the order of their numbers, and the number of the last one looked at.
+
+    `lost_before`: the first number that is kept, when some after the cursor were dropped already; else 0.
+    """
+
+    events: list[Events]
+    cursor: int
+    lost_before: int = 0
