@@ -55,7 +55,9 @@ class _File:
     def _message(self, message: DescriptorProto, path: Path) -> Iterator[str]:
         yield from self._named(message.name, PASCAL, "message", "PascalCase")
         yield from self._comment(path, f"message {message.name}")
-        for name in [field.name for field in message.field] + [oneof.name for oneof in message.oneof_decl]:
+        optional = {field.oneof_index for field in message.field if field.proto3_optional}  # protoc's own, "_field"
+        oneofs = [oneof.name for number, oneof in enumerate(message.oneof_decl) if number not in optional]
+        for name in [field.name for field in message.field] + oneofs:
             yield from self._named(name, LOWER_SNAKE, f"field {message.name}.", "lower_snake_case")
         for at, nested in enumerate(message.nested_type):
             if not nested.options.map_entry:

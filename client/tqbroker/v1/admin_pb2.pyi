@@ -55,15 +55,21 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     EVENT_KIND_STARTED: _EventKind.ValueType  # 2
     """A worker got it. May be missing after a crash of the broker."""
     EVENT_KIND_SUCCEEDED: _EventKind.ValueType  # 3
+    """It ended SUCCEEDED."""
     EVENT_KIND_FAILED: _EventKind.ValueType  # 4
+    """It ended FAILED."""
     EVENT_KIND_RETRIED: _EventKind.ValueType  # 5
+    """An attempt failed, and another is planned."""
     EVENT_KIND_REVOKED: _EventKind.ValueType  # 6
     """CANCELLED or EXPIRED."""
     EVENT_KIND_REJECTED: _EventKind.ValueType  # 7
+    """Its task refused it, or put it back."""
     EVENT_KIND_LOST: _EventKind.ValueType  # 8
     """A lease was lost with its worker."""
     EVENT_KIND_WORKER_ONLINE: _EventKind.ValueType  # 9
+    """A worker came."""
     EVENT_KIND_WORKER_OFFLINE: _EventKind.ValueType  # 10
+    """A worker left, or was given up."""
     EVENT_KIND_EDITED: _EventKind.ValueType  # 11
     """An operator redrove, moved or rescheduled it."""
 
@@ -76,15 +82,21 @@ EVENT_KIND_SENT: EventKind.ValueType  # 1
 EVENT_KIND_STARTED: EventKind.ValueType  # 2
 """A worker got it. May be missing after a crash of the broker."""
 EVENT_KIND_SUCCEEDED: EventKind.ValueType  # 3
+"""It ended SUCCEEDED."""
 EVENT_KIND_FAILED: EventKind.ValueType  # 4
+"""It ended FAILED."""
 EVENT_KIND_RETRIED: EventKind.ValueType  # 5
+"""An attempt failed, and another is planned."""
 EVENT_KIND_REVOKED: EventKind.ValueType  # 6
 """CANCELLED or EXPIRED."""
 EVENT_KIND_REJECTED: EventKind.ValueType  # 7
+"""Its task refused it, or put it back."""
 EVENT_KIND_LOST: EventKind.ValueType  # 8
 """A lease was lost with its worker."""
 EVENT_KIND_WORKER_ONLINE: EventKind.ValueType  # 9
+"""A worker came."""
 EVENT_KIND_WORKER_OFFLINE: EventKind.ValueType  # 10
+"""A worker left, or was given up."""
 EVENT_KIND_EDITED: EventKind.ValueType  # 11
 """An operator redrove, moved or rescheduled it."""
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
