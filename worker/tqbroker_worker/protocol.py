@@ -1,7 +1,9 @@
 """What parent and child say to each other: columns, so that a job costs a microsecond and not a message.
 
-Down go `Jobs`, `Cancel`, `HandBack` and `Stop`; up come one `Manifest` or `Broken`, then `Done`, `Ended` and
-`Unstarted`. The messages are msgpack arrays; both ends are always the same version of this package.
+Down go jobs and what is to become of them (`Jobs`, `Cancel`, `HandBack`, `Stop`), answers (`Noted`), and what a child
+does besides running jobs (`Failed`, `Ask`, `TimeLimits`, `Fire`). Up come one `Manifest` or `Broken`, then `Done`,
+`Ended`, `Unstarted`, `Annotate` and `Answered`. The messages are msgpack arrays; both ends are always the same version
+of this package.
 """
 
 from __future__ import annotations
@@ -17,6 +19,17 @@ from tqbroker.ids import text_of
 UUID_BYTES = 16
 
 
+class Traits(msgspec.Struct, array_like=True, frozen=True):
+    """What plain jobs do not have, as far as a task sees it or a child acts on it. Limits: 0 means none of its own."""
+
+    soft_limit_ms: int = 0
+    hard_limit_ms: int = 0
+    shadow: str = ""
+    stamps: tuple[str, ...] = ()
+    tenant: str = ""
+    ordering_key: str = ""
+
+
 class Head(msgspec.Struct, array_like=True, frozen=True):
     """What the jobs of one message share. `headers` are encoded in `format`, like the arguments."""
 
@@ -26,12 +39,26 @@ class Head(msgspec.Struct, array_like=True, frozen=True):
     format: str
     headers: bytes = b""
     ignore_result: bool = False
+    traits: Traits | None = None
+
+
+class Extra(msgspec.Struct, array_like=True, frozen=True):
+    """What few jobs have. Times are milliseconds since 1970 UTC, 0 when there is none.
+
+    `checkpoint` is what an earlier attempt left, in `checkpoint_format`; None when there is none.
+    """
+
+    due_ms: int = 0
+    expires_ms: int = 0
+    checkpoint: bytes | None = None
+    checkpoint_format: str = ""
 
 
 class Jobs(msgspec.Struct, array_like=True, tag=1, eq=False):
     """Jobs under one head, as columns. Their ids are all UUIDs (16 bytes each) or all texts, never mixed.
 
-    `retries` and `lost` are empty when all of them are 0. Compared by identity: a token points at its message.
+    `retries` and `lost` are empty when all of them are 0, `extras` has those jobs, by their place, that have any.
+    Compared by identity: a token points at its message.
     """
 
     head: Head
@@ -41,6 +68,7 @@ class Jobs(msgspec.Struct, array_like=True, tag=1, eq=False):
     args: list[bytes]
     retries: list[int]
     lost: list[int]
+    extras: dict[int, Extra] = {}
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -55,6 +83,7 @@ class Jobs(msgspec.Struct, array_like=True, tag=1, eq=False):
             self.args[start:stop],
             self.retries[start:stop],
             self.lost[start:stop],
+            self._extras(range(start, min(stop, len(self)))) if self.extras else {},
         )
 
     def pick(self, tokens: Iterable[int]) -> Jobs:
@@ -69,7 +98,11 @@ class Jobs(msgspec.Struct, array_like=True, tag=1, eq=False):
             [self.args[i] for i in at],
             [self.retries[i] for i in at if self.retries],
             [self.lost[i] for i in at if self.lost],
+            self._extras(at) if self.extras else {},
         )
+
+    def _extras(self, places: Iterable[int]) -> dict[int, Extra]:
+        return {new: self.extras[old] for new, old in enumerate(places) if old in self.extras}
 
     def id_of(self, token: int) -> str:
         """Text of the id of the job with this token."""
@@ -90,9 +123,16 @@ class Jobs(msgspec.Struct, array_like=True, tag=1, eq=False):
 
 
 class Cancel(msgspec.Struct, array_like=True, tag=2):
-    """Stop these: give back what is not started, cancel what runs where that is possible."""
+    """Somebody cancelled these: what is not started is given back, what runs sees `self.request.cancelled`.
+
+    With `force` what runs is stopped: a coroutine is cancelled, in a thread TaskRevokedError is raised. A child that
+    runs jobs in its main thread (pools process and solo) sends itself `signal` ("" means SIGTERM) while the job is
+    still the one that runs, after reporting what has finished; the parent sees it die, or kills it if it does not.
+    """
 
     tokens: list[int]
+    force: bool = False
+    signal: str = ""
 
 
 class HandBack(msgspec.Struct, array_like=True, tag=3):
@@ -103,13 +143,104 @@ class Stop(msgspec.Struct, array_like=True, tag=4):
     """Finish what runs, then exit."""
 
 
+class Verdict(IntEnum):
+    """How an attempt ended, other than by success; numbers are those of the wire."""
+
+    FAILED = 1
+    RETRY = 2
+    LOST = 3
+    CANCELLED = 4
+    REJECTED = 5
+    REQUEUED = 6
+
+
+class Noted(msgspec.Struct, array_like=True, tag=5):
+    """What became of the `Annotate` with this number: durable, or `error` says why it never will be (lease lost)."""
+
+    number: int
+    error: str = ""
+
+
+class Failed(msgspec.Struct, array_like=True, tag=6):
+    """Run the hooks of a job that the parent has ended itself (hard time limit, killed child); no outcome is due.
+
+    `jobs` is one job, which counts neither as started nor as finished.
+    """
+
+    jobs: Jobs
+    failure: FailureData
+    verdict: Verdict
+    started_ms: int = 0
+
+
+class Ask(msgspec.Struct, array_like=True, tag=7):
+    """A question of an operator, with its arguments as a JSON object: "stacks", "conf", "registered" or "usage".
+
+    Answered at once by `Answered`, whatever runs.
+    """
+
+    number: int
+    command: str
+    arguments: bytes = b"{}"
+
+
+class TimeLimits(msgspec.Struct, array_like=True, tag=8):
+    """New limits of a task, for jobs that start from now on and name none themselves; 0 means none."""
+
+    task: str
+    soft_ms: int
+    hard_ms: int
+
+
+class Fire(msgspec.Struct, array_like=True, tag=9):
+    """Send one of the signals that happen in the parent; `kwargs` is a JSON object, "sender" in it is the sender.
+
+    Only useful to a child whose manifest names the signal. It happens between jobs.
+    """
+
+    signal: str
+    kwargs: bytes = b"{}"
+
+
+class TaskLimits(msgspec.Struct, array_like=True, frozen=True):
+    """What a task's options bound. 0 and empty mean no bound. `rates`: starts and the milliseconds they are spread on.
+
+    `per_worker`: the rates hold for each worker by itself.
+    """
+
+    soft_ms: int = 0
+    hard_ms: int = 0
+    rates: tuple[tuple[int, int], ...] = ()
+    max_concurrency: int = 0
+    per_worker: bool = False
+
+
+class WorkerSettings(msgspec.Struct, array_like=True, frozen=True):
+    """Settings of the app that are for its workers; what the command line says goes first. None and 0: not set.
+
+    `limits` are those of tasks that name none: task_time_limit, task_soft_time_limit, task_default_rate_limit.
+    """
+
+    concurrency: int | None = None
+    max_tasks_per_child: int | None = None
+    max_memory_per_child_kib: int | None = None
+    pool: str | None = None
+    limits: TaskLimits = TaskLimits()
+
+
 class Manifest(msgspec.Struct, array_like=True, tag=11):
-    """The app is loaded and the child is ready. `broker` is empty when the app names none."""
+    """The app is loaded and the child is ready. `broker` is empty when the app names none.
+
+    `limits` has those tasks whose own options bound something; `signals` are the names of those with handlers.
+    """
 
     app: str
     broker: str
     default_queue: str
     tasks: list[str]
+    limits: dict[str, TaskLimits] = {}
+    settings: WorkerSettings = WorkerSettings()
+    signals: list[str] = []
 
 
 class Broken(msgspec.Struct, array_like=True, tag=12):
@@ -131,17 +262,12 @@ class Done(msgspec.Struct, array_like=True, tag=13):
     shown: list[str]
 
 
-class Verdict(IntEnum):
-    """How an attempt ended, other than by success; numbers are those of the wire."""
-
-    FAILED = 1
-    RETRY = 2
-    LOST = 3
-    CANCELLED = 4
-
-
 class Ended(msgspec.Struct, array_like=True, tag=14):
-    """One attempt that ended other than by success."""
+    """One attempt that ended other than by success.
+
+    `args` are the next attempt's arguments, empty to keep them; `shown` is what the log says after "retry: ";
+    `expected`: the task's option `throws` names the exception, so the log shows no traceback.
+    """
 
     token: int
     verdict: Verdict
@@ -149,6 +275,9 @@ class Ended(msgspec.Struct, array_like=True, tag=14):
     started_ms: int = 0
     runtime_us: int = 0
     retry_in_ms: int = 0
+    args: bytes = b""
+    shown: str = ""
+    expected: bool = False
 
 
 class Unstarted(msgspec.Struct, array_like=True, tag=15):
@@ -158,8 +287,38 @@ class Unstarted(msgspec.Struct, array_like=True, tag=15):
     overdue: bool = False
 
 
-Down = Jobs | Cancel | HandBack | Stop
-Up = Manifest | Broken | Done | Ended | Unstarted
+class Note(msgspec.Struct, array_like=True, frozen=True):
+    """How far a job is. `state` is one of the task's own words, `meta` a value in `format`; empty when not given."""
+
+    state: str
+    meta: bytes
+    format: str
+    done: float
+    total: float
+    note: str
+    at_ms: int
+
+
+class Annotate(msgspec.Struct, array_like=True, tag=16):
+    """What a running job says of itself. A checkpoint has a `number` above 0 and wants to be told by `Noted`."""
+
+    number: int
+    token: int
+    note: Note | None = None
+    checkpoint: bytes | None = None
+    format: str = ""
+
+
+class Answered(msgspec.Struct, array_like=True, tag=17):
+    """The answer to an `Ask`: JSON, or what went wrong."""
+
+    number: int
+    error: str = ""
+    body: bytes = b"null"
+
+
+Down = Jobs | Cancel | HandBack | Stop | Noted | Failed | Ask | TimeLimits | Fire
+Up = Manifest | Broken | Done | Ended | Unstarted | Annotate | Answered
 
 encode = msgspec.msgpack.Encoder().encode
 decode_down = msgspec.msgpack.Decoder(Down).decode
