@@ -5,9 +5,14 @@ The table is the truth: engines ask it, tests walk it, the picture in docs/proto
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
-from tqbroker_broker.records import Failure, State, Verdict
+from tqbroker_broker.config import StorageConfig
+from tqbroker_broker.records import Ending, Failure, PastAttempt, State, Verdict
+from tqbroker_broker.rules import Unique, UniqueUntil
+
+T = TypeVar("T")
 
 NEW = None
 """The state of a job that does not exist yet."""
@@ -30,12 +35,12 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
     NEW: frozenset({State.SCHEDULED, State.QUEUED}),
     State.SCHEDULED: frozenset({State.QUEUED, State.CANCELLED, State.EXPIRED}),
     State.WAITING: frozenset({State.QUEUED, State.CANCELLED}),
-    State.QUEUED: frozenset({State.RUNNING, State.CANCELLED, State.EXPIRED}),
+    State.QUEUED: frozenset({State.RUNNING, State.FAILED, State.CANCELLED, State.EXPIRED}),
     State.RUNNING: frozenset(
         {State.QUEUED, State.SCHEDULED, State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPIRED}
     ),
     State.SUCCEEDED: frozenset(),
-    State.FAILED: frozenset(),
+    State.FAILED: frozenset({State.QUEUED, State.SCHEDULED}),
     State.CANCELLED: frozenset(),
     State.EXPIRED: frozenset(),
 }
@@ -69,17 +74,53 @@ def after_attempt(attempt: Attempt, max_lost_leases: int) -> Next:
     """What follows an attempt that did not succeed.
 
     A cancel mark wins over everything but success. A lost lease sends the job back to its place until it has lost
-    `max_lost_leases`, then it is quarantined as FAILED: what kills three workers would kill the fourth.
+    `max_lost_leases`, then it is quarantined as FAILED: what kills three workers would kill the fourth. What the
+    worker puts back waits again, uncounted.
     """
     lost = attempt.lost + (attempt.verdict is Verdict.LOST)
     if attempt.cancel_requested or attempt.verdict is Verdict.CANCELLED:
         return Next(State.CANCELLED, attempt.retries, lost)
-    if attempt.verdict is Verdict.FAILED or lost >= max_lost_leases:
+    if attempt.verdict in (Verdict.FAILED, Verdict.REJECTED) or lost >= max_lost_leases:
         return Next(State.FAILED, attempt.retries, lost)
-    if attempt.verdict is Verdict.LOST:
+    if attempt.verdict in (Verdict.LOST, Verdict.REQUEUED):
         return Next(State.QUEUED, attempt.retries, lost)
     state = State.SCHEDULED if attempt.retry_in_ms > 0 else State.QUEUED
     return Next(state, attempt.retries + 1, lost, attempt.retry_in_ms)
+
+
+def past_attempt(
+    worker: str, token: int, ending: Ending, failure: Failure | None, after: Next, now_ms: int
+) -> PastAttempt | None:
+    """What the history keeps of an attempt; None of one whose job is CANCELLED. `token` is that of its lease."""
+    if after.state is State.CANCELLED:
+        return None
+    next_due_ms = now_ms + after.delay_ms if after.state is State.SCHEDULED else 0
+    return PastAttempt(worker, token, ending.verdict, ending.started_ms, now_ms, failure, next_due_ms)
+
+
+def kept_attempts(attempts: Sequence[T], most: int) -> list[T]:
+    """The attempts that are kept when there are many: the first, which often tells most, and the newest."""
+    return list(attempts) if len(attempts) <= most else [attempts[0], *attempts[len(attempts) - most + 1 :]]
+
+
+def holds_key(unique: Unique, state: State, submitted_ms: int, now_ms: int) -> bool:
+    """Whether a job in this state still holds its unique key. Only UNTIL_TIME outlives the job."""
+    if unique.for_ms and submitted_ms + unique.for_ms <= now_ms:
+        return False
+    match unique.until:
+        case UniqueUntil.QUEUED:
+            return state in (State.SCHEDULED, State.WAITING)
+        case UniqueUntil.STARTED:
+            return state in (State.SCHEDULED, State.WAITING, State.QUEUED)
+        case UniqueUntil.FINISHED:
+            return state not in FINAL
+        case UniqueUntil.TIME:
+            return unique.for_ms > 0
+
+
+def expiry(expires_ms: int, due_ms: int, now_ms: int, ttl_ms: int) -> int:
+    """When a job expires: as it says itself, or as long after it is due as its queue lets jobs wait. 0: never."""
+    return expires_ms or (max(due_ms, now_ms) + ttl_ms if ttl_ms else 0)
 
 
 def next_epoch(stored: int, wall_ms: int) -> int:
@@ -97,6 +138,16 @@ def lost_failure(worker: str, why: str) -> Failure:
     return Failure("WorkerLostError", "tqbroker.exceptions", f"worker {worker} {why} while it ran this job")
 
 
-def keep_until(finished_ms: int, result_ttl_ms: int, default_ttl_ms: int) -> int:
-    """When a finished job and its result are dropped."""
-    return finished_ms + (result_ttl_ms or default_ttl_ms)
+def overflow_failure(queue: str, max_length: int) -> Failure:
+    """The failure of a job that had to make room for a newer one."""
+    message = f"dropped as the oldest job of queue {queue}, which may hold {max_length} (max_length)"
+    return Failure("QueueLengthExceeded", "tqbroker.exceptions", message)
+
+
+def keep_until(state: State, finished_ms: int, result_ttl_ms: int, config: StorageConfig) -> int:
+    """When a finished job and its result are dropped. A FAILED one is a dead letter and stays for `dead_ttl` at least.
+
+    `result_ttl_ms` is the job's own, 0 when it has none.
+    """
+    ttl_ms = result_ttl_ms or int(config.result_ttl * 1000)
+    return finished_ms + (max(ttl_ms, int(config.dead_ttl * 1000)) if state is State.FAILED else ttl_ms)

@@ -38,13 +38,14 @@ from tqbroker_broker.storage.memory import MemoryEngine
 ENGINES = ("memory", "lmdb")
 
 TTL, GRACE = 30.0, 5.0
-RESULT_TTL, DEDUP_WINDOW = 3600.0, 7200.0
+RESULT_TTL, DEAD_TTL, DEDUP_WINDOW = 3600.0, 5400.0, 7200.0
 CONFIG = StorageConfig(
     map_size=256 * MIB,
     max_result_size=64 * 1024,
     lease_ttl=TTL,
     grace=GRACE,
     result_ttl=RESULT_TTL,
+    dead_ttl=DEAD_TTL,
     dedup_window=DEDUP_WINDOW,
 )
 HEAD = Head(task="tasks.add", queue="default", priority=0, format="json")

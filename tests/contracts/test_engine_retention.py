@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.contracts.harness import DEDUP_WINDOW, RESULT_TTL, EngineUnderTest
+from tests.contracts.harness import DEAD_TTL, DEDUP_WINDOW, RESULT_TTL, EngineUnderTest
 
 from tqbroker_broker.records import Expired, Head, QueueCounts, State, Verdict
 
@@ -40,10 +40,25 @@ async def test_every_final_state_is_dropped(engine: EngineUnderTest) -> None:
     await engine.put("cancelled")
     await engine.cancel("cancelled")
     await engine.leave()
-    engine.advance(RESULT_TTL)
+    engine.advance(DEAD_TTL)
     await engine.verbs.expire(engine.now, 10)
 
     assert [(await engine.job(name)).forgotten for name in ("expired", "failed", "cancelled")] == [True] * 3
+
+
+async def test_a_dead_letter_is_kept_longer_than_a_result(engine: EngineUnderTest) -> None:
+    tokens = await start(engine, "failed", "done")
+    await engine.end("w", tokens["failed"], Verdict.FAILED)
+    await engine.succeed("w", [tokens["done"]])
+    await engine.leave()
+
+    engine.advance(DEAD_TTL - 1)
+    await engine.expire_all(10)
+    assert [(await engine.job(name)).forgotten for name in ("failed", "done")] == [False, True]
+
+    engine.advance(1)
+    await engine.expire_all(10)
+    assert (await engine.job("failed")).forgotten
 
 
 async def test_a_job_may_have_its_own_retention(engine: EngineUnderTest) -> None:

@@ -22,7 +22,13 @@ T = TypeVar("T")
 
 # Short times, so that a walk of some minutes sees results dropped, ids forgotten and jobs quarantined.
 CONFIG = StorageConfig(
-    map_size=256 * MIB, max_result_size=64 * 1024, result_ttl=60.0, dedup_window=150.0, max_lost_leases=2
+    map_size=256 * MIB,
+    max_result_size=64 * 1024,
+    result_ttl=60.0,
+    dead_ttl=90.0,
+    dedup_window=150.0,
+    max_lost_leases=2,
+    max_attempts_kept=3,
 )
 NAMES = ("u", "v", "w")
 LOOK_CLOSER_EVERY = 10

@@ -17,12 +17,7 @@ def put_final(group: Group, seq: int, head: Head, final: Final) -> None:
     key = U64.pack(seq)
     group.txn.put(key, pack_final(final), db=group.store.db["final"])
     group.count(head.queue, COLUMN[final.state], 1)
-    group.retain(retention_end(group, head, final.finished_ms), key)
-
-
-def retention_end(group: Group, head: Head, finished_ms: int) -> int:
-    """When a job that finished at this moment is dropped."""
-    return keep_until(finished_ms, head.result_ttl_ms, int(group.store.config.result_ttl * 1000))
+    group.retain(keep_until(final.state, final.finished_ms, head.result_ttl_ms, group.store.config), key)
 
 
 def take_waiting(group: Group, seq: int, job: JobRow, note: Note) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tqbroker_broker.lifecycle import LOST_PROCESS, Attempt, Next, after_attempt, lost_failure
+from tqbroker_broker.lifecycle import LOST_PROCESS, Attempt, Next, after_attempt, keep_until, lost_failure
 from tqbroker_broker.records import Ending, Finished, JobId, Refusal, State, Successes, Time, Verdict
 from tqbroker_broker.storage.lmdb.book import Holder, Lease
-from tqbroker_broker.storage.lmdb.endings import lose, put_final, retention_end
+from tqbroker_broker.storage.lmdb.endings import lose, put_final
 from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, SUCCEEDED, Group
 from tqbroker_broker.storage.lmdb.keys import NOTED, U64, delayed_key
 from tqbroker_broker.storage.lmdb.rows import FINAL, Final, Note, pack_failure, seal
@@ -77,7 +77,7 @@ def _succeed(group: Group, holder: Holder | None, columns: Successes, now: Time,
         )  # fmt: skip
         rows.append((key, seal(fixed + tail + value)))
         counted[head.queue] = counted.get(head.queue, 0) + 1
-        group.retain(retention_end(group, head, now.wall_ms), key)
+        group.retain(keep_until(succeeded, now.wall_ms, head.result_ttl_ms, store.config), key)
         answer.final.append(lease.id)
     txn.cursor(store.db["final"]).putmulti(rows)
     for queue, count in counted.items():

@@ -29,7 +29,7 @@ class Attempts:
         self._store = store
         self._book = book
         self._max_lost_leases = config.max_lost_leases
-        self._result_ttl_ms = int(config.result_ttl * 1000)
+        self._config = config
 
     def state(self, row: Row) -> State:
         """The state as the world sees it: a leased job is RUNNING."""
@@ -79,7 +79,7 @@ class Attempts:
         self._move(row, state)
         row.ended = self._store.next_number()
         row.finished_ms = now.wall_ms
-        row.keep_until_ms = keep_until(now.wall_ms, row.head.result_ttl_ms, self._result_ttl_ms)
+        row.keep_until_ms = keep_until(state, now.wall_ms, row.head.result_ttl_ms, self._config)
 
     def _move(self, row: Row, state: State) -> None:
         before = self.state(row)
