@@ -9,9 +9,10 @@ from tqbroker_broker.records import Job, JobId, State
 
 
 class Filter(NamedTuple):
-    """Which jobs are meant: every field that is set must match. Times are milliseconds since 1970.
+    """Which jobs are meant: every field that is set must match, of `stamps` each one.
 
-    `error` is the class name of a failure, `worker` the one that has or had the last attempt.
+    `error` is the class name of the failure that ended a job, `worker` the one that runs it or ran it to its end.
+    Times are milliseconds since 1970; `submitted_after_ms` is part of the span, `submitted_before_ms` is not.
     """
 
     states: frozenset[State] = frozenset()
@@ -25,7 +26,12 @@ class Filter(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Some jobs that match, the oldest first; `cursor` says where to go on, empty at the end. May be empty before."""
+    """Some jobs that match, and in `cursor` where to go on: empty at the end. A page may be short or empty before.
+
+    The oldest come first; when only SCHEDULED jobs are asked for, those that are due first. What changes between two
+    pages breaks no cursor: a job that was there before and still matches comes once, and one that changed its state or
+    its due time meanwhile may come or not.
+    """
 
     jobs: list[Job]
     cursor: bytes

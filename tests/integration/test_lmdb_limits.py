@@ -13,7 +13,8 @@ from tests.contracts.harness import CONFIG, EngineUnderTest
 
 from tqbroker_broker.config import MIB
 from tqbroker_broker.lifecycle import COUNTER_BITS
-from tqbroker_broker.records import Head, NewJobs, State, text_key
+from tqbroker_broker.questions import Filter
+from tqbroker_broker.records import Head, NewJobs, State, Verdict, key_text, text_key
 from tqbroker_broker.storage import StoreFull, Unavailable
 from tqbroker_broker.storage.lmdb.engine import LmdbEngine
 
@@ -178,4 +179,36 @@ async def test_tokens_keep_rising_when_their_counter_is_worn_out(tmp_path: Path)
     assert tokens == sorted(tokens)
     assert tokens[-1] >> COUNTER_BITS == opened.epoch + 1
     assert (await engine.restart()).epoch == opened.epoch + 2
+    await engine.verbs.close()
+
+
+async def test_dead_letters_are_listed_without_passing_the_queued_jobs(tmp_path: Path) -> None:
+    engine = EngineUnderTest("lmdb", tmp_path)
+    await engine.open()
+    await engine.join()
+    await engine.put("first")
+    await engine.end("w", (await engine.take())["first"], Verdict.FAILED)
+    await engine.verbs.enqueue([jobs(0, 5000, 10)], engine.now)
+    await engine.put("last", head=Head("tasks.slow", "default", 9, "json"))
+    await engine.end("w", (await engine.take(slots=1))["last"], Verdict.FAILED)
+
+    page = await engine.verbs.scan(Filter(states=frozenset({State.FAILED})), b"", 10)
+
+    assert ([key_text(job.id) for job in page.jobs], page.cursor) == (["first", "last"], b"")
+    await engine.verbs.close()
+
+
+async def test_a_page_looks_at_a_bounded_number_of_jobs(tmp_path: Path) -> None:
+    engine = EngineUnderTest("lmdb", tmp_path)
+    await engine.open()
+    await engine.verbs.enqueue([jobs(0, 5000, 10)], engine.now)
+    await engine.put("mail", head=Head("tasks.mail", "mail", 0, "json"))
+    wanted = Filter(queue="mail")
+
+    page = await engine.verbs.scan(wanted, b"", 10)
+
+    assert page.jobs == []
+    while not page.jobs:
+        page = await engine.verbs.scan(wanted, page.cursor, 10)
+    assert [key_text(job.id) for job in page.jobs] == ["mail"]
     await engine.verbs.close()

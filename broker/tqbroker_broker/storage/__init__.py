@@ -207,7 +207,10 @@ class Engine(Protocol):
         ...
 
     async def scan(self, wanted: Filter, cursor: bytes, limit: int, *, with_args: bool = False) -> Page:
-        """Jobs that match, in the order they were stored, from a cursor on; looks at a bounded number."""
+        """Jobs that match, from a cursor of the same filter on (empty: from the start); looks at a bounded number.
+
+        At least one that matches is in a page, however large, unless the page ends before it.
+        """
         ...
 
     async def events(self, after: int, limit: int) -> EventPage:

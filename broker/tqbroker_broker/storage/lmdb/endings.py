@@ -15,9 +15,16 @@ from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, pack_failure,
 def put_final(group: Group, seq: int, head: Head, final: Final) -> None:
     """Writes how a job ended and plans when it is dropped. The caller has removed it from where it waited."""
     key = U64.pack(seq)
-    group.txn.put(key, pack_final(final), db=group.store.db["final"])
+    write_final(group, key, final)
     group.count(head.queue, COLUMN[final.state], 1)
     group.retain(keep_until(final.state, final.finished_ms, head.result_ttl_ms, group.store.config), key)
+
+
+def write_final(group: Group, key: bytes, final: Final) -> None:
+    """Writes how the job with this seq as key ended; dead letters are listed in a database of their own."""
+    group.txn.put(key, pack_final(final), db=group.store.db["final"])
+    if final.state is State.FAILED:
+        group.txn.put(key, b"", db=group.store.db["dead"])
 
 
 def take_waiting(group: Group, seq: int, job: JobRow, note: Note) -> bool:
@@ -128,7 +135,7 @@ def drop_finished(group: Group, seq: int, now: Time) -> bool:
     final, job = store.final(txn, seq), store.job(txn, seq)
     if final is None or job is None:
         return False
-    for name in ("final", "jobs", "notes"):
+    for name in ("final", "dead", "jobs", "notes"):
         txn.delete(key, db=store.db[name])
     group.count(job.head.queue, COLUMN[final.state], -1)
     until_ms = job.submitted_ms + int(store.config.dedup_window * 1000)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.lifecycle import COUNTER_BITS, stall
+from tqbroker_broker.questions import Filter, Page
 from tqbroker_broker.records import (
     CancelAnswer,
     Due,
@@ -38,6 +39,7 @@ from tqbroker_broker.storage.lmdb import (
     outcomes,
     overdue,
     reading,
+    scanning,
     upkeep,
 )
 from tqbroker_broker.storage.lmdb.commit import FULL, SLOW_COMMIT, Committer
@@ -183,6 +185,9 @@ class LmdbEngine:
 
     async def get(self, ids: Sequence[JobId], *, with_args: bool = False) -> list[Job]:
         return reading.get(self._store, ids, with_args)
+
+    async def scan(self, wanted: Filter, cursor: bytes, limit: int, *, with_args: bool = False) -> Page:
+        return scanning.scan(self._store, wanted, cursor, limit, with_args)
 
     async def stats(self) -> Stats:
         return reading.stats(self._store)

@@ -13,6 +13,7 @@ order they were stored and never changes; `order` (8 bytes, from the same counte
     delayed    due_ms, seq                  -  : the jobs that are scheduled
     notes      seq                          what happened to a job since, if anything    (rows.Note)
     final      seq                          state, result or failure of a finished job   (rows.Final)
+    dead       seq                          -  : the finished jobs that are FAILED
     agenda     kind (1), when_ms, number    seqs or ids to look at then                  (kinds below)
     counts     queue                        jobs by state (6 numbers); and the store's own counters
     workers    name                         instance (16): who may hold leases
@@ -27,7 +28,20 @@ from struct import Struct
 
 FORMAT_VERSION = 1
 
-DATABASES = ("meta", "jobs", "ids", "names", "lanes", "delayed", "notes", "final", "agenda", "counts", "workers")
+DATABASES = (
+    "meta",
+    "jobs",
+    "ids",
+    "names",
+    "lanes",
+    "delayed",
+    "notes",
+    "final",
+    "dead",
+    "agenda",
+    "counts",
+    "workers",
+)
 
 U64 = Struct(">Q")
 U32 = Struct(">I")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tqbroker_broker.records import Job, JobId, QueueCounts, State, Stats
 from tqbroker_broker.storage.lmdb.keys import U64, delayed_key
-from tqbroker_broker.storage.lmdb.rows import DAMAGED, Final, Note, unpack_failure
+from tqbroker_broker.storage.lmdb.rows import DAMAGED, Final, JobRow, Note, unpack_failure
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
 
@@ -28,9 +28,14 @@ def _job(store: Store, txn: Txn, job_id: JobId, with_args: bool) -> Job:
     if row is None:
         stored = txn.get(U64.pack(seq), db=store.db["jobs"]) is not None
         return Job(job_id, State.FAILED, failure=DAMAGED) if stored else Job(job_id, State.UNKNOWN, forgotten=True)
+    return describe(store, txn, seq, row, with_args)
+
+
+def describe(store: Store, txn: Txn, seq: int, row: JobRow, with_args: bool) -> Job:
+    """All that is known of a stored job."""
     note = store.note(txn, seq)
     job = Job(
-        job_id, State.QUEUED, head=row.head, args=row.args if with_args else b"", submitted_ms=row.submitted_ms,
+        row.id, State.QUEUED, head=row.head, args=row.args if with_args else b"", submitted_ms=row.submitted_ms,
         due_ms=note.due_ms or row.due_ms, expires_ms=row.expires_ms, retries=note.retries, lost=note.lost,
         cancel_requested=note.cancel,
     )  # fmt: skip

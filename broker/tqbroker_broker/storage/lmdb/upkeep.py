@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from tqbroker_broker.lifecycle import SILENT, lost_failure
 from tqbroker_broker.records import Due, Expired, JobId, State, Time
-from tqbroker_broker.storage.lmdb.endings import drop_finished, end_waiting, lose
+from tqbroker_broker.storage.lmdb.endings import drop_finished, end_waiting, lose, write_final
 from tqbroker_broker.storage.lmdb.group import FAILED, READY, SCHEDULED, Group
 from tqbroker_broker.storage.lmdb.keys import AGENDA, EXPIRY, MARKS, MEMORY, PAIR, RETENTION, U64, first_number
 from tqbroker_broker.storage.lmdb.membership import remove
 from tqbroker_broker.storage.lmdb.outcomes import make_ready
 from tqbroker_broker.storage.lmdb.overdue import horizons, is_withheld
-from tqbroker_broker.storage.lmdb.rows import DAMAGED, Final, pack_failure, pack_final
+from tqbroker_broker.storage.lmdb.rows import DAMAGED, Final, pack_failure
 from tqbroker_broker.storage.lmdb.store import Store
 
 # Rows a slice may look at for each job it may handle.
@@ -66,7 +66,7 @@ def _make_due(group: Group, seq: int, now: Time) -> tuple[str, ...]:
 def put_damaged(group: Group, seq: int, now: Time) -> None:
     """Ends a job that cannot be read; what is left of it is kept for the operator."""
     final = Final(State.FAILED, finished_ms=now.wall_ms, value=pack_failure(DAMAGED))
-    group.txn.put(U64.pack(seq), pack_final(final), db=group.store.db["final"])
+    write_final(group, U64.pack(seq), final)
 
 
 # -- expire ----------------------------------------------------------------------------------------------------------

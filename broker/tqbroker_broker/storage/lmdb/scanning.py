@@ -1,0 +1,117 @@
+"""Jobs by filter, a page at a time.
+
+A page looks at a bounded number of keys of one database, the smallest that holds all jobs of the wanted states: dead
+letters are found without passing millions of queued jobs. The cursor is the key at which to go on, so that nothing is
+kept between two pages and no change in between can break it.
+"""
+
+from __future__ import annotations
+
+from heapq import nsmallest
+
+from tqbroker_broker.lifecycle import FINAL
+from tqbroker_broker.questions import Filter, Page
+from tqbroker_broker.records import Head, Job, State
+from tqbroker_broker.storage.lmdb.keys import U64, first_number
+from tqbroker_broker.storage.lmdb.reading import describe
+from tqbroker_broker.storage.lmdb.rows import JobRow
+from tqbroker_broker.storage.lmdb.store import Store
+from tqbroker_broker.storage.lmdb.txn import Txn
+
+LOOKS = 2000
+"""Keys a page looks at: the loop stands still for some 10 ms at most."""
+
+PAGE_BYTES = 1 << 20
+"""Arguments and results after which a page is full, so that it fits into a message."""
+
+KEY_SIZE = 16
+"""No key of the databases that are walked is longer."""
+
+# The databases whose keys end with the seqs of the jobs of one state.
+BY_STATE = {State.FAILED: "dead", State.SCHEDULED: "delayed"}
+
+
+def scan(store: Store, wanted: Filter, cursor: bytes, limit: int, with_args: bool) -> Page:
+    """A page of the jobs that match."""
+    txn = store.read()
+    try:
+        keys, rest = _keys(store, txn, wanted.states, cursor[:KEY_SIZE])
+        jobs: list[Job] = []
+        size = 0
+        for key in keys:
+            if len(jobs) >= limit or size >= PAGE_BYTES:
+                return Page(jobs, key)
+            job = _look(store, txn, key[-U64.size :], wanted, with_args)
+            if job is not None:
+                jobs.append(job)
+                size += len(job.args) + len(job.result)
+        return Page(jobs, rest)
+    finally:
+        store.done_reading()
+
+
+def _keys(store: Store, txn: Txn, states: frozenset[State], start: bytes) -> tuple[list[bytes], bytes]:
+    """The keys to look at, and the one at which to go on after them (empty: no more)."""
+    if states == {State.RUNNING}:
+        keys = nsmallest(LOOKS + 1, (key for key in map(U64.pack, store.book.by_seq) if key >= start))
+        return _cut(keys)
+    database = _database(states)
+    keys, rest = _cut(_walk(store, txn, database, start))
+    if database == "jobs" and states and not states & FINAL and keys:
+        ended = frozenset(_walk(store, txn, "final", keys[0], keys[-1]))
+        keys = [key for key in keys if key not in ended]
+    return keys, rest
+
+
+def _cut(keys: list[bytes]) -> tuple[list[bytes], bytes]:
+    """The keys of one page, and the first of the next."""
+    return (keys[:LOOKS], keys[LOOKS]) if len(keys) > LOOKS else (keys, b"")
+
+
+def _database(states: frozenset[State]) -> str:
+    """The smallest database that holds every job of these states."""
+    if len(states) == 1:
+        return BY_STATE.get(next(iter(states)), "final" if states <= FINAL else "jobs")
+    return "final" if states and states <= FINAL else "jobs"
+
+
+def _walk(store: Store, txn: Txn, database: str, start: bytes, end: bytes = b"\xff" * KEY_SIZE) -> list[bytes]:
+    """The keys from one up to another, one more than a page looks at."""
+    cursor = txn.cursor(store.db[database])
+    keys: list[bytes] = []
+    found = cursor.set_range(start)
+    while found and len(keys) <= LOOKS and (key := cursor.key()) <= end:
+        keys.append(key)
+        found = cursor.next()
+    return keys
+
+
+def _look(store: Store, txn: Txn, key: bytes, wanted: Filter, with_args: bool) -> Job | None:
+    """The job with this number, if it is there and matches. One that cannot be read matches nothing."""
+    seq = first_number(key)
+    row = store.job(txn, seq)
+    if row is None or not _submitted_matches(row, wanted):
+        return None
+    job = describe(store, txn, seq, row, with_args)
+    return job if _fate_matches(job, wanted) else None
+
+
+def _submitted_matches(row: JobRow, wanted: Filter) -> bool:
+    """Whether a job as it was submitted matches: asked first, because it needs no other record."""
+    head: Head = row.head
+    return (
+        (not wanted.queue or head.queue == wanted.queue)
+        and (not wanted.task or head.task == wanted.task)
+        and row.submitted_ms >= wanted.submitted_after_ms
+        and (not wanted.submitted_before_ms or row.submitted_ms < wanted.submitted_before_ms)
+        and (not wanted.stamps or set(wanted.stamps) <= set(head.traits.stamps))
+    )
+
+
+def _fate_matches(job: Job, wanted: Filter) -> bool:
+    """Whether what became of a job matches."""
+    return (
+        (not wanted.states or job.state in wanted.states)
+        and (not wanted.worker or job.worker == wanted.worker)
+        and (not wanted.error or (job.failure is not None and job.failure.type == wanted.error))
+    )
