@@ -38,9 +38,10 @@ class Page(NamedTuple):
 
 
 class Redrive(NamedTuple):
-    """FAILED jobs go back to their queue under their own id, counters at zero, history kept.
+    """FAILED jobs go back to the end of their lane under their own id: counters at zero, history kept, no expiry.
 
-    `args` replaces the stored ones. The k-th job of the call is due `spacing_ms` times `already + k` from now.
+    `args` replaces the stored ones. The k-th job that the call redrives, counted from 0, is due `spacing_ms` times
+    `already + k` from now. Every token handed out before is too old for them, and their unique keys stay free.
     """
 
     args: bytes | None = None
@@ -55,7 +56,7 @@ class Reschedule(NamedTuple):
 
 
 class Move(NamedTuple):
-    """Waiting jobs go to the end of another lane. None keeps what they have."""
+    """QUEUED jobs go to the end of another lane; SCHEDULED ones when they are due. None keeps what they have."""
 
     queue: str | None = None
     priority: int | None = None

@@ -129,11 +129,18 @@ def forget(group: Group, ids: Sequence[JobId], now: Time) -> int:
     return dropped
 
 
-def drop_finished(group: Group, seq: int, now: Time) -> bool:
-    """Drops a finished job; its id stays remembered until the dedup window ends. False: nothing to drop."""
+def drop_finished(group: Group, seq: int, now: Time, *, early: bool = True) -> bool:
+    """Drops a finished job; its id stays remembered until the dedup window ends. False: nothing to drop.
+
+    Not `early`: one whose time has not come, because it was redriven and finished again, is planned for then.
+    """
     store, txn, key = group.store, group.txn, U64.pack(seq)
     final, job = store.final(txn, seq), store.job(txn, seq)
     if final is None or job is None:
+        return False
+    keep_ms = keep_until(final.state, final.finished_ms, job.head.result_ttl_ms, store.config)
+    if not early and keep_ms > now.wall_ms:
+        group.retain(keep_ms, key)
         return False
     for name in ("final", "dead", "jobs", "notes"):
         txn.delete(key, db=store.db[name])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.lifecycle import COUNTER_BITS, stall
-from tqbroker_broker.questions import Filter, Page
+from tqbroker_broker.questions import Change, EditAnswer, Filter, Page
 from tqbroker_broker.records import (
     CancelAnswer,
     Due,
@@ -31,6 +31,7 @@ from tqbroker_broker.records import (
 )
 from tqbroker_broker.storage import StoreFull
 from tqbroker_broker.storage.lmdb import (
+    editing,
     endings,
     handout,
     intake,
@@ -161,6 +162,9 @@ class LmdbEngine:
 
     async def cancel(self, ids: Sequence[JobId], now: Time) -> CancelAnswer:
         return await self._committer.run(lambda group: endings.cancel(group, ids, now), weight=len(ids))
+
+    async def edit(self, ids: Sequence[JobId], change: Change, now: Time) -> EditAnswer:
+        return await self._committer.run(lambda group: editing.edit(group, ids, change, now), weight=len(ids))
 
     async def forget(self, ids: Sequence[JobId], now: Time) -> int:
         return await self._committer.run(lambda group: endings.forget(group, ids, now), weight=len(ids))

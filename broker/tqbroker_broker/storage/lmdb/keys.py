@@ -6,7 +6,7 @@ order they were stored and never changes; `order` (8 bytes, from the same counte
     database   key                          value
     --------   --------------------------   ------------------------------------------------------------
     meta       "format" "store" "epoch"     format version, id of this store, epoch of the last start
-    jobs       seq                          the job as submitted; never rewritten        (rows.pack_jobs)
+    jobs       seq                          the job as submitted, or edited since        (rows.pack_jobs)
     ids        id                           seq, digest (16); its final token once the job is dropped
     names      lane (4)                     queue, priority, task of the lane
     lanes      lane (4), order              seq, flags (1): the jobs that are ready or running

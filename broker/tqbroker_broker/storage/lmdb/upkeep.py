@@ -94,7 +94,7 @@ class Slice:
         """Ends a job that waits, if it still does. A cancel mark wins over every other end."""
         store, txn = self.group.store, self.group.txn
         job = store.job(txn, seq)
-        if job is None:
+        if job is None or (state is State.EXPIRED and not job.expires_ms):  # a redriven job has no expiry any more
             return
         note = store.note(txn, seq)
         if end_waiting(self.group, seq, job, note, State.CANCELLED if note.cancel else state, self.now):
@@ -222,7 +222,7 @@ def _handle_expiry(work: Slice, packed: bytes) -> bytes:
 
 def _handle_retention(work: Slice, packed: bytes) -> bytes:
     def handle(seq: int) -> bool:
-        work.left -= drop_finished(work.group, seq, work.now)
+        work.left -= drop_finished(work.group, seq, work.now, early=False)
         return True
 
     return _each(work, packed, handle)
