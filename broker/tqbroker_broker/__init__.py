@@ -11,7 +11,8 @@ core, workers                       the heart: jobs in, jobs out, ends told; the
 dispatch, sessions, waiters         who is handed what; connected workers; who waits for which job
 timers, agenda, clock               what time asks for, and when; the one place that sleeps
 guard, inflight, refusals           the engine with its clock; bounds; what is refused
-lifecycle, records                  states, transitions and decisions, pure; plain values
+lifecycle, limits, turns, selection  decisions, pure: after an attempt, of limits, whose turn it is, what a filter means
+records, rules, questions           plain values
 storage                             the seam; behind it the engines, picked by URL
 
 Handlers translate, the core decides, an engine keeps order and bytes. The core knows neither the wire nor the disk. Who

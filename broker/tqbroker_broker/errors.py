@@ -38,6 +38,7 @@ TABLE: dict[type[Exception], Entry] = {
     storage.StoreFull: Entry(pb.REASON_STORE_FULL, grpc.StatusCode.RESOURCE_EXHAUSTED, 1000),
     storage.Unavailable: Entry(pb.REASON_BUSY, grpc.StatusCode.RESOURCE_EXHAUSTED, 500),
     storage.NameTaken: Entry(pb.REASON_NAME_TAKEN, grpc.StatusCode.FAILED_PRECONDITION),
+    storage.QueueInUse: Entry(pb.REASON_INVALID, grpc.StatusCode.FAILED_PRECONDITION),
     storage.Ambiguous: Entry(pb.REASON_AMBIGUOUS, grpc.StatusCode.UNKNOWN, 500),
     storage.Fenced: Entry(pb.REASON_STOPPING, grpc.StatusCode.UNAVAILABLE, 1000),
 }

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
 from tqbroker_broker.config import StorageConfig
+from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import Ending, Failure, PastAttempt, State, Verdict
 from tqbroker_broker.rules import Unique, UniqueUntil
 
@@ -121,6 +122,18 @@ def holds_key(unique: Unique, state: State, submitted_ms: int, now_ms: int) -> b
 def expiry(expires_ms: int, due_ms: int, now_ms: int, ttl_ms: int) -> int:
     """When a job expires: as it says itself, or as long after it is due as its queue lets jobs wait. 0: never."""
     return expires_ms or (max(due_ms, now_ms) + ttl_ms if ttl_ms else 0)
+
+
+def events_of(verdict: Verdict, after: State) -> tuple[EventKind, ...]:
+    """What the log tells, in order, of an attempt that did not succeed and left its job in this state."""
+    lost = (EventKind.LOST,) if verdict is Verdict.LOST else ()
+    if after is State.CANCELLED:
+        return (*lost, EventKind.REVOKED)
+    if verdict in (Verdict.REJECTED, Verdict.REQUEUED):
+        return (EventKind.REJECTED,)
+    if after is State.FAILED:
+        return (*lost, EventKind.FAILED)
+    return lost or (EventKind.RETRIED,)
 
 
 def next_epoch(stored: int, wall_ms: int) -> int:

@@ -15,7 +15,7 @@ from tests.contracts.harness import EngineUnderTest, instance
 from tests.contracts.witness import Witness
 
 from tqbroker_broker.config import MIB, StorageConfig
-from tqbroker_broker.records import Held, JobId, Joined, Leased, Time
+from tqbroker_broker.records import HandedOut, Held, JobId, Joined, Leased, Time
 from tqbroker_broker.storage import NameTaken
 
 T = TypeVar("T")
@@ -118,7 +118,7 @@ class Walk:
         present = [client for client in self._clients if client.connected]
         clients = [self._draw.mostly(present, self._clients) for _ in range(self.rng.randint(1, 2))]
         wants = [self._draw.want(client) for client in clients]
-        answers = await self._same(f"lease {wants}", lambda engine: engine.verbs.lease(wants, engine.now))
+        answers = await self._same(f"lease {wants}", lambda engine: engine.verbs.lease(wants, engine.now), _columns)
         for client, batches in zip(clients, answers.batches, strict=True):
             self._witness.leased(batches)
             self._deliver(client, batches)
@@ -254,6 +254,10 @@ class Walk:
         for client in self._clients:
             client.connected = False
         await self._tick(self.rng.choice((0.125, 1.0)))
+
+
+def _columns(answer: HandedOut) -> object:
+    return [[leased[:-1] for leased in batches] for batches in answer.batches]
 
 
 async def _join(engine: EngineUnderTest, name: str, process: int, held: Sequence[Held]) -> Joined | None:

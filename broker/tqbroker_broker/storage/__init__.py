@@ -67,6 +67,10 @@ class NameTaken(StorageError):
     """Another live process has joined under this worker name."""
 
 
+class QueueInUse(StorageError):
+    """The queue has jobs that are not finished, so it cannot be removed."""
+
+
 class Engine(Protocol):
     """The verbs of a job's life, batched.
 
@@ -170,7 +174,7 @@ class Engine(Protocol):
     # -- rules -------------------------------------------------------------------------------------------------------
 
     async def put_queue(self, queue: str, rule: QueueRule | None, now: Time) -> None:
-        """Sets a queue's rule durably; None removes the queue, which must have no job that is not final."""
+        """Sets a queue's rule durably; None removes it. Raises QueueInUse when there are jobs that are not final."""
         ...
 
     def queue_rules(self) -> dict[str, QueueRule]:

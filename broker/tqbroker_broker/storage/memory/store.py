@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tqbroker_broker.records import Failure, Head, JobId, State
+from tqbroker_broker.questions import Events
+from tqbroker_broker.records import Failure, Head, JobId, Mark, PastAttempt, Progress, State
+from tqbroker_broker.rules import LimitRule, QueueRule, Unique
 
 
 @dataclass(slots=True)
@@ -16,7 +18,7 @@ class Row:
 
     Numbers from one counter say when things happened: `seq` the submit, `order` when it became ready (its place in the
     lane), `marked` the cancel request while it ran, `ended` the end. `floor` is the token of its last lease that was
-    lost or retried.
+    lost or retried, `key` its unique key.
     """
 
     id: JobId
@@ -28,8 +30,10 @@ class Row:
     submitted_ms: int
     due_ms: int
     expires_ms: int
+    key: bytes = b""
     order: int = 0
     marked: int = 0
+    mark: Mark = Mark.NONE
     ended: int = 0
     retries: int = 0
     lost: int = 0
@@ -42,6 +46,10 @@ class Row:
     result: bytes = b""
     result_format: str = ""
     failure: Failure | None = None
+    attempts: list[PastAttempt] = field(default_factory=list)
+    progress: Progress | None = None
+    checkpoint: bytes = b""
+    checkpoint_format: str = ""
 
 
 class Remembered(NamedTuple):
@@ -53,9 +61,28 @@ class Remembered(NamedTuple):
     number: int
 
 
+class Holding(NamedTuple):
+    """Who took a unique key, and when that job was submitted."""
+
+    job: JobId
+    unique: Unique
+    submitted_ms: int
+
+
+class StoredLimit(NamedTuple):
+    """A limit's rule, and whether an operator has set it."""
+
+    rule: LimitRule
+    operator: bool
+
+
 @dataclass(slots=True)
 class MemoryStore:
-    """Everything durable. An id is in `jobs` or in `remembered`, never in both; `workers` maps names to instances."""
+    """Everything durable. An id is in `jobs` or in `remembered`, never in both; `workers` maps names to instances.
+
+    `starts` are the moments (wall clock, how many) at which jobs of a limited name started. `events` is the log and
+    `last_event` the highest number that was given.
+    """
 
     id: bytes = field(default_factory=lambda: secrets.token_bytes(16))
     epoch: int = 0
@@ -63,6 +90,12 @@ class MemoryStore:
     jobs: dict[JobId, Row] = field(default_factory=dict)
     remembered: dict[JobId, Remembered] = field(default_factory=dict)
     workers: dict[str, bytes] = field(default_factory=dict)
+    keys: dict[bytes, Holding] = field(default_factory=dict)
+    rules: dict[str, QueueRule] = field(default_factory=dict)
+    limits: dict[str, StoredLimit] = field(default_factory=dict)
+    starts: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    events: list[Events] = field(default_factory=list)
+    last_event: int = 0
 
     def next_number(self) -> int:
         """A number above all before."""

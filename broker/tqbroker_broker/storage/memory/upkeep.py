@@ -6,9 +6,13 @@ from collections.abc import Iterable
 
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.lifecycle import FINAL, SILENT
+from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import Due, Expired, JobId, State, Time
+from tqbroker_broker.rules import UniqueUntil
+from tqbroker_broker.storage.memory.admission import Admission
 from tqbroker_broker.storage.memory.attempts import Attempts, Effects
 from tqbroker_broker.storage.memory.book import Book
+from tqbroker_broker.storage.memory.log import EventLog
 from tqbroker_broker.storage.memory.recovery import Recovery
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
 
@@ -17,12 +21,21 @@ class Upkeep:
     """The verbs `due` and `expire`."""
 
     def __init__(
-        self, store: MemoryStore, book: Book, recovery: Recovery, attempts: Attempts, config: StorageConfig
+        self,
+        store: MemoryStore,
+        book: Book,
+        recovery: Recovery,
+        attempts: Attempts,
+        admission: Admission,
+        log: EventLog,
+        config: StorageConfig,
     ) -> None:
         self._store = store
         self._book = book
         self._recovery = recovery
         self._attempts = attempts
+        self._admission = admission
+        self._log = log
         self._dedup_window_ms = int(config.dedup_window * 1000)
 
     def due(self, now: Time, limit: int) -> Due:
@@ -43,6 +56,9 @@ class Upkeep:
         self._end(self._expired(now), State.EXPIRED, now, effects)
         self._drop_jobs(now, effects)
         self._drop_ids(now, effects)
+        self._drop_keys(now)
+        self._admission.forget()
+        self._log.drop_old(now.wall_ms)
         return Expired(effects.final, frozenset(effects.woken), effects.lost_workers, more=self._is_left(now))
 
     def remember_until(self, row: Row) -> int:
@@ -67,6 +83,7 @@ class Upkeep:
                 self._attempts.lose(lease, SILENT, now, effects)
             if len(leases) <= effects.limit:
                 self.strike(worker)
+                self._log.worker(EventKind.WORKER_OFFLINE, worker)
                 effects.lost_workers.append(worker)
             effects.limit -= min(len(leases), effects.limit)
 
@@ -93,7 +110,7 @@ class Upkeep:
 
     def _end(self, rows: list[Row], state: State, now: Time, effects: Effects) -> None:
         for row in rows[: effects.limit]:
-            self._attempts.make_final(row, state, now)
+            self._attempts.revoke(row, state, now)
             effects.final.append(row.id)
             effects.limit -= 1
 
@@ -114,3 +131,9 @@ class Upkeep:
     def _drop_ids(self, now: Time, effects: Effects) -> None:
         for job in self._old_ids(now)[: effects.limit]:
             del self._store.remembered[job]
+
+    def _drop_keys(self, now: Time) -> None:
+        """Keys that were held for a time; all others go with their jobs."""
+        for key, (_, unique, submitted_ms) in list(self._store.keys.items()):
+            if unique.until is UniqueUntil.TIME and submitted_ms + unique.for_ms <= now.wall_ms:
+                del self._store.keys[key]

@@ -1,0 +1,119 @@
+"""Workers come, stay and go: the verbs `join`, `part`, `leave`, `extend` and `workers`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tqbroker_broker.config import StorageConfig
+from tqbroker_broker.lifecycle import DIED
+from tqbroker_broker.questions import EventKind
+from tqbroker_broker.records import Held, Joined, Mark, State, Time, WorkerRow
+from tqbroker_broker.storage import NameTaken
+from tqbroker_broker.storage.memory.attempts import Attempts, Effects
+from tqbroker_broker.storage.memory.book import Book, Connection, Lease
+from tqbroker_broker.storage.memory.log import EventLog
+from tqbroker_broker.storage.memory.recovery import Recovery
+from tqbroker_broker.storage.memory.store import MemoryStore
+from tqbroker_broker.storage.memory.upkeep import Upkeep
+
+
+class Membership:
+    """Who is on the durable list, who is connected, and what each still holds."""
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        book: Book,
+        recovery: Recovery,
+        attempts: Attempts,
+        upkeep: Upkeep,
+        log: EventLog,
+        config: StorageConfig,
+    ) -> None:
+        self._store = store
+        self._book = book
+        self._recovery = recovery
+        self._attempts = attempts
+        self._upkeep = upkeep
+        self._log = log
+        self._config = config
+
+    def join(self, worker: str, instance: bytes, held: Sequence[Held], now: Time) -> Joined:
+        """Enters the worker, adopts what is its own of `held`, and takes back the rest of what it had."""
+        before = self._book.connections.get(worker)
+        resumes = before is None or before.instance == instance
+        if before and before.connected and not resumes:
+            raise NameTaken(f"worker name {worker!r} is in use: give this worker another name, or stop the other one")
+        self._enter(worker, instance, now)
+        adopted = {pair.token: self._store.jobs[pair.id] for pair in held if self._adopt(worker, pair, resumes)}
+        effects = Effects()
+        for lease in self._book.of_worker(worker):
+            if lease.token in adopted:
+                continue
+            if resumes:
+                self._attempts.release(lease, effects)
+            else:
+                self._attempts.lose(lease, DIED, now, effects)
+        return Joined(
+            lost=[at.token for at in held if at.token not in adopted and self._store.final_token(at.id) != at.token],
+            cancelled=[token for token, row in adopted.items() if row.marked],
+            woken=frozenset(effects.woken),
+            final=tuple(effects.final),
+            terminate=tuple(token for token, row in adopted.items() if row.mark is Mark.TERMINATE),
+        )
+
+    def _enter(self, worker: str, instance: bytes, now: Time) -> None:
+        self._book.connections[worker] = Connection(instance, now.mono + self._config.lease_ttl)
+        if self._store.workers.get(worker) != instance:
+            self._log.worker(EventKind.WORKER_ONLINE, worker)
+        self._store.workers[worker] = instance
+        self._recovery.awaited.discard(worker)
+
+    def _adopt(self, worker: str, pair: Held, resumes: bool) -> bool:
+        """Whether a lease the worker says it has is its own: live, or from before the start and not ended since."""
+        row = self._store.jobs.get(pair.id)
+        if row is None or row.state is not State.QUEUED or pair.token <= row.floor:
+            return False
+        claim, lease = Lease(pair.id, pair.token, worker), self._book.by_job.get(pair.id)
+        if lease:
+            return resumes and lease == claim
+        if pair.token >= self._book.first_token or pair.token in self._book.by_token:
+            return False
+        self._book.put(claim)
+        return True
+
+    def part(self, worker: str, instance: bytes, now: Time) -> None:
+        """Gives the worker the grace to come back."""
+        connection = self._book.matches(worker, instance)
+        if connection:
+            connection.connected = False
+            connection.deadline = min(connection.deadline, now.mono + self._config.grace)
+
+    def leave(self, worker: str, instance: bytes) -> frozenset[str]:
+        """Takes the worker off the list. Returns the queues that got work back."""
+        effects = Effects()
+        if self._store.workers.get(worker) == instance:
+            for lease in self._book.of_worker(worker):
+                self._attempts.release(lease, effects)
+            self._upkeep.strike(worker)
+            self._log.worker(EventKind.WORKER_OFFLINE, worker)
+        return frozenset(effects.woken)
+
+    def extend(self, worker: str, instance: bytes, now: Time) -> None:
+        """A sign of life."""
+        connection = self._book.matches(worker, instance)
+        if connection:
+            connection.deadline = now.mono + self._config.lease_ttl
+
+    def workers(self) -> list[WorkerRow]:
+        """The durable list, by name."""
+        return [
+            WorkerRow(
+                name,
+                instance,
+                connected=self._book.is_connected(name),
+                leases=len(self._book.of_worker(name)),
+                awaited=name in self._recovery.awaited,
+            )
+            for name, instance in sorted(self._store.workers.items())
+        ]
