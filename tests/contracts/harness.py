@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tqbroker_broker.config import MIB, StorageConfig
 from tqbroker_broker.records import (
+    Annotation,
     CancelAnswer,
     Ending,
     Enqueued,
@@ -25,6 +26,9 @@ from tqbroker_broker.records import (
     Leased,
     NewJobs,
     Opened,
+    PastAttempt,
+    Progress,
+    Refusal,
     Successes,
     Time,
     Verdict,
@@ -46,6 +50,7 @@ CONFIG = StorageConfig(
     grace=GRACE,
     result_ttl=RESULT_TTL,
     dead_ttl=DEAD_TTL,
+    max_attempts_kept=3,
     dedup_window=DEDUP_WINDOW,
 )
 HEAD = Head(task="tasks.add", queue="default", priority=0, format="json")
@@ -121,20 +126,34 @@ class EngineUnderTest:
         retry_in: float = 0,
         failure: Failure | None = None,
         name: str = "",
+        args: bytes | None = None,
     ) -> Finished:
         """Sends one outcome other than success, with the job's name when it is sent again."""
         job = text_key(name) if name else None
-        ending = Ending(token, verdict, failure, int(retry_in * 1000), self.now.wall_ms, 1000, job)
+        ending = Ending(token, verdict, failure, int(retry_in * 1000), self.now.wall_ms, 1000, job, args)
         return await self.verbs.finish(worker, [], [ending], self.now)
 
-    async def cancel(self, *names: str) -> CancelAnswer:
-        return await self.verbs.cancel([text_key(name) for name in names], self.now)
+    async def annotate(
+        self, worker: str, token: int, *, progress: Progress | None = None, checkpoint: bytes | None = None
+    ) -> dict[int, Refusal]:
+        """Says something of a running attempt."""
+        annotation = Annotation(token, progress, checkpoint, "json" if checkpoint is not None else "")
+        return await self.verbs.annotate(worker, [annotation], self.now)
+
+    async def cancel(self, *names: str, terminate: bool = False) -> CancelAnswer:
+        ids = [text_key(name) for name in names]
+        if terminate:
+            return await self.verbs.cancel(ids, self.now, terminate=True)
+        return await self.verbs.cancel(ids, self.now)
 
     async def forget(self, *names: str) -> int:
         return await self.verbs.forget([text_key(name) for name in names], self.now)
 
     async def job(self, name: str) -> Job:
         return (await self.verbs.get([text_key(name)], with_args=True))[0]
+
+    async def history(self, name: str) -> list[PastAttempt]:
+        return list((await self.verbs.get([text_key(name)], with_attempts=True))[0].attempts)
 
     async def expire_all(self, limit: int) -> Expired:
         """Slices of `expire` until one says that nothing is left, as one answer in an order of its own.

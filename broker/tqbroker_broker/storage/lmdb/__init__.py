@@ -10,6 +10,7 @@ book.py      leases and their holders, in memory
 store.py     what all verbs share
 txn.py       the part of py-lmdb that is used, typed
 overdue.py   whether there is anything for upkeep to do
+history.py, annotating.py   earlier attempts of a job; progress and checkpoints
 intake.py, handout.py, outcomes.py, endings.py, upkeep.py, membership.py, editing.py   the verbs
 reading.py, scanning.py   what is known of jobs, by id and by filter
 engine.py    the seam: each verb, handed to its module

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tqbroker_broker.lifecycle import COUNTER_BITS
-from tqbroker_broker.records import Head, JobId
+from tqbroker_broker.records import Head, JobId, Mark
 from tqbroker_broker.storage.lmdb.lanes import Lane
 
 
@@ -24,7 +24,7 @@ class Lease:
     key: bytes
     noted: bool
     holder: Holder
-    cancelled: bool = False
+    mark: Mark = Mark.NONE
 
 
 @dataclass(slots=True, eq=False)

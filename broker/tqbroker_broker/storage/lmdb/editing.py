@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import msgspec
 
 from tqbroker_broker.questions import Change, Drop, EditAnswer, Effect, Move, Redrive, Reschedule
-from tqbroker_broker.records import Head, JobId, NewJobs, State, Time
+from tqbroker_broker.records import Head, JobId, State, Time
 from tqbroker_broker.storage.lmdb.endings import drop_finished, take_waiting
 from tqbroker_broker.storage.lmdb.group import FAILED, READY, SCHEDULED, Group
 from tqbroker_broker.storage.lmdb.keys import U64, delayed_key
 from tqbroker_broker.storage.lmdb.outcomes import make_ready
-from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, pack_jobs
+from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, pack_job
 
 
 class Found:
@@ -121,9 +121,7 @@ class Edit:
 
     def _rewrite(self, found: Found, job: JobRow) -> None:
         """Stores a changed job under its number."""
-        batch = NewJobs(job.head, [job.id], [job.args], [], job.due_ms, job.expires_ms)
-        (row,) = pack_jobs(batch, job.submitted_ms, [0])
-        self.group.txn.put(found.key, row, db=self.group.store.db["jobs"])
+        self.group.txn.put(found.key, pack_job(job), db=self.group.store.db["jobs"])
 
     def _wait_until(self, found: Found, head: Head, due_ms: int) -> None:
         """Lets a job wait until a moment; when that has passed already, it is due now."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tqbroker_broker.lifecycle import Attempt, after_attempt, keep_until
-from tqbroker_broker.records import CancelAnswer, Cancelled, Ending, Failure, Head, JobId, State, Time, Verdict
+from tqbroker_broker.lifecycle import Attempt, after_attempt, keep_until, past_attempt
+from tqbroker_broker.records import CancelAnswer, Cancelled, Ending, Failure, Head, JobId, Mark, State, Time, Verdict
+from tqbroker_broker.storage.lmdb import annotating, history
 from tqbroker_broker.storage.lmdb.book import Lease
 from tqbroker_broker.storage.lmdb.group import COLUMN, READY, SCHEDULED, Group
 from tqbroker_broker.storage.lmdb.keys import MARKS, MEMORY, NOTED, TOKEN_AT, U64, delayed_key, order_of
 from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, pack_failure, pack_final
 
 
-def put_final(group: Group, seq: int, head: Head, final: Final) -> None:
+def put_final(group: Group, seq: int, head: Head, note: Note, final: Final) -> None:
     """Writes how a job ended and plans when it is dropped. The caller has removed it from where it waited."""
+    if note.annotated:
+        annotating.drop_checkpoint(group, seq)
     key = U64.pack(seq)
     write_final(group, key, final)
     group.count(head.queue, COLUMN[final.state], 1)
@@ -48,7 +51,7 @@ def end_waiting(
         return False
     group.claim(seq, group.lane(job.head), note.order or seq)
     value = pack_failure(failure)
-    put_final(group, seq, job.head, Final(state, 0, 0, now.wall_ms, note.retries, note.lost, value=value))
+    put_final(group, seq, job.head, note, Final(state, 0, 0, now.wall_ms, note.retries, note.lost, value=value))
     return True
 
 
@@ -57,36 +60,39 @@ def lose(group: Group, lease: Lease, failure: Failure, now: Time, ending: Ending
 
     Without an `ending` no outcome ended the attempt, so one that comes late is stale.
     """
+    ending = ending or Ending(0, Verdict.LOST, None)
     group.end(lease)
     note = group.note(lease.seq)
     after = after_attempt(
-        Attempt(Verdict.LOST, 0, note.retries, note.lost, note.cancel), group.store.config.max_lost_leases
+        Attempt(Verdict.LOST, 0, note.retries, note.lost, note.cancel > 0), group.store.config.max_lost_leases
     )
     note.floor, note.lost = lease.token, after.lost
+    past = past_attempt(lease.holder.name, lease.token, ending, failure, after, now.wall_ms)
+    history.record(group, lease.seq, note, past)
+    group.put_note(lease.seq, note)
     if after.state is State.QUEUED:
-        group.put_note(lease.seq, note)
         group.txn.put(lease.key, U64.pack(lease.seq) + NOTED, db=group.store.db["lanes"])
         group.ready(lease.lane, order_of(lease.key))
         return False
     group.txn.delete(lease.key, db=group.store.db["lanes"])
     group.count(lease.lane.queue, READY, -1)
     value = pack_failure(failure) if after.state is State.FAILED else b""
-    token, started_ms = (ending.token, ending.started_ms) if ending is not None else (0, 0)
     final = Final(
-        after.state, token, started_ms, now.wall_ms, after.retries, after.lost, worker=lease.holder.name, value=value
-    )
-    put_final(group, lease.seq, lease.head, final)
+        after.state, ending.token, ending.started_ms, now.wall_ms, after.retries, after.lost,
+        worker=lease.holder.name, value=value,
+    )  # fmt: skip
+    put_final(group, lease.seq, lease.head, note, final)
     return True
 
 
-def cancel(group: Group, ids: Sequence[JobId], now: Time) -> CancelAnswer:
+def cancel(group: Group, ids: Sequence[JobId], mark: Mark, now: Time) -> CancelAnswer:
     """Cancels what waits; marks what runs, or may run because its worker has not come back yet."""
     tokens: dict[str, list[int]] = {}
     group.store.recovering(now)
-    return CancelAnswer([_cancel_one(group, job, tokens, now) for job in ids], tokens)
+    return CancelAnswer([_cancel_one(group, job, mark, tokens, now) for job in ids], tokens)
 
 
-def _cancel_one(group: Group, job_id: JobId, tokens: dict[str, list[int]], now: Time) -> Cancelled:
+def _cancel_one(group: Group, job_id: JobId, mark: Mark, tokens: dict[str, list[int]], now: Time) -> Cancelled:
     store, txn = group.store, group.txn
     seq = store.seq_of(txn, job_id)
     if seq is None:
@@ -98,23 +104,26 @@ def _cancel_one(group: Group, job_id: JobId, tokens: dict[str, list[int]], now: 
     note = store.note(txn, seq)
     if lease is not None and lease.token not in group.ended:
         tokens.setdefault(lease.holder.name, []).append(lease.token)
-        _mark(group, seq, note, lease.key)
-        group.effects.append(lambda: setattr(lease, "cancelled", True))
+        _mark(group, seq, note, mark, lease.key)
+        group.effects.append(lambda: setattr(lease, "mark", note.cancel))
         return Cancelled.RUNNING
     place = store.place(seq, group.lane(job.head), note)
     if store.withheld(note.order or seq) and txn.get(place, db=store.db["lanes"]) is not None:
-        _mark(group, seq, note, place)
+        _mark(group, seq, note, mark, place)
         return Cancelled.PENDING
     end_waiting(group, seq, job, note, State.CANCELLED, now)
     return Cancelled.CANCELLED
 
 
-def _mark(group: Group, seq: int, note: Note, place: bytes) -> None:
-    """Stores a cancel mark, and remembers it on the agenda in case the worker never comes back."""
-    if note.cancel:
+def _mark(group: Group, seq: int, note: Note, mark: Mark, place: bytes) -> None:
+    """Stores a cancel mark unless as strong a one is there. The first goes on the agenda: the worker may not return."""
+    first = not note.cancel
+    if note.cancel >= mark:
         return
-    note.cancel = True
+    note.cancel = mark
     group.put_note(seq, note)
+    if not first:
+        return
     group.txn.put(place, U64.pack(seq) + NOTED, db=group.store.db["lanes"])
     group.plan(MARKS, 0, U64.pack(seq))
 
@@ -142,8 +151,11 @@ def drop_finished(group: Group, seq: int, now: Time, *, early: bool = True) -> b
     if not early and keep_ms > now.wall_ms:
         group.retain(keep_ms, key)
         return False
-    for name in ("final", "dead", "jobs", "notes"):
+    for name in ("final", "dead", "jobs"):
         txn.delete(key, db=store.db[name])
+    if txn.delete(key, db=store.db["notes"]):
+        history.drop(group, seq)
+        annotating.drop(group, seq)
     group.count(job.head.queue, COLUMN[final.state], -1)
     until_ms = job.submitted_ms + int(store.config.dedup_window * 1000)
     if until_ms <= now.wall_ms:

@@ -10,6 +10,7 @@ from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.lifecycle import COUNTER_BITS, stall
 from tqbroker_broker.questions import Change, EditAnswer, Filter, Page
 from tqbroker_broker.records import (
+    Annotation,
     CancelAnswer,
     Due,
     Ending,
@@ -21,8 +22,10 @@ from tqbroker_broker.records import (
     Job,
     JobId,
     Joined,
+    Mark,
     NewJobs,
     Opened,
+    Refusal,
     Stats,
     Successes,
     Time,
@@ -31,6 +34,7 @@ from tqbroker_broker.records import (
 )
 from tqbroker_broker.storage import StoreFull
 from tqbroker_broker.storage.lmdb import (
+    annotating,
     editing,
     endings,
     handout,
@@ -160,8 +164,14 @@ class LmdbEngine:
     async def release(self, worker: str, tokens: Sequence[int], now: Time) -> frozenset[str]:
         return await self._committer.run(lambda group: membership.release(group, worker, tokens), weight=len(tokens))
 
-    async def cancel(self, ids: Sequence[JobId], now: Time) -> CancelAnswer:
-        return await self._committer.run(lambda group: endings.cancel(group, ids, now), weight=len(ids))
+    async def annotate(self, worker: str, annotations: Sequence[Annotation], now: Time) -> dict[int, Refusal]:
+        return await self._committer.run(
+            lambda group: annotating.annotate(group, worker, annotations), weight=len(annotations)
+        )
+
+    async def cancel(self, ids: Sequence[JobId], now: Time, *, terminate: bool = False) -> CancelAnswer:
+        mark = Mark.TERMINATE if terminate else Mark.ASKED
+        return await self._committer.run(lambda group: endings.cancel(group, ids, mark, now), weight=len(ids))
 
     async def edit(self, ids: Sequence[JobId], change: Change, now: Time) -> EditAnswer:
         return await self._committer.run(lambda group: editing.edit(group, ids, change, now), weight=len(ids))
@@ -187,8 +197,8 @@ class LmdbEngine:
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
-    async def get(self, ids: Sequence[JobId], *, with_args: bool = False) -> list[Job]:
-        return reading.get(self._store, ids, with_args)
+    async def get(self, ids: Sequence[JobId], *, with_args: bool = False, with_attempts: bool = False) -> list[Job]:
+        return reading.get(self._store, ids, with_args, with_attempts)
 
     async def scan(self, wanted: Filter, cursor: bytes, limit: int, *, with_args: bool = False) -> Page:
         return scanning.scan(self._store, wanted, cursor, limit, with_args)

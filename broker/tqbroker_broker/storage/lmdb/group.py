@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tqbroker_broker.records import Head, State
-from tqbroker_broker.storage.lmdb.keys import AGENDA, NEXT_SEQ, REMEMBERED, RETENTION, U32, U64
+from tqbroker_broker.storage.lmdb.keys import AGENDA, NEXT_SEQ, NOTED, REMEMBERED, RETENTION, U32, U64
 from tqbroker_broker.storage.lmdb.lanes import Lane, LaneKey
 from tqbroker_broker.storage.lmdb.rows import Note, pack_note
 from tqbroker_broker.storage.lmdb.txn import Txn
@@ -46,6 +46,8 @@ class Group:
         """Workers that join with this commit."""
         self.shut: list[Holder] = []
         """Holders that are removed with this commit and get nothing meanwhile."""
+        self.noted: set[int] = set()
+        """Leased jobs that get their first note with this commit, by seq."""
         self.retained: dict[int, list[bytes]] = {}
         self.effects: list[Callable[[], None]] = []
 
@@ -74,6 +76,18 @@ class Group:
     def ready(self, lane: Lane, order: int) -> None:
         """Notes that a job waits at this place, once this is durable."""
         self.woken[lane] = min(order, self.woken.get(lane, order))
+
+    def live(self, worker: str, token: int) -> Lease | None:
+        """The worker's lease with this token, unless it has ended."""
+        holder = self.store.book.holders.get(worker)
+        lease = holder.leases.get(token) if holder is not None else None
+        return lease if lease is not None and token not in self.ended else None
+
+    def mark_noted(self, lease: Lease) -> None:
+        """Says at the place of a leased job that it has a note now."""
+        self.txn.put(lease.key, U64.pack(lease.seq) + NOTED, db=self.store.db["lanes"])
+        self.noted.add(lease.seq)
+        self.effects.append(lambda: setattr(lease, "noted", True))
 
     def end(self, lease: Lease) -> None:
         """Notes that a lease is over, once this is durable; in this group it is over at once."""

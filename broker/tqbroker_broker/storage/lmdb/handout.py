@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tqbroker_broker.records import Head, JobId, Leased, Time, Want
+from tqbroker_broker.records import Extra, Head, JobId, Leased, Time, Want
+from tqbroker_broker.storage.lmdb.annotating import extra_of
 from tqbroker_broker.storage.lmdb.book import Holder, Lease
 from tqbroker_broker.storage.lmdb.keys import NOTED, ORDER_END, U64, first_number, order_of
 from tqbroker_broker.storage.lmdb.lanes import Lane
@@ -49,6 +50,13 @@ class Columns:
         self.taken += 1
         self.slow += head.task not in self.want.fast
         self.bytes += len(args)
+
+    def beside(self, extra: Extra | None) -> None:
+        """Adds what goes with the job added last."""
+        if extra is not None:
+            batch = self.batches[-1]
+            batch.extras[len(batch.ids) - 1] = extra
+            self.bytes += len(extra.checkpoint)
 
 
 def lease(store: Store, wants: Sequence[Want], now: Time) -> list[list[Leased]]:
@@ -174,3 +182,5 @@ def _hand_out(
     book.next_token = token + 1
     book.add(Lease(token, seq, job.id, job.head, lane, place, noted, columns.holder))
     columns.add(job.head, job.id, token, job.args, note)
+    if job.due_ms or job.expires_ms or note is not None:
+        columns.beside(extra_of(store, txn, seq, job, note))

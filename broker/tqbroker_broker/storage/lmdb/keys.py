@@ -6,12 +6,14 @@ order they were stored and never changes; `order` (8 bytes, from the same counte
     database   key                          value
     --------   --------------------------   ------------------------------------------------------------
     meta       "format" "store" "epoch"     format version, id of this store, epoch of the last start
-    jobs       seq                          the job as submitted, or edited since        (rows.pack_jobs)
+    jobs       seq                          the job as submitted, or as changed since    (rows.pack_jobs)
     ids        id                           seq, digest (16); its final token once the job is dropped
     names      lane (4)                     queue, priority, task of the lane
     lanes      lane (4), order              seq, flags (1): the jobs that are ready or running
     delayed    due_ms, seq                  -  : the jobs that are scheduled
     notes      seq                          what happened to a job since, if anything    (rows.Note)
+    attempts   seq, token                   one earlier attempt of a job                 (records.PastAttempt)
+    progress   seq                          what the attempts of a job said of it        (rows.Said)
     final      seq                          state, result or failure of a finished job   (rows.Final)
     dead       seq                          -  : the finished jobs that are FAILED
     agenda     kind (1), when_ms, number    seqs or ids to look at then                  (kinds below)
@@ -19,7 +21,8 @@ order they were stored and never changes; `order` (8 bytes, from the same counte
     workers    name                         instance (16): who may hold leases
 
 A job is in exactly one of `lanes`, `delayed` and `final`. A lease writes nothing: the row in `lanes` stays until the
-outcome commits. An id without a row in `jobs` is remembered only, so that a late resend is recognised.
+outcome commits. What is in `attempts` or `progress` is in `notes` as well. An id without a row in `jobs` is remembered
+only, so that a late resend is recognised.
 """
 
 from __future__ import annotations
@@ -36,6 +39,8 @@ DATABASES = (
     "lanes",
     "delayed",
     "notes",
+    "attempts",
+    "progress",
     "final",
     "dead",
     "agenda",

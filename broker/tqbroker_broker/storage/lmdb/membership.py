@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tqbroker_broker.lifecycle import DIED, lost_failure
-from tqbroker_broker.records import Held, JobId, Joined, Time
+from tqbroker_broker.records import Held, JobId, Joined, Mark, Time
 from tqbroker_broker.storage import NameTaken
 from tqbroker_broker.storage.lmdb.book import Book, Holder, Lease
 from tqbroker_broker.storage.lmdb.endings import lose
@@ -32,10 +32,11 @@ def join(group: Group, worker: str, instance: bytes, held: Sequence[Held], now: 
     group.joined.add(worker)
     holder = Holder(worker, instance, now.mono + store.config.lease_ttl, connected=True)
     kept, lost = _settle(group, holder, old, held)
-    cancelled = [token for token, lease in kept.items() if lease.cancelled]
+    cancelled = [token for token, lease in kept.items() if lease.mark]
+    terminate = tuple(token for token in cancelled if kept[token].mark is Mark.TERMINATE)
     woken, final = _unclaimed(group, old, instance, kept, now)
     group.effects.append(lambda: _seat(store, holder, old, kept, now))
-    return Joined(lost, cancelled, frozenset(woken), tuple(final))
+    return Joined(lost, cancelled, frozenset(woken), tuple(final), terminate)
 
 
 def _settle(

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tqbroker_broker.lifecycle import LOST_PROCESS, Attempt, Next, after_attempt, keep_until, lost_failure
+from tqbroker_broker.lifecycle import (
+    LOST_PROCESS,
+    Attempt,
+    Next,
+    after_attempt,
+    keep_until,
+    lost_failure,
+    past_attempt,
+)
 from tqbroker_broker.records import Ending, Finished, JobId, Refusal, State, Successes, Time, Verdict
+from tqbroker_broker.storage.lmdb import history
+from tqbroker_broker.storage.lmdb.annotating import drop_checkpoint
 from tqbroker_broker.storage.lmdb.book import Holder, Lease
 from tqbroker_broker.storage.lmdb.endings import lose, put_final
 from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, SUCCEEDED, Group
 from tqbroker_broker.storage.lmdb.keys import NOTED, U64, delayed_key
-from tqbroker_broker.storage.lmdb.rows import FINAL, Final, Note, pack_failure, seal
+from tqbroker_broker.storage.lmdb.rows import FINAL, Final, Note, pack_failure, pack_job, seal
 
 
 class Answer:
@@ -33,17 +43,12 @@ def finish(group: Group, worker: str, successes: Sequence[Successes], endings: S
     for columns in successes:
         _succeed(group, holder, columns, now, answer)
     for ending in endings:
-        lease = _live(group, holder, ending.token)
+        lease = group.live(worker, ending.token)
         if lease is None:
             answer.refused[ending.token] = _refusal(group, ending.token, ending.id)
         else:
             _end(group, lease, ending, now, answer)
     return Finished(answer.refused, answer.final, frozenset(answer.woken), answer.next_due_ms)
-
-
-def _live(group: Group, holder: Holder | None, token: int) -> Lease | None:
-    lease = holder.leases.get(token) if holder is not None else None
-    return lease if lease is not None and token not in group.ended else None
 
 
 def _refusal(group: Group, token: int, job_id: JobId | None) -> Refusal:
@@ -55,7 +60,7 @@ def _refusal(group: Group, token: int, job_id: JobId | None) -> Refusal:
 def _succeed(group: Group, holder: Holder | None, columns: Successes, now: Time, answer: Answer) -> None:
     """The hot path: one delete and one put a job, the rest shared by the column."""
     txn, store = group.txn, group.store
-    leases, ended = (holder.leases if holder is not None else {}), group.ended
+    leases, ended, noted = (holder.leases if holder is not None else {}), group.ended, group.noted
     lanes, pack, succeeded = store.db["lanes"], FINAL.pack, State.SUCCEEDED
     name, form = (holder.name.encode() if holder is not None else b""), columns.format.encode()
     tail = form + name
@@ -68,7 +73,9 @@ def _succeed(group: Group, holder: Holder | None, columns: Successes, now: Time,
             continue
         txn.delete(lease.key, db=lanes)
         ended[token] = lease
-        note = group.note(lease.seq) if lease.noted else None
+        note = group.note(lease.seq) if lease.noted or lease.seq in noted else None
+        if note is not None and note.annotated:
+            drop_checkpoint(group, lease.seq)
         head, key = lease.head, U64.pack(lease.seq)
         value = b"" if head.ignore_result else columns.results[i]
         fixed = pack(
@@ -96,25 +103,31 @@ def _end(group: Group, lease: Lease, ending: Ending, now: Time, answer: Answer) 
         return
     note = group.note(lease.seq)
     after = after_attempt(
-        Attempt(ending.verdict, ending.retry_in_ms, note.retries, note.lost, note.cancel),
+        Attempt(ending.verdict, ending.retry_in_ms, note.retries, note.lost, note.cancel > 0),
         group.store.config.max_lost_leases,
     )
     group.end(lease)
     group.txn.delete(lease.key, db=group.store.db["lanes"])
     group.count(lease.lane.queue, READY, -1)
+    past = past_attempt(lease.holder.name, lease.token, ending, ending.failure, after, now.wall_ms)
+    history.record(group, lease.seq, note, past)
     if after.state in (State.QUEUED, State.SCHEDULED):
+        if ending.verdict is Verdict.RETRY and ending.args is not None:
+            replace_args(group, lease.seq, ending.args)
         _wait_again(group, lease, note, after, now, answer)
         return
+    if past is not None:
+        group.put_note(lease.seq, note)
     final = Final(
         after.state, lease.token, ending.started_ms, now.wall_ms, after.retries, after.lost,
         worker=lease.holder.name, value=pack_failure(ending.failure),
     )  # fmt: skip
-    put_final(group, lease.seq, lease.head, final)
+    put_final(group, lease.seq, lease.head, note, final)
     answer.final.append(lease.id)
 
 
 def _wait_again(group: Group, lease: Lease, note: Note, after: Next, now: Time, answer: Answer) -> None:
-    """A retry: a new place when it is due."""
+    """A retry, or put back: a new place when it is due."""
     note.floor, note.retries, note.lost = lease.token, after.retries, after.lost
     if after.state is State.SCHEDULED:
         note.due_ms = now.wall_ms + after.delay_ms
@@ -127,6 +140,13 @@ def _wait_again(group: Group, lease: Lease, note: Note, after: Next, now: Time, 
         group.ready(lease.lane, note.order)
         answer.woken.add(lease.lane.queue)
     group.put_note(lease.seq, note)
+
+
+def replace_args(group: Group, seq: int, args: bytes) -> None:
+    """The job goes on with other arguments. One that cannot be read any more is left for the hand-out to find."""
+    job = group.store.job(group.txn, seq)
+    if job is not None:
+        group.txn.put(U64.pack(seq), pack_job(job._replace(args=args)), db=group.store.db["jobs"])
 
 
 def make_ready(group: Group, seq: int, prefix: bytes, note: Note) -> None:

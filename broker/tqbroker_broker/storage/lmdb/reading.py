@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tqbroker_broker.records import Job, JobId, QueueCounts, State, Stats
+from tqbroker_broker.storage.lmdb.annotating import said_of
+from tqbroker_broker.storage.lmdb.history import attempts_of
 from tqbroker_broker.storage.lmdb.keys import U64, delayed_key
 from tqbroker_broker.storage.lmdb.rows import DAMAGED, Final, JobRow, Note, unpack_failure
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
 
 
-def get(store: Store, ids: Sequence[JobId], with_args: bool) -> list[Job]:
+def get(store: Store, ids: Sequence[JobId], with_args: bool, with_attempts: bool) -> list[Job]:
     """What is known of these ids, in order."""
     txn = store.read()
     try:
-        return [_job(store, txn, job, with_args) for job in ids]
+        return [_job(store, txn, job, with_args, with_attempts) for job in ids]
     finally:
         store.done_reading()
 
 
-def _job(store: Store, txn: Txn, job_id: JobId, with_args: bool) -> Job:
+def _job(store: Store, txn: Txn, job_id: JobId, with_args: bool, with_attempts: bool) -> Job:
     seq = store.seq_of(txn, job_id)
     if seq is None:
         return Job(job_id, State.UNKNOWN)
@@ -28,17 +30,22 @@ def _job(store: Store, txn: Txn, job_id: JobId, with_args: bool) -> Job:
     if row is None:
         stored = txn.get(U64.pack(seq), db=store.db["jobs"]) is not None
         return Job(job_id, State.FAILED, failure=DAMAGED) if stored else Job(job_id, State.UNKNOWN, forgotten=True)
-    return describe(store, txn, seq, row, with_args)
+    job = describe(store, txn, seq, row, with_args)
+    if with_attempts:
+        job.attempts = attempts_of(store, txn, seq)
+    return job
 
 
 def describe(store: Store, txn: Txn, seq: int, row: JobRow, with_args: bool) -> Job:
-    """All that is known of a stored job."""
+    """What is known of a stored job, without its history."""
     note = store.note(txn, seq)
     job = Job(
         row.id, State.QUEUED, head=row.head, args=row.args if with_args else b"", submitted_ms=row.submitted_ms,
         due_ms=note.due_ms or row.due_ms, expires_ms=row.expires_ms, retries=note.retries, lost=note.lost,
-        cancel_requested=note.cancel,
+        cancel_requested=note.cancel > 0,
     )  # fmt: skip
+    if note.annotated:
+        job.progress = said_of(store, txn, seq).progress
     final = store.final(txn, seq)
     if final is not None:
         _fill_final(job, final)

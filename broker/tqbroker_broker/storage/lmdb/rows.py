@@ -1,4 +1,4 @@
-"""Rows of `jobs`, `notes` and `final`: each begins with the CRC32 of the rest, as LMDB 0.9 has no page checksums."""
+"""Rows of what is kept of jobs: each begins with the CRC32 of the rest, as LMDB 0.9 has no page checksums."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from zlib import crc32
 
 import msgspec
 
-from tqbroker_broker.records import Failure, Head, JobId, NewJobs, State
+from tqbroker_broker.records import Failure, Head, JobId, Mark, NewJobs, PastAttempt, Progress, State
+from tqbroker_broker.rules import PLAIN
 
 
 class DamagedRecordError(Exception):
@@ -28,14 +29,15 @@ CRC = Struct(">I")
 JOB = Struct(">IHQQQ")
 JOB_AT = CRC.size
 HEAD_AT = JOB_AT + JOB.size
-# order, fence floor, due_ms, retries, lost, cancel mark
-NOTE = Struct(">QQQIIB")
+# order, fence floor, due_ms, retries, lost, attempts, cancel mark, annotated
+NOTE = Struct(">QQQIIIBB")
 # state, token, started_ms, finished_ms, retries, lost, format length, worker length; then format, worker, value
 FINAL = Struct(">BQQQIIHH")
 
-_encode_head = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder().encode
 _decode_head = msgspec.msgpack.Decoder(Head).decode
 _decode_failure = msgspec.msgpack.Decoder(Failure).decode
+_decode_attempt = msgspec.msgpack.Decoder(PastAttempt).decode
 
 
 class JobRow(NamedTuple):
@@ -51,14 +53,30 @@ class JobRow(NamedTuple):
 
 @dataclass(slots=True)
 class Note:
-    """What happened to a job since its submit. `order` 0: its place is its seq. `floor`: its highest dead token."""
+    """What happened to a job since its submit. `order` 0: its place is its seq. `floor`: its highest dead token.
+
+    `attempts`: how many it has in the history. `annotated`: whether it has a row in `progress`.
+    """
 
     order: int = 0
     floor: int = 0
     due_ms: int = 0
     retries: int = 0
     lost: int = 0
-    cancel: bool = False
+    attempts: int = 0
+    cancel: Mark = Mark.NONE
+    annotated: bool = False
+
+
+class Said(msgspec.Struct, frozen=True, array_like=True):
+    """What attempts said of their job while they ran; an empty checkpoint is none."""
+
+    progress: Progress | None = None
+    checkpoint: bytes = b""
+    format: str = ""
+
+
+_decode_said = msgspec.msgpack.Decoder(Said).decode
 
 
 class Final(NamedTuple):
@@ -89,7 +107,7 @@ def check(row: bytes) -> bytes:
 
 def pack_jobs(batch: NewJobs, submitted_ms: int, wanted: Iterable[int]) -> list[bytes]:
     """Rows for the jobs of a batch at the wanted indexes. What they share is packed once."""
-    head = _encode_head(batch.head)
+    head = _encode(batch.head)
     ids, args = batch.ids, batch.args
     prefixes: dict[int, bytes] = {}
     rows = []
@@ -104,10 +122,18 @@ def pack_jobs(batch: NewJobs, submitted_ms: int, wanted: Iterable[int]) -> list[
     return rows
 
 
+def pack_job(job: JobRow) -> bytes:
+    """The row of one job that was changed."""
+    head = _encode(job.head)
+    fixed = JOB.pack(len(head), len(job.id), job.submitted_ms, job.due_ms, job.expires_ms)
+    return seal(fixed + head + job.id + job.args)
+
+
 @lru_cache(maxsize=4096)
 def head_of(encoded: bytes) -> Head:
-    """Decodes a head; jobs of one task share theirs, so it is decoded once."""
-    return _decode_head(encoded)
+    """Decodes a head; jobs of one task share theirs, so it is decoded once. Plain traits are PLAIN itself."""
+    head = _decode_head(encoded)
+    return head if head.traits != PLAIN else msgspec.structs.replace(head, traits=PLAIN)
 
 
 def unpack_job(row: bytes) -> JobRow:
@@ -121,15 +147,39 @@ def unpack_job(row: bytes) -> JobRow:
 
 def pack_note(note: Note) -> bytes:
     """A row of `notes`."""
-    return seal(NOTE.pack(note.order, note.floor, note.due_ms, note.retries, note.lost, note.cancel))
+    return seal(
+        NOTE.pack(
+            note.order, note.floor, note.due_ms, note.retries, note.lost, note.attempts, note.cancel, note.annotated
+        )
+    )
 
 
 def unpack_note(row: bytes | None) -> Note:
     """Reads a row of `notes`; no row means that nothing happened. Raises DamagedRecordError."""
     if row is None:
         return Note()
-    order, floor, due_ms, retries, lost, cancel = NOTE.unpack_from(check(row), JOB_AT)
-    return Note(order, floor, due_ms, retries, lost, bool(cancel))
+    order, floor, due_ms, retries, lost, attempts, cancel, annotated = NOTE.unpack_from(check(row), JOB_AT)
+    return Note(order, floor, due_ms, retries, lost, attempts, Mark(cancel), bool(annotated))
+
+
+def pack_attempt(attempt: PastAttempt) -> bytes:
+    """A row of `attempts`."""
+    return seal(_encode(attempt))
+
+
+def unpack_attempt(row: bytes) -> PastAttempt:
+    """Reads a row of `attempts`. Raises DamagedRecordError."""
+    return _decode_attempt(check(row)[JOB_AT:])
+
+
+def pack_said(said: Said) -> bytes:
+    """A row of `progress`."""
+    return seal(_encode(said))
+
+
+def unpack_said(row: bytes | None) -> Said:
+    """Reads a row of `progress`; no row means that nothing was said. Raises DamagedRecordError."""
+    return _decode_said(check(row)[JOB_AT:]) if row is not None else Said()
 
 
 def pack_final(final: Final) -> bytes:
@@ -166,7 +216,7 @@ def unpack_final(row: bytes) -> Final:
 
 def pack_failure(failure: Failure | None) -> bytes:
     """A failure as the value of a final row."""
-    return _encode_head(failure) if failure is not None else b""
+    return _encode(failure) if failure is not None else b""
 
 
 def unpack_failure(value: bytes) -> Failure | None:

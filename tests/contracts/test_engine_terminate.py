@@ -1,0 +1,51 @@
+"""What every engine must do with a cancel that asks for force: the strongest wish is durable and reaches the worker."""
+
+from __future__ import annotations
+
+from tests.contracts.harness import EngineUnderTest
+
+from tqbroker_broker.records import CancelAnswer, Cancelled
+
+
+async def start(engine: EngineUnderTest, *names: str) -> dict[str, int]:
+    """Jobs that are running under worker "w", with their tokens."""
+    await engine.put(*names)
+    await engine.join()
+    return await engine.take()
+
+
+async def test_a_worker_that_comes_back_hears_what_is_to_be_stopped_by_force(engine: EngineUnderTest) -> None:
+    tokens = await start(engine, "asked", "forced", "both")
+    await engine.cancel("asked")
+    await engine.cancel("forced", terminate=True)
+    await engine.cancel("both", terminate=True)
+    await engine.cancel("both")
+    engine.part()
+
+    joined = await engine.join(held=tokens)
+    assert sorted(joined.cancelled) == sorted(tokens.values())
+    assert sorted(joined.terminate) == [tokens["forced"], tokens["both"]]
+
+    await engine.restart()
+    joined = await engine.join(held=tokens)
+    assert sorted(joined.cancelled) == sorted(tokens.values())
+    assert sorted(joined.terminate) == [tokens["forced"], tokens["both"]]
+
+
+async def test_a_mark_can_be_made_stronger(engine: EngineUnderTest) -> None:
+    tokens = await start(engine, "a")
+    await engine.cancel("a")
+
+    answer = await engine.cancel("a", terminate=True)
+
+    engine.part()
+    assert answer == CancelAnswer([Cancelled.RUNNING], {"w": [tokens["a"]]})
+    assert list((await engine.join(held=tokens)).terminate) == [tokens["a"]]
+
+
+async def test_a_job_that_may_run_gets_its_mark_for_the_worker_that_comes_back(engine: EngineUnderTest) -> None:
+    tokens = await start(engine, "a")
+    await engine.restart()
+    assert await engine.cancel("a", terminate=True) == CancelAnswer([Cancelled.PENDING], {})
+
+    assert list((await engine.join(held=tokens)).terminate) == [tokens["a"]]
