@@ -128,7 +128,7 @@ class Pick:
         """Takes a job."""
         self.taken.append((row, lease))
         self.slow += self._is_slow(row.head, rated)
-        self.size += len(row.args)
+        self.size += len(row.args) + len(row.checkpoint)
 
     def batches(self) -> list[Leased]:
         """The jobs in their order; neighbours that share their head share a batch."""
