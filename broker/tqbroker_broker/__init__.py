@@ -7,8 +7,9 @@ service, enqueue_stream, wait_stream  what applications call
 work, acks, outbox                  one object for each open stream of a worker
 admin                               what an operator asks
 calls, errors, messages             how a call reaches its handler; errors and values to the wire and back
-core, workers                       the heart: jobs in, jobs out, ends told; the side of the workers
+core, workers, orders               the heart: jobs in, jobs out, ends told; the sides of workers and operators
 dispatch, sessions, waiters         who is handed what; connected workers; who waits for which job
+commands, feed                      what is asked of workers; who follows the event log
 timers, agenda, clock               what time asks for, and when; the one place that sleeps
 guard, inflight, refusals           the engine with its clock; bounds; what is refused
 lifecycle, limits, turns, selection  decisions, pure: after an attempt, of limits, whose turn it is, what a filter means

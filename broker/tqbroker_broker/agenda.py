@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 
 from tqbroker_broker.records import Time
 
@@ -12,13 +13,14 @@ PAUSE = 0.5
 
 
 class Agenda:
-    """The moment of the next tick. `on_earlier` is called when it moves forward."""
+    """The moment of the next tick, and of the next hand-out. `on_earlier` is called when one moves forward."""
 
     def __init__(self) -> None:
         self.on_earlier: Callable[[], None] = lambda: None
         self._mono = 0.0
         self._wall_ms = 0
         self._noted_ms = 0
+        self._again = inf
         self._passed: asyncio.Future[None] | None = None
 
     def begin(self) -> None:
@@ -47,9 +49,24 @@ class Agenda:
         self.plan(now, 0.0, 0)
         self.on_earlier()
 
+    def again_in(self, seconds: float, now: Time) -> None:
+        """A rate limit admits more after so many seconds: somebody must ask again then."""
+        moment = now.mono + seconds
+        if moment < self._again:
+            self._again = moment
+            if moment < self._mono:
+                self.on_earlier()
+
+    def takes_again(self, now: Time) -> bool:
+        """Whether it is only time to ask again, not for a whole tick. Whoever is told yes does so."""
+        only = self._again <= now.mono < self._mono
+        if self._again <= now.mono:
+            self._again = inf
+        return only
+
     def left(self, now: Time) -> float:
-        """Seconds until the next tick."""
-        return max(0.0, self._mono - now.mono)
+        """Seconds until the next tick, or until somebody must ask again."""
+        return max(0.0, min(self._mono, self._again) - now.mono)
 
     def passed(self) -> None:
         """A tick is done: whoever waited for it goes on."""

@@ -1,7 +1,8 @@
 """The one way a call reaches its handler: methods are found by name, errors are told by the table.
 
 A service is any object with a coroutine method for each call of its proto service: `EnqueueStream` is `enqueue_stream`.
-Unary ones take the request and return the answer; the others read and write through the context.
+Unary ones take the request and return the answer; the others read and write through the context, and get the request
+when there is only one.
 """
 
 from __future__ import annotations
@@ -60,8 +61,10 @@ def _handler(method: MethodDescriptor, implementation: object) -> grpc.RpcMethod
     encode = GetMessageClass(method.output_type).SerializeToString
     if method.client_streaming and method.server_streaming:
         return grpc.stream_stream_rpc_method_handler(_streaming(call), decode, encode)
-    if method.client_streaming or method.server_streaming:
-        raise TypeError(f"{method.full_name} streams one way: only unary calls and two-way streams are served")
+    if method.client_streaming:
+        raise TypeError(f"{method.full_name} streams only up: such calls are not served")
+    if method.server_streaming:
+        return grpc.unary_stream_rpc_method_handler(_pouring(call), decode, encode)
     return grpc.unary_unary_rpc_method_handler(_unary(call), decode, encode)
 
 
@@ -79,6 +82,16 @@ def _streaming(call: Callable[[Context], Awaitable[None]]) -> Callable[[Any, Con
     async def serve(_: Any, context: Context) -> None:
         try:
             await call(context)
+        except Exception as error:
+            await abort(context, error)
+
+    return serve
+
+
+def _pouring(call: Callable[[Any, Context], Awaitable[None]]) -> Callable[[Any, Context], Any]:
+    async def serve(request: Any, context: Context) -> None:
+        try:
+            await call(request, context)
         except Exception as error:
             await abort(context, error)
 

@@ -11,10 +11,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from tqbroker._failpoint import hit
 from tqbroker_broker.agenda import PAUSE, Agenda
 from tqbroker_broker.clock import Clock
+from tqbroker_broker.commands import Commands
 from tqbroker_broker.config import BrokerConfig
 from tqbroker_broker.dispatch import Dispatcher
+from tqbroker_broker.feed import Feed
 from tqbroker_broker.guard import Guard
 from tqbroker_broker.inflight import InFlight
+from tqbroker_broker.orders import Orders, settled
 from tqbroker_broker.records import (
     CancelAnswer,
     Cancelled,
@@ -61,9 +64,12 @@ class Core:
         self._guard = Guard(engine, clock, on_failure)
         self._guard.on_doubt = lambda: self.agenda.at_once(self.now())
         self._waiters = Waiters()
-        self._dispatcher = Dispatcher(self._guard, self.sessions)
+        self._dispatcher = Dispatcher(self._guard, self.sessions, self.agenda)
         self._inflight = InFlight(config.max_inflight_bytes)
         self.workers = Workers(self._guard, self.sessions, self._dispatcher, self._waiters, self.agenda)
+        self.orders = Orders(self._guard, self._dispatcher, self.agenda, self._inflight)
+        self.commands = Commands(self.sessions)
+        self.feed = Feed()
 
     def now(self) -> Time:
         """The time, as the core sees it."""
@@ -78,7 +84,9 @@ class Core:
         """Opens the store. Raises CannotOpen."""
         now = self.now()
         self.opened = await self.engine.open(now)
+        self.engine.on_events = self.feed.wake
         self.workers.store = self.opened.store
+        self.orders.opened()
         self.started_ms = now.wall_ms
         return self.opened
 
@@ -86,6 +94,12 @@ class Core:
 
     async def enqueue(self, batches: Sequence[NewJobs], size: int, now: Time) -> list[Enqueued]:
         """Stores jobs of `size` bytes in all and hands out what is ready. Raises Stopping, Busy, StoreFull."""
+        dropping = self.orders.dropping
+        if any(batch.unique or batch.head.queue in dropping for batch in batches):
+            return await settled(self._enqueue(batches, size, now))  # somebody may wait for a job that this ends
+        return await self._enqueue(batches, size, now)
+
+    async def _enqueue(self, batches: Sequence[NewJobs], size: int, now: Time) -> list[Enqueued]:
         if self.stopping:
             raise Stopping("the broker is stopping and takes no new work: send again in a moment")
         self._inflight.enter(size)
@@ -94,18 +108,26 @@ class Core:
             hit("after_commit_before_reply")
         finally:
             self._inflight.leave(size)
-        for batch in batches:
+        for batch, answer in zip(batches, answers, strict=True):
             if batch.due_ms:
                 self.agenda.due_at(batch.due_ms, now)
+            if answer.final:
+                self._waiters.ended(answer.final)
         self._dispatcher.wake_queues({batch.head.queue for batch in batches if not batch.due_ms})
         await self._dispatcher.run()
         return answers
 
-    async def cancel(self, ids: Sequence[JobId]) -> CancelAnswer:
-        """Cancels waiting jobs, marks running ones and tells their workers."""
+    async def cancel(self, ids: Sequence[JobId], *, terminate: bool = False, signal: str = "") -> CancelAnswer:
+        """Cancels waiting jobs, marks running ones and tells their workers, which stop them by force if `terminate`.
+
+        It goes on when its caller goes away, so that whoever waits for these jobs hears of their end.
+        """
+        return await settled(self._cancel(ids, terminate, signal))
+
+    async def _cancel(self, ids: Sequence[JobId], terminate: bool, signal: str) -> CancelAnswer:
         self._inflight.enter(0)
         try:
-            answer = await self._guard.do(self.engine.cancel(ids, self.now()))
+            answer = await self._guard.do(self.engine.cancel(ids, self.now(), terminate=terminate))
         finally:
             self._inflight.leave(0)
         effects = zip(ids, answer.effects, strict=True)
@@ -113,16 +135,16 @@ class Core:
         for worker, tokens in answer.tokens.items():
             session = self.sessions.by_name.get(worker)
             if session is not None:
-                session.cancel(tokens)
+                session.cancel(tokens, terminate=terminate, signal=signal)
         return answer
 
     async def forget(self, ids: Sequence[JobId]) -> int:
         """Drops results of final jobs. Returns how many."""
         return await self._guard.do(self.engine.forget(ids, self.now()))
 
-    async def get(self, ids: Sequence[JobId], *, with_args: bool = False) -> list[Job]:
+    async def get(self, ids: Sequence[JobId], *, with_args: bool = False, with_attempts: bool = False) -> list[Job]:
         """What is known of a few ids."""
-        return await self._guard.do(self.engine.get(ids, with_args=with_args))
+        return await self._guard.do(self.engine.get(ids, with_args=with_args, with_attempts=with_attempts))
 
     async def read(self, ids: Sequence[JobId], *, with_args: bool = False) -> AsyncIterator[list[Job]]:
         """What is known of many ids, in slices small enough that large results do not pile up in memory."""
@@ -138,7 +160,7 @@ class Core:
         """Why a QUEUED job is not handed out, in words; empty when it is simply next, or not queued."""
         if job.state is not State.QUEUED or job.head is None:
             return ""
-        return "recovering" if job.recovering else self.sessions.lack(job.head.task, job.head.queue)
+        return "recovering" if job.recovering else job.held_by or self.sessions.lack(job.head)
 
     async def stats(self) -> Stats:
         """Counts by queue and state, and the fill of the store."""
@@ -171,6 +193,14 @@ class Core:
         It wants to be called earlier when `agenda.on_earlier` is; `agenda.left` then says how much.
         """
         now = self.now()
+        if self.agenda.takes_again(now):
+            self._dispatcher.wake_all()
+            await self._dispatcher.run()
+        else:
+            await self._upkeep(now)
+        return self.agenda.left(self.now())
+
+    async def _upkeep(self, now: Time) -> None:
         self.agenda.begin()
         self._guard.beat(now)
         due = await self._guard.do(self.engine.due(now, SLICE))
@@ -181,7 +211,6 @@ class Core:
         self.agenda.plan(now, 0.0 if due.more or expired.more else self._recovery(now), due.next_ms)
         await self._dispatcher.run()
         self.agenda.passed()
-        return self.agenda.left(self.now())
 
     def _after_due(self, due: Due) -> None:
         if due.woken:
@@ -203,6 +232,7 @@ class Core:
     async def drain(self) -> None:
         """Takes no new work, hands out nothing, tells the workers, and waits for what is in flight."""
         self.stopping = self.workers.stopping = self._dispatcher.stopped = True
+        self.feed.close()
         for session in list(self.sessions.by_name.values()):
             session.stop()
         await self._inflight.quiet()

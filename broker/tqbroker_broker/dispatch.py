@@ -11,9 +11,10 @@ import logging
 from collections.abc import Iterable
 
 from tqbroker._failpoint import hit
+from tqbroker_broker.agenda import Agenda
 from tqbroker_broker.guard import Guard
 from tqbroker_broker.records import Leased, Want
-from tqbroker_broker.sessions import Kind, Session, Sessions
+from tqbroker_broker.sessions import Kind, Session, Sessions, load_of
 from tqbroker_broker.storage import StorageError
 
 log = logging.getLogger("tqbroker.broker")
@@ -31,9 +32,10 @@ ROUNDS = 4
 class Dispatcher:
     """Brings ready jobs and free credit together."""
 
-    def __init__(self, guard: Guard, sessions: Sessions) -> None:
+    def __init__(self, guard: Guard, sessions: Sessions, agenda: Agenda) -> None:
         self._guard = guard
         self._sessions = sessions
+        self._agenda = agenda
         self._hungry: dict[Kind, None] = {}
         self._running = False
         self._later: asyncio.Task[None] | None = None
@@ -96,12 +98,16 @@ class Dispatcher:
         try:
             answers = await self._guard.do(self._guard.engine.lease([want for _, want in asked], self._guard.now()))
             hit("after_grant")
-            exhausted = [await self._settle(*ask, leased) for ask, leased in zip(asked, answers.batches, strict=True)]
+            exhausted = [
+                await self._settle(kind, *ask, leased) for ask, leased in zip(asked, answers.batches, strict=True)
+            ]
         except StorageError:  # before anything was granted
             raise
         except BaseException:
             self._doubt(session for session, _ in asked)
             raise
+        if answers.again_in:
+            self._agenda.again_in(answers.again_in, self._guard.now())
         if any(exhausted) and kind.version == version:
             self._hungry.pop(kind, None)
         kind.step = min(kind.step * 2, MOST_ASKED)
@@ -131,20 +137,21 @@ class Dispatcher:
             del kind.waiting[session]
         return asked
 
-    async def _settle(self, session: Session, want: Want, leased: list[Leased]) -> bool:
+    async def _settle(self, kind: Kind, session: Session, want: Want, leased: list[Leased]) -> bool:
         """Gives a worker its jobs. True when this shows that nothing more is ready for its kind."""
         count = sum(len(batch.ids) for batch in leased)
         if session.closed:
             await self._give_back(session, leased)
             return False
-        waiting = session.kind.waiting
-        waiting.pop(session, None)
-        waiting[session] = None
         if leased:
             session.deliver(leased)
-        if count >= want.window or sum(len(args) for batch in leased for args in batch.args) >= want.max_bytes:
+        if session.kind is not kind:  # it takes other queues meanwhile, and is asked for those
             return False
-        session.kind.aside.add(session)
+        kind.waiting.pop(session, None)
+        kind.waiting[session] = None
+        if count >= want.window or sum(map(load_of, leased)) >= want.max_bytes:
+            return False
+        kind.aside.add(session)
         return count < want.slots
 
     async def _give_back(self, session: Session, leased: list[Leased]) -> None:

@@ -12,7 +12,7 @@ from tqbroker_broker.errors import write_error
 from tqbroker_broker.messages.ids import show
 from tqbroker_broker.messages.intake import Intake, Place, read_request
 from tqbroker_broker.records import Enqueued, NewJobs, Stored
-from tqbroker_broker.refusals import IdConflict
+from tqbroker_broker.refusals import IdConflict, NotUnique, QueueFull, RefusalError
 
 log = logging.getLogger("tqbroker.broker")
 
@@ -42,9 +42,24 @@ def _except(response: pb.EnqueueResponse, batch: NewJobs, place: Place, answer: 
         item = response.exceptions.add(batch=place.batch, index=place.indexes[index] if place.indexes else index)
         if what is Stored.DUPLICATE:
             item.duplicate = True
-            continue
-        text = f"the id {show(batch.ids[index])} belongs to a different job already: use a new id for another job"
-        item.error.CopyFrom(write_error(IdConflict(text)))
+        elif what is Stored.KEPT:
+            item.kept = show(answer.holders[index])
+        else:
+            item.error.CopyFrom(write_error(_refusal(what, batch, index, answer)))
+
+
+def _refusal(what: Stored, batch: NewJobs, index: int, answer: Enqueued) -> RefusalError:
+    """Why this job was not stored."""
+    if what is Stored.NOT_UNIQUE:
+        holder = show(answer.holders[index])
+        text = f"job {holder} has the same unique key: wait for its end, or submit with another key"
+        return NotUnique(text, holder=holder)
+    if what is Stored.QUEUE_FULL:
+        queue = batch.head.queue
+        text = f"queue {queue} has reached its max_length: try again when some of its jobs have been started"
+        return QueueFull(text, queue=queue)
+    text = f"the id {show(batch.ids[index])} belongs to a different job already: use a new id for another job"
+    return IdConflict(text)
 
 
 def _refuse(response: pb.EnqueueResponse, intake: Intake) -> None:

@@ -91,6 +91,15 @@ class Outbox:
         if session.cancelled:
             message.cancelled.extend(session.cancelled)
             session.cancelled.clear()
+            message.terminate.extend(pb.Terminate(token=token, signal=signal) for token, signal in session.terminate)
+            session.terminate.clear()
+            self._pending = True
+        if session.commands:
+            message.commands.extend(
+                pb.Command(command=number, name=name, arguments=arguments)
+                for number, name, arguments in session.commands
+            )
+            session.commands.clear()
             self._pending = True
         if session.stopping and not self._told_stopping:
             message.stopping = self._told_stopping = self._pending = True

@@ -104,8 +104,9 @@ class Want(NamedTuple):
 
     At most `window` jobs are handed out, and of tasks that are not in `fast` at most `slots`: both count what the
     worker may take in addition to what it holds. `fast` is a subset of `tasks`; jobs under a rate limit count as not
-    fast, so that none of their starts is spent on waiting. Handing out stops with the job whose arguments bring the
-    total to `max_bytes`, so that a message stays small. `labels` are what the worker has for jobs that require them.
+    fast, so that none of their starts is spent on waiting. Handing out stops with the job whose arguments and
+    checkpoint bring the total to `max_bytes`, so that a message stays small. `labels` are what the worker has for jobs
+    that require them.
     """
 
     worker: str
@@ -128,7 +129,10 @@ class Extra(NamedTuple):
 
 
 class Leased(NamedTuple):
-    """Jobs handed to one worker that share their head, as columns in hand-out order. Few have `extras`: by index."""
+    """Jobs handed to one worker that share their head, as columns in hand-out order. Few have `extras`: by index.
+
+    `slow`: they counted as not fast although their task is, because a rate limit holds for them.
+    """
 
     head: Head
     ids: list[JobId]
@@ -137,6 +141,7 @@ class Leased(NamedTuple):
     retries: list[int]
     lost: list[int]
     extras: dict[int, Extra]
+    slow: bool = False
 
 
 class HandedOut(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ from tqbroker.v1 import queue_pb2 as pb
 from tqbroker_broker.calls import Context
 from tqbroker_broker.core import Core
 from tqbroker_broker.enqueue_stream import EnqueueCalls, enqueue
+from tqbroker_broker.messages.checks import check_signal
 from tqbroker_broker.messages.ids import read_ids
 from tqbroker_broker.messages.status import size_of, write_status
 from tqbroker_broker.records import Job, JobId
@@ -50,9 +50,8 @@ class QueueService:
         await WaitCall(self._core, context).run()
 
     async def cancel(self, request: pb.CancelRequest) -> pb.CancelResponse:
-        ids = self._ids(request)
-        # Shielded: when the caller goes away during the commit, whoever waits for these jobs must still hear of it.
-        answer = await asyncio.shield(asyncio.ensure_future(self._core.cancel(ids)))
+        check_signal(request.terminate, request.signal)
+        answer = await self._core.cancel(self._ids(request), terminate=request.terminate, signal=request.signal)
         return pb.CancelResponse(effects=[pb.CancelEffect.ValueType(int(effect)) for effect in answer.effects])
 
     async def forget(self, request: pb.ForgetRequest) -> pb.ForgetResponse:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from tqbroker_broker.inflight import InFlight
-from tqbroker_broker.records import Held, Leased, Want
+from tqbroker_broker.records import Head, Held, Leased, Want
+from tqbroker_broker.rules import LimitRule
 
 MAX_WINDOW = 10_000
 """Most leases one worker can have out, whatever credit it announces."""
@@ -18,9 +19,15 @@ MAX_UNSENT = 2 << 20
 MAX_BYTES = 1 << 20
 """Bytes of one hand-out, so that a message stays small."""
 
+MAX_COMMANDS = 100
+"""Commands that wait to be sent to one worker, above which it gets none: it does not read."""
+
 
 class Hello(NamedTuple):
-    """How a worker introduces itself. `store` is the one that `held` belongs to, empty at first contact."""
+    """How a worker introduces itself. `store` is the one that `held` belongs to, empty at first contact.
+
+    `limits` are the rules that its app declares.
+    """
 
     name: str
     instance: bytes
@@ -33,16 +40,33 @@ class Hello(NamedTuple):
     version: str = ""
     store: bytes = b""
     held: Sequence[Held] = ()
+    labels: frozenset[str] = frozenset()
+    limits: Sequence[LimitRule] = ()
+
+
+class Able(NamedTuple):
+    """What decides which jobs a worker can be given."""
+
+    queues: tuple[str, ...]
+    tasks: frozenset[str]
+    labels: frozenset[str]
+
+
+class Command(NamedTuple):
+    """Something an operator asks of a worker. `arguments` are a JSON object."""
+
+    number: int
+    name: str
+    arguments: bytes
 
 
 class Kind:
-    """Workers that take the same tasks from the same queues: what one of them cannot get, none can."""
+    """Workers that can be given the same jobs: what one of them cannot get, none can."""
 
-    __slots__ = ("aside", "queues", "step", "tasks", "version", "waiting")
+    __slots__ = ("able", "aside", "step", "version", "waiting")
 
-    def __init__(self, queues: tuple[str, ...], tasks: frozenset[str]) -> None:
-        self.queues = queues
-        self.tasks = tasks
+    def __init__(self, able: Able) -> None:
+        self.able = able
         self.waiting: dict[Session, None] = {}
         """Those with credit, the one longest unserved first."""
         self.aside: set[Session] = set()
@@ -70,6 +94,9 @@ class Session:
         self.outbox: deque[Leased] = deque()
         self.unsent = 0
         self.cancelled: list[int] = []
+        self.terminate: list[tuple[int, str]] = []
+        """Those of `cancelled` to be stopped by force, with the signal (empty: the worker's default)."""
+        self.commands: list[Command] = []
         self.stopping = False
         self.closed = False
         self.connected_ms = now_ms
@@ -82,10 +109,9 @@ class Session:
         window = self.window - self.out
         if self.closed or window <= 0 or (slots <= 0 and not self.fast) or self.unsent >= MAX_UNSENT:
             return None
-        kind = self.kind
-        return Want(
-            self.name, kind.queues, kind.tasks, min(max(slots, 0), most), min(window, most), self.fast, MAX_BYTES
-        )
+        able = self.kind.able
+        slots, window = min(max(slots, 0), most), min(window, most)
+        return Want(self.name, able.queues, able.tasks, slots, window, self.fast, MAX_BYTES, able.labels)
 
     @property
     def out(self) -> int:
@@ -98,7 +124,7 @@ class Session:
             self.outbox.append(batch)
             self.unsent += size_of(batch)
             self.leases.update(batch.tokens)
-            if batch.head.task not in self.fast:
+            if batch.slow or batch.head.task not in self.fast:
                 self.slow.update(batch.tokens)
         self.on_wake()
 
@@ -113,10 +139,20 @@ class Session:
         self.leases.difference_update(ended)
         self.slow.difference_update(ended)
 
-    def cancel(self, tokens: Iterable[int]) -> None:
-        """Somebody cancelled these."""
+    def cancel(self, tokens: Sequence[int], *, terminate: bool = False, signal: str = "") -> None:
+        """Somebody cancelled these, and wants them stopped by force with this signal if `terminate`."""
         self.cancelled.extend(tokens)
+        if terminate:
+            self.terminate.extend((token, signal) for token in tokens)
         self.on_wake()
+
+    def command(self, command: Command) -> bool:
+        """Somebody asks something. False when this worker does not read what is sent to it."""
+        if self.closed or len(self.commands) >= MAX_COMMANDS:
+            return False
+        self.commands.append(command)
+        self.on_wake()
+        return True
 
     def stop(self) -> None:
         """The broker is stopping: the worker should know."""
@@ -134,21 +170,19 @@ class Sessions:
 
     def __init__(self) -> None:
         self.by_name: dict[str, Session] = {}
-        self._kinds: dict[tuple[tuple[str, ...], frozenset[str]], tuple[Kind, set[Session]]] = {}
+        self._kinds: dict[Able, tuple[Kind, set[Session]]] = {}
         self._by_queue: dict[str, dict[Kind, None]] = {}
 
     def kind(self, hello: Hello) -> Kind:
         """The kind this worker is of."""
-        known = self._kinds.get((hello.queues, hello.tasks))
-        return known[0] if known else Kind(hello.queues, hello.tasks)
+        able = Able(hello.queues, hello.tasks, hello.labels)
+        known = self._kinds.get(able)
+        return known[0] if known else Kind(able)
 
     def add(self, session: Session) -> None:
         """From now on it is handed jobs."""
-        kind = session.kind
         self.by_name[session.name] = session
-        self._kinds.setdefault((kind.queues, kind.tasks), (kind, set()))[1].add(session)
-        for queue in kind.queues:
-            self._by_queue.setdefault(queue, {})[kind] = None
+        self._enter(session)
 
     def remove(self, session: Session) -> bool:
         """Closes a session. False when it was not (or no longer) the one under its name."""
@@ -156,17 +190,34 @@ class Sessions:
         if self.by_name.get(session.name) is not session:
             return False
         del self.by_name[session.name]
-        kind, members = self._kinds[session.kind.queues, session.kind.tasks]
+        self._exit(session)
+        return True
+
+    def move(self, session: Session, queues: tuple[str, ...]) -> None:
+        """From now on it takes jobs from these queues."""
+        session.hello = session.hello._replace(queues=queues)
+        if self.by_name.get(session.name) is session:
+            self._exit(session)
+            session.kind = self.kind(session.hello)
+            self._enter(session)
+
+    def _enter(self, session: Session) -> None:
+        kind = session.kind
+        self._kinds.setdefault(kind.able, (kind, set()))[1].add(session)
+        for queue in kind.able.queues:
+            self._by_queue.setdefault(queue, {})[kind] = None
+
+    def _exit(self, session: Session) -> None:
+        kind, members = self._kinds[session.kind.able]
         members.discard(session)
         kind.waiting.pop(session, None)
         kind.aside.discard(session)
         if not members:
             self._drop(kind)
-        return True
 
     def _drop(self, kind: Kind) -> None:
-        del self._kinds[kind.queues, kind.tasks]
-        for queue in kind.queues:
+        del self._kinds[kind.able]
+        for queue in kind.able.queues:
             kinds = self._by_queue[queue]
             kinds.pop(kind, None)
             if not kinds:
@@ -180,16 +231,26 @@ class Sessions:
         """Kinds that take jobs from a queue."""
         return self._by_queue.get(queue, ())
 
-    def lack(self, task: str, queue: str) -> str:
+    def lack(self, head: Head) -> str:
         """Why no connected worker can be given a job, in words; empty when one can."""
-        takers = self.takers(queue)
-        if any(task in kind.tasks for kind in takers):
+        task, queue, labels = head.task, head.queue, frozenset(head.traits.requires)
+        takers = [kind.able for kind in self.takers(queue)]
+        able = [each for each in takers if task in each.tasks]
+        if any(labels <= each.labels for each in able):
             return ""
-        if not any(task in kind.tasks for kind, _ in self._kinds.values()):
+        if able:
+            return f"no worker has the labels {', '.join(sorted(labels))}"
+        if not any(task in each.tasks for each in self._kinds):
             return f"no worker knows {task}"
         return f"no worker of queue {queue} knows {task}" if takers else f"no worker takes queue {queue}"
 
 
+def load_of(batch: Leased) -> int:
+    """Bytes of a batch as a hand-out counts them: arguments and checkpoints."""
+    size = sum(map(len, batch.args))
+    return size + sum(len(extra.checkpoint) for extra in batch.extras.values()) if batch.extras else size
+
+
 def size_of(batch: Leased) -> int:
     """Bytes of a batch on the wire, roughly."""
-    return sum(map(len, batch.args)) + len(batch.head.headers) + 32 * len(batch.ids)
+    return load_of(batch) + len(batch.head.headers) + 32 * len(batch.ids)

@@ -10,9 +10,11 @@ from tqbroker.v1 import worker_pb2 as pb
 from tqbroker_broker import __version__
 from tqbroker_broker.acks import Acks
 from tqbroker_broker.calls import EOF, Context, run_pair
+from tqbroker_broker.commands import Reply
 from tqbroker_broker.core import Core
 from tqbroker_broker.errors import write_error
-from tqbroker_broker.messages.outcomes import read_ending, read_hello, read_successes
+from tqbroker_broker.messages.annotations import read_annotations
+from tqbroker_broker.messages.outcomes import read_consume, read_ending, read_hello, read_successes
 from tqbroker_broker.outbox import Outbox
 from tqbroker_broker.refusals import Invalid, LeaseLost, OtherStore
 from tqbroker_broker.sessions import Session
@@ -119,17 +121,30 @@ class WorkStream:
             self._core.workers.credit(session, 0, 0, frozenset())
         if request.heartbeat:
             self._outbox.beat()
-        if request.successes or request.endings or request.returned or request.HasField("credit"):
+        for reply in request.replies:
+            self._core.commands.answered(session.name, Reply(reply.command, reply.error, reply.body))
+        if self._is_work(request):
             task = asyncio.create_task(self._apply(session, request))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         else:
             self._acks.done(request.number)
 
+    @staticmethod
+    def _is_work(request: pb.WorkRequest) -> bool:
+        """Whether something of a message has to wait for the disk, or may lead to a hand-out."""
+        brought = request.successes or request.endings or request.returned or request.annotations
+        return bool(brought) or request.HasField("credit") or request.HasField("consume")
+
     async def _apply(self, session: Session, request: pb.WorkRequest) -> None:
+        config = self._core.config
         try:
-            successes, endings = read_successes(request.successes, self._core.config.max_result_size)
-            endings += [read_ending(ending) for ending in request.endings]
+            if request.HasField("consume"):
+                await self._core.workers.consume(session, read_consume(request.consume))
+            successes, endings = read_successes(request.successes, config.max_result_size)
+            endings += [read_ending(ending, config.max_args_size) for ending in request.endings]
+            if request.annotations:
+                await self._annotate(session, request)
             if successes or endings:
                 stale = await self._core.workers.finish(session, successes, endings)
                 if stale:
@@ -144,6 +159,15 @@ class WorkStream:
         else:
             self._acks.done(request.number)
             self._outbox.wake()
+
+    async def _annotate(self, session: Session, request: pb.WorkRequest) -> None:
+        good, wrong = read_annotations(request.annotations, self._core.now().wall_ms)
+        refused = [pb.Refused(token=token, error=write_error(error)) for token, error in wrong]
+        if good:
+            stale = await self._core.workers.annotate(session, good)
+            refused += [pb.Refused(token=token, error=_lease_lost()) for token in stale]
+        if refused:
+            self._outbox.refuse(refused)
 
     async def _leave(self, session: Session) -> None:
         if self._error is None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
 from tqbroker._failpoint import hit
 from tqbroker_broker.agenda import Agenda
 from tqbroker_broker.dispatch import Dispatcher
 from tqbroker_broker.guard import Guard
-from tqbroker_broker.records import Ending, Finished, Held, Joined, Refusal, Successes
+from tqbroker_broker.records import Annotation, Ending, Held, Joined, Refusal, Successes
 from tqbroker_broker.refusals import Stopping
+from tqbroker_broker.rules import LimitRule, LimitState
 from tqbroker_broker.sessions import MAX_UNSENT, MAX_WINDOW, Hello, Session, Sessions
 from tqbroker_broker.storage import Ambiguous, Unavailable
 from tqbroker_broker.waiters import Waiters
 
 log = logging.getLogger("tqbroker.broker")
+
+T = TypeVar("T")
 
 
 class Attached(NamedTuple):
@@ -51,6 +54,7 @@ class Workers:
         if self.stopping:
             raise Stopping("the broker is stopping: connect again in a moment")
         await self._settle_previous(hello)
+        await self._declare(hello)
         other_store = bool(hello.store) and hello.store != self.store
         held = [] if other_store else list(hello.held)
         joined = await self._join(hello, held)
@@ -60,6 +64,7 @@ class Workers:
         session = Session(hello, self._sessions.kind(hello), on_wake, self._guard.now().wall_ms)
         session.resume({each.token for each in held}.difference(joined.lost))
         session.cancelled.extend(joined.cancelled)
+        session.terminate.extend((token, "") for token in joined.terminate)
         self._sessions.add(session)
         self._waiters.ended(joined.final)
         self._dispatcher.wake_queues(joined.woken)
@@ -75,6 +80,23 @@ class Workers:
         settling = self._settling.get(hello.name)
         if settling is not None:
             await settling.outcomes.quiet()
+
+    async def _declare(self, hello: Hello) -> None:
+        """Stores the rules of the worker's app before it is handed anything, when they are not the known ones.
+
+        A task that the app names no rule for (any more) loses the one that an app had set.
+        """
+        engine = self._guard.engine
+        known = {state.rule.name: state for state in engine.limits()}
+        named = {rule.name: rule for rule in hello.limits}
+        new = [rule for name, rule in named.items() if name not in known or _differs(known[name], rule)]
+        dropped = {f"task:{task}" for task in hello.tasks}.difference(named).intersection(known)
+        gone = [name for name in dropped if not known[name].operator]
+        if new or gone:
+            try:
+                await self._guard.do(engine.put_limits(new, gone, self._guard.now(), operator=False))
+            except (Unavailable, Ambiguous) as error:
+                log.warning("the limits that worker %s declares cannot be stored: %s", hello.name, error)
 
     async def _join(self, hello: Hello, held: list[Held]) -> Joined:
         """Joins, and parts again when the stream broke before the join was done. One at a time under a name."""
@@ -155,15 +177,30 @@ class Workers:
         """Hands out what has become possible."""
         await self._dispatcher.run()
 
-    async def finish(self, session: Session, successes: Sequence[Successes], endings: Sequence[Ending]) -> list[int]:
-        """Stores outcomes, tells who waits, hands out again. Returns tokens whose lease was lost: without effect."""
+    async def consume(self, session: Session, queues: tuple[str, ...]) -> None:
+        """The worker takes jobs from these queues from now on."""
+        self._sessions.move(session, queues)
+        self._dispatcher.wake(session)
+        await self._dispatcher.run()
+
+    async def annotate(self, session: Session, annotations: Sequence[Annotation]) -> list[int]:
+        """Stores progress and checkpoints. Returns tokens whose lease was lost: without effect."""
+        engine, name = self._guard.engine, session.name
         session.outcomes.enter(0)
         try:
-            finished = await self._store(session, successes, endings)
+            refused = await self._store(name, lambda: engine.annotate(name, annotations, self._guard.now()))
         finally:
-            session.outcomes.leave(0)
-            if self._settling.get(session.name) is session and not session.outcomes.count:
-                del self._settling[session.name]
+            self._settled(session)
+        return list(refused)
+
+    async def finish(self, session: Session, successes: Sequence[Successes], endings: Sequence[Ending]) -> list[int]:
+        """Stores outcomes, tells who waits, hands out again. Returns tokens whose lease was lost: without effect."""
+        engine, name = self._guard.engine, session.name
+        session.outcomes.enter(0)
+        try:
+            finished = await self._store(name, lambda: engine.finish(name, successes, endings, self._guard.now()))
+        finally:
+            self._settled(session)
         hit("after_finish_commit")
         stale = [token for token, why in finished.refused.items() if why is Refusal.STALE]
         for columns in successes:
@@ -176,14 +213,19 @@ class Workers:
         await self._dispatcher.run()
         return stale
 
-    async def _store(self, session: Session, successes: Sequence[Successes], endings: Sequence[Ending]) -> Finished:
-        """An outcome is never dropped: while the store has no room for it, it is tried again after each tick."""
+    def _settled(self, session: Session) -> None:
+        """Something that this worker has brought is on the disk, or was refused."""
+        session.outcomes.leave(0)
+        if self._settling.get(session.name) is session and not session.outcomes.count:
+            del self._settling[session.name]
+
+    async def _store(self, worker: str, verb: Callable[[], Awaitable[T]]) -> T:
+        """What workers bring is never dropped: while the store has no room, it is tried again after each tick."""
         while True:
             try:
-                verb = self._guard.engine.finish(session.name, successes, endings, self._guard.now())
-                return await self._guard.do(verb)
+                return await self._guard.do(verb())
             except (Unavailable, Ambiguous) as error:
-                log.warning("outcomes of %s cannot be stored yet: %s", session.name, error)
+                log.warning("what worker %s has brought cannot be stored yet: %s", worker, error)
                 await self._agenda.tick()
 
     async def release(self, session: Session, tokens: Sequence[int]) -> None:
@@ -193,8 +235,13 @@ class Workers:
             verb = self._guard.engine.release(session.name, tokens, self._guard.now())
             woken = await self._guard.do(verb)
         finally:
-            session.outcomes.leave(0)
+            self._settled(session)
         session.freed(tokens)
         self._dispatcher.wake(session)
         self._dispatcher.wake_queues(woken)
         await self._dispatcher.run()
+
+
+def _differs(known: LimitState, rule: LimitRule) -> bool:
+    """Whether an app's rule is news; what an operator has set is not an app's to change."""
+    return not known.operator and known.rule != rule

@@ -6,7 +6,11 @@ from collections.abc import Iterator
 
 from tqbroker.v1 import worker_pb2 as pb
 from tqbroker_broker.messages.ids import all_uuids, write_ids
-from tqbroker_broker.records import Leased
+from tqbroker_broker.messages.traits import write_traits
+from tqbroker_broker.records import Extra, Leased
+from tqbroker_broker.rules import PLAIN
+
+NOTHING = Extra()
 
 
 def write_deliveries(leased: Leased) -> Iterator[pb.DeliveryBatch]:
@@ -23,15 +27,15 @@ def write_deliveries(leased: Leased) -> Iterator[pb.DeliveryBatch]:
 
 
 def _part(leased: Leased, start: int, end: int) -> Leased:
-    head, ids, tokens, args, retries, lost, extras = leased
+    head, ids, tokens, args, retries, lost, extras, slow = leased
     part = slice(start, end)
     some = {index - start: extra for index, extra in extras.items() if start <= index < end}
-    return Leased(head, ids[part], tokens[part], args[part], retries[part], lost[part], some)
+    return Leased(head, ids[part], tokens[part], args[part], retries[part], lost[part], some, slow)
 
 
 def _write(leased: Leased) -> pb.DeliveryBatch:
     head = leased.head
-    return pb.DeliveryBatch(
+    batch = pb.DeliveryBatch(
         task=head.task,
         queue=head.queue,
         priority=head.priority,
@@ -43,4 +47,21 @@ def _write(leased: Leased) -> pb.DeliveryBatch:
         args=leased.args,
         retries=leased.retries if any(leased.retries) else None,
         lost_leases=leased.lost if any(leased.lost) else None,
+        traits=None if head.traits is PLAIN else write_traits(head.traits),
     )
+    if leased.extras:
+        _fill_extras(batch, leased)
+    return batch
+
+
+def _fill_extras(batch: pb.DeliveryBatch, leased: Leased) -> None:
+    """The columns that most deliveries do not have."""
+    extras = [leased.extras.get(index, NOTHING) for index in range(len(leased.ids))]
+    if any(extra.due_ms for extra in extras):
+        batch.due_unix_ms.extend(extra.due_ms for extra in extras)
+    if any(extra.expires_ms for extra in extras):
+        batch.expires_unix_ms.extend(extra.expires_ms for extra in extras)
+    if any(extra.checkpoint_format for extra in extras):
+        batch.checkpoints.extend(
+            pb.Checkpoint(data=extra.checkpoint, format=extra.checkpoint_format) for extra in extras
+        )

@@ -6,6 +6,7 @@ calls of many threads. What is wrong with the request as a whole refuses the who
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -13,12 +14,15 @@ import msgspec
 
 from tqbroker.v1 import job_pb2, queue_pb2
 from tqbroker_broker.config import BrokerConfig
-from tqbroker_broker.messages.ids import MAX_KEY_BYTES, is_name, read_ids, text_id
+from tqbroker_broker.messages.checks import LATEST_MS, check_name
+from tqbroker_broker.messages.ids import read_ids, text_id
+from tqbroker_broker.messages.traits import read_traits
 from tqbroker_broker.records import Head, NewJobs, Time
 from tqbroker_broker.refusals import Invalid, RefusalError, TooLarge
+from tqbroker_broker.rules import PLAIN
 
-LATEST_MS = 253_402_300_799_999
-"""The end of the year 9999: no time or duration is larger."""
+MAX_TASK, MAX_QUEUE, MAX_FORMAT = 255, 128, 64
+"""Characters in each of these names."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _heads: dict[Head, Head] = {}
@@ -90,9 +94,16 @@ def _read_batch(number: int, batch: job_pb2.JobBatch, config: BrokerConfig, now:
     if indexes is not None:
         args = [args[index] for index in indexes]
     if ids:
-        digests = _digests(head, batch, args)
-        intake.batches.append(NewJobs(head, ids, args, digests, due_ms, expires_ms))
+        unique = _unique(batch, indexes) if head.traits is not PLAIN else ()
+        digests = _digests(head, batch, args, unique)
+        intake.batches.append(NewJobs(head, ids, args, digests, due_ms, expires_ms, unique))
         intake.places.append(Place(number, indexes))
+
+
+def _unique(batch: job_pb2.JobBatch, indexes: list[int] | None) -> Sequence[bytes]:
+    """The unique keys of the jobs that can be tried; empty when they have none."""
+    keys = list(batch.unique_keys)
+    return [keys[index] for index in indexes] if keys and indexes is not None else keys
 
 
 def _items(
@@ -125,9 +136,9 @@ def _items(
 
 def _head(batch: job_pb2.JobBatch, config: BrokerConfig) -> Head:
     queue = batch.queue or "default"
-    _check_name("task", batch.task, 255)
-    _check_name("queue", queue, 128)
-    _check_name("format", batch.format, 64)
+    check_name("task", batch.task, MAX_TASK)
+    check_name("queue", queue, MAX_QUEUE)
+    check_name("format", batch.format, MAX_FORMAT)
     if batch.priority > 9:
         raise Invalid(f"priority is {batch.priority}: it must be 0 to 9, and a higher number goes first")
     if len(batch.headers) > config.max_headers_size:
@@ -137,10 +148,8 @@ def _head(batch: job_pb2.JobBatch, config: BrokerConfig) -> Head:
         )
     if batch.result_ttl_ms > LATEST_MS:
         raise Invalid(f"result_ttl_ms is {batch.result_ttl_ms}: it must be at most {LATEST_MS}")
-    head = Head(
-        batch.task, queue, batch.priority, batch.format, batch.ignore_result, batch.result_ttl_ms, batch.headers
-    )
-    return _interned(head)
+    options = batch.ignore_result, batch.result_ttl_ms, batch.headers, read_traits(batch)
+    return _interned(Head(batch.task, queue, batch.priority, batch.format, *options))
 
 
 def _interned(head: Head) -> Head:
@@ -151,12 +160,6 @@ def _interned(head: Head) -> Head:
             _heads.clear()
         known = _heads[head] = head
     return known
-
-
-def _check_name(what: str, name: str, limit: int) -> None:
-    if not is_name(name, limit):
-        text = f"it must have 1 to {limit} printable characters, {MAX_KEY_BYTES} bytes at most"
-        raise Invalid(f"{what} is {name[:300]!r}: {text}")
 
 
 def _times(batch: job_pb2.JobBatch, now: Time) -> tuple[int, int]:
@@ -172,13 +175,15 @@ def _times(batch: job_pb2.JobBatch, now: Time) -> tuple[int, int]:
     return (due if due > now.wall_ms else 0), expires
 
 
-def _digests(head: Head, batch: job_pb2.JobBatch, args: list[bytes]) -> list[bytes]:
+def _digests(head: Head, batch: job_pb2.JobBatch, args: list[bytes], unique: Sequence[bytes]) -> list[bytes]:
     """What tells "same body": the canonical fields as they were sent, so that a resend has the same digest."""
     times = (batch.countdown_ms, batch.eta_unix_ms, batch.expires_in_ms, batch.expires_unix_ms)
     shared = blake2b(_encode((head, times)), digest_size=16)
     digests: list[bytes] = []
-    for body in args:
+    for index, body in enumerate(args):
         each = shared.copy()
         each.update(body)
+        if unique:
+            each.update(unique[index])
         digests.append(each.digest())
     return digests

@@ -6,13 +6,17 @@ from collections.abc import Sequence
 
 from tqbroker.v1 import job_pb2
 from tqbroker.v1 import worker_pb2 as pb
+from tqbroker_broker.messages.checks import LATEST_MS
 from tqbroker_broker.messages.ids import MAX_KEY_BYTES, is_name, read_ids
-from tqbroker_broker.messages.intake import LATEST_MS
+from tqbroker_broker.messages.rules import read_limit, read_queues
+from tqbroker_broker.messages.traits import MAX_NAME
 from tqbroker_broker.records import Ending, Failure, Held, JobId, Successes, Verdict
 from tqbroker_broker.refusals import Invalid
 from tqbroker_broker.sessions import MAX_WINDOW, Hello
 
 MAX_NAMES = 10_000
+MAX_LABELS = 64
+MAX_LIMITS = 2 * MAX_NAMES
 MAX_TEXT = 64 * 1024
 MAX_FORMAT = 64
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
@@ -23,6 +27,9 @@ def read_hello(hello: pb.Hello) -> Hello:
     _check(is_name(hello.name, 255), f"name must have 1 to 255 printable characters, {MAX_KEY_BYTES} bytes at most")
     _check(len(hello.instance) == 16, "instance must be 16 random bytes")
     _check(len(hello.queues) <= MAX_NAMES and len(hello.tasks) <= MAX_NAMES, f"{MAX_NAMES} queues and tasks at most")
+    _check(len(hello.labels) <= MAX_LABELS, f"{MAX_LABELS} labels at most")
+    _check(all(is_name(label, MAX_NAME) for label in hello.labels), f"a label has 1 to {MAX_NAME} printable characters")
+    _check(len(hello.limits) <= MAX_LIMITS, f"{MAX_LIMITS} limits at most")
     ids = read_ids(hello.held.ids)
     _check(len(ids) == len(hello.held.tokens), "held needs one token for each id")
     _check(len(ids) <= 10 * MAX_WINDOW, f"held may have {10 * MAX_WINDOW} leases")
@@ -38,7 +45,15 @@ def read_hello(hello: pb.Hello) -> Hello:
         version=hello.version,
         store=hello.store,
         held=[Held(*pair) for pair in zip(ids, hello.held.tokens, strict=True)],
+        labels=frozenset(hello.labels),
+        limits=tuple(read_limit(limit) for limit in hello.limits),
     )
+
+
+def read_consume(consume: pb.Consume) -> tuple[str, ...]:
+    """The queues to take jobs from; none is allowed. Raises Invalid."""
+    _check(len(consume.queues) <= MAX_NAMES, f"{MAX_NAMES} queues at most")
+    return read_queues(consume.queues)
 
 
 def read_successes(batches: Sequence[pb.Successes], max_result: int) -> tuple[list[Successes], list[Ending]]:
@@ -94,23 +109,33 @@ def _split_off(columns: Successes, max_result: int, too_large: list[Ending]) -> 
     )
 
 
-def read_ending(ending: pb.Ending) -> Ending:
-    """One ending. Raises Invalid."""
+def read_ending(ending: pb.Ending, max_args: int) -> Ending:
+    """One ending; a retry with larger arguments than allowed is a failure. Raises Invalid."""
     verdict = _VERDICTS.get(ending.verdict)
     if verdict is None:
-        raise Invalid(f"verdict {ending.verdict} is not known: use FAILED, RETRY, LOST or CANCELLED")
+        raise Invalid(f"verdict {ending.verdict} is not known: use one of {', '.join(each.name for each in Verdict)}")
     _check(ending.retry_in_ms <= LATEST_MS, f"retry_in_ms must be at most {LATEST_MS}")
     ids: list[JobId] = read_ids(ending.ids)
     _check(len(ids) <= 1, "an ending has one id, or none")
+    _check(not ending.args or verdict is Verdict.RETRY, "only a retry has arguments")
+    failure = _failure(ending.failure) if ending.HasField("failure") else None
+    if len(ending.args) > max_args:
+        verdict, failure = Verdict.FAILED, _too_large(len(ending.args), max_args)
     return Ending(
         ending.token,
         verdict,
-        _failure(ending.failure) if ending.HasField("failure") else None,
+        failure,
         ending.retry_in_ms,
         ending.started_unix_ms,
         ending.runtime_us,
         ids[0] if ids else None,
+        ending.args if ending.args and verdict is Verdict.RETRY else None,
     )
+
+
+def _too_large(size: int, limit: int) -> Failure:
+    text = f"the arguments of the retry have {size} bytes and may have {limit}: put large things into a file"
+    return Failure("ArgumentsTooLarge", "tqbroker.exceptions", text)
 
 
 def _failure(failure: job_pb2.Failure) -> Failure:

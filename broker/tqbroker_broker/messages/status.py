@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from tqbroker.v1 import job_pb2 as pb
-from tqbroker_broker.records import Failure, Job, key_text
+from tqbroker_broker.messages.traits import write_traits
+from tqbroker_broker.records import Failure, Job, PastAttempt, Progress, Verdict, key_text
+from tqbroker_broker.rules import PLAIN
+
+_VERDICTS = {
+    Verdict.FAILED: "failed",
+    Verdict.RETRY: "retry",
+    Verdict.LOST: "lost",
+    Verdict.CANCELLED: "cancelled",
+    Verdict.REJECTED: "rejected",
+    Verdict.REQUEUED: "requeued",
+}
 
 
-def write_status(job: Job, waits_for: str = "", *, with_args: bool = False) -> pb.JobStatus:
+def write_status(job: Job, waits_for: str = "", *, with_args: bool = False, with_result: bool = True) -> pb.JobStatus:
     """A JobStatus; `with_args` fills format, arguments and headers."""
     status = pb.JobStatus(
         state=pb.State.ValueType(int(job.state)),
@@ -20,11 +31,13 @@ def write_status(job: Job, waits_for: str = "", *, with_args: bool = False) -> p
         retries=job.retries,
         lost_leases=job.lost,
         token=job.token,
-        result=job.result,
+        result=job.result if with_result else b"",
         result_format=job.result_format,
         failure=_failure(job.failure),
         cancel_requested=job.cancel_requested,
         waits_for=waits_for,
+        progress=_progress(job.progress),
+        attempts=map(_attempt, job.attempts),
     )
     if len(job.id) == 16:
         status.uuid = job.id
@@ -41,6 +54,8 @@ def _fill_head(status: pb.JobStatus, job: Job, with_args: bool) -> None:
     status.queue = job.head.queue
     status.priority = job.head.priority
     status.ignore_result = job.head.ignore_result
+    if job.head.traits is not PLAIN and (traits := write_traits(job.head.traits)):
+        status.traits.CopyFrom(traits)
     if with_args:
         status.format = job.head.format
         status.args = job.args
@@ -60,8 +75,39 @@ def _failure(failure: Failure | None) -> pb.Failure | None:
     )
 
 
+def _progress(progress: Progress | None) -> pb.Progress | None:
+    if progress is None:
+        return None
+    return pb.Progress(
+        state=progress.state,
+        meta=progress.meta,
+        format=progress.format,
+        done=progress.done,
+        total=progress.total,
+        note=progress.note,
+        at_unix_ms=progress.at_ms,
+    )
+
+
+def _attempt(attempt: PastAttempt) -> pb.Attempt:
+    return pb.Attempt(
+        worker=attempt.worker,
+        token=attempt.token,
+        verdict=_VERDICTS[attempt.verdict],
+        started_unix_ms=attempt.started_ms,
+        ended_unix_ms=attempt.ended_ms,
+        failure=_failure(attempt.failure),
+        next_due_unix_ms=attempt.next_due_ms,
+    )
+
+
 def size_of(job: Job) -> int:
     """Bytes of a status on the wire, roughly."""
-    failure = job.failure
-    text = len(failure.message) + len(failure.traceback) + len(failure.args) if failure else 0
-    return 256 + len(job.result) + len(job.args) + text
+    size = 256 + len(job.result) + len(job.args) + _size(job.failure)
+    if job.progress is not None:
+        size += len(job.progress.meta)
+    return size + sum(64 + _size(attempt.failure) for attempt in job.attempts)
+
+
+def _size(failure: Failure | None) -> int:
+    return len(failure.message) + len(failure.traceback) + len(failure.args) if failure else 0

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tests.unit.broker.harness import TASK, Bench
 
-from tqbroker_broker.records import Cancelled, State, Stored, Verdict
+from tqbroker_broker.records import Cancelled, Enqueued, State, Stored, Verdict
 from tqbroker_broker.refusals import Busy, Stopping
 from tqbroker_broker.storage import Fenced, Unavailable
 
@@ -152,7 +152,7 @@ async def test_more_in_flight_than_admitted_is_refused(bench: Bench) -> None:
 
     async def stuck(*args):  # type: ignore[no-untyped-def]
         await gate.wait()
-        return []
+        return [Enqueued(1, {})]
 
     bench.engine.enqueue = stuck  # type: ignore[method-assign]
     first = asyncio.create_task(bench.enqueue(1, args=b"x" * 900))

@@ -156,7 +156,7 @@ def test_a_result_above_the_limit_becomes_a_failure_and_spares_the_others() -> N
 
 def test_a_failure_is_cut_to_a_size_worth_keeping() -> None:
     failure = job_pb2.Failure(type="E", message="m" * 200_000, traceback="t" * 10, args=b"a" * 200_000)
-    ending = read_ending(worker_pb2.Ending(token=1, verdict=worker_pb2.VERDICT_FAILED, failure=failure))
+    ending = read_ending(worker_pb2.Ending(token=1, verdict=worker_pb2.VERDICT_FAILED, failure=failure), 1024)
     assert ending.failure is not None
     assert 64_000 < len(ending.failure.message) < 66_000
     assert ending.failure.traceback == "t" * 10

@@ -32,6 +32,7 @@ from tqbroker_broker.records import (
     Want,
     WorkerRow,
 )
+from tqbroker_broker.rules import LimitState, QueueRule
 from tqbroker_broker.storage import StoreFull
 from tqbroker_broker.storage.lmdb import (
     annotating,
@@ -178,6 +179,14 @@ class LmdbEngine:
 
     async def forget(self, ids: Sequence[JobId], now: Time) -> int:
         return await self._committer.run(lambda group: endings.forget(group, ids, now), weight=len(ids))
+
+    # -- rules -------------------------------------------------------------------------------------------------------
+
+    def queue_rules(self) -> dict[str, QueueRule]:
+        return {}
+
+    def limits(self) -> list[LimitState]:
+        return []
 
     # -- upkeep ------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import Extra, HandedOut, Head, Leased, State, Time, Want
@@ -108,12 +109,20 @@ class Handout:
         return not 0 < row.expires_ms <= now.wall_ms
 
 
+class Taken(NamedTuple):
+    """A job for a worker, and whether a rate limit holds for it."""
+
+    row: Row
+    lease: Lease
+    rated: bool
+
+
 class Pick:
     """What one want has got so far."""
 
     def __init__(self, want: Want) -> None:
         self.want = want
-        self.taken: list[tuple[Row, Lease]] = []
+        self.taken: list[Taken] = []
         self.slow = 0
         self.size = 0
         self.wait_ms = 0
@@ -126,13 +135,13 @@ class Pick:
 
     def add(self, row: Row, lease: Lease, *, rated: bool) -> None:
         """Takes a job."""
-        self.taken.append((row, lease))
+        self.taken.append(Taken(row, lease, rated))
         self.slow += self._is_slow(row.head, rated)
         self.size += len(row.args) + len(row.checkpoint)
 
     def batches(self) -> list[Leased]:
         """The jobs in their order; neighbours that share their head share a batch."""
-        return [_leased(list(run)) for _, run in groupby(self.taken, key=lambda pair: pair[0].head)]
+        return [_leased(list(run)) for _, run in groupby(self.taken, key=lambda taken: taken.row.head)]
 
     def _is_slow(self, head: Head, rated: bool) -> bool:
         return rated or head.task not in self.want.fast
@@ -150,16 +159,17 @@ def _lane(head: Head) -> object:
     )
 
 
-def _leased(run: list[tuple[Row, Lease]]) -> Leased:
-    rows = [row for row, _ in run]
+def _leased(run: list[Taken]) -> Leased:
+    rows = [taken.row for taken in run]
     return Leased(
         rows[0].head,
         [row.id for row in rows],
-        [lease.token for _, lease in run],
+        [taken.lease.token for taken in run],
         [row.args for row in rows],
         [row.retries for row in rows],
         [row.lost for row in rows],
         {index: extra for index, row in enumerate(rows) if (extra := _extra(row)) != Extra()},
+        slow=run[0].rated,
     )
 
 

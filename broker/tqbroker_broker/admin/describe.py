@@ -1,4 +1,4 @@
-"""What an operator asks: plain functions over the core, and the service that calls them."""
+"""What there is: the broker, its queues, its workers, one job."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from tqbroker.v1 import job_pb2
 from tqbroker_broker import __version__
 from tqbroker_broker.core import Core
 from tqbroker_broker.messages.ids import text_id
+from tqbroker_broker.messages.rules import write_rule
 from tqbroker_broker.messages.status import write_status
-from tqbroker_broker.records import WorkerRow
+from tqbroker_broker.records import QueueCounts, WorkerRow
+from tqbroker_broker.rules import QueueRule
 
 
 async def describe_broker(core: Core, data_dir: str) -> pb.GetBrokerResponse:
@@ -31,20 +33,25 @@ async def describe_broker(core: Core, data_dir: str) -> pb.GetBrokerResponse:
 
 async def list_queues(core: Core) -> list[pb.QueueInfo]:
     """Every queue with its counts, by name."""
-    stats = await core.stats()
+    counts, rules = (await core.stats()).queues, core.orders.queue_rules()
     return [
-        pb.QueueInfo(
-            name=name,
-            queued=counts.queued,
-            running=counts.running,
-            scheduled=counts.scheduled,
-            succeeded=counts.succeeded,
-            failed=counts.failed,
-            cancelled=counts.cancelled,
-            expired=counts.expired,
-        )
-        for name, counts in sorted(stats.queues.items())
+        _queue(name, counts.get(name, QueueCounts()), rules.get(name, QueueRule()))
+        for name in sorted(counts.keys() | rules.keys())
     ]
+
+
+def _queue(name: str, counts: QueueCounts, rule: QueueRule) -> pb.QueueInfo:
+    return pb.QueueInfo(
+        name=name,
+        queued=counts.queued,
+        running=counts.running,
+        scheduled=counts.scheduled,
+        succeeded=counts.succeeded,
+        failed=counts.failed,
+        cancelled=counts.cancelled,
+        expired=counts.expired,
+        rule=write_rule(rule),
+    )
 
 
 def list_workers(core: Core) -> list[pb.WorkerInfo]:
@@ -59,6 +66,7 @@ def _worker(core: Core, row: WorkerRow) -> pb.WorkerInfo:
         hello = session.hello
         info.queues.extend(hello.queues)
         info.tasks.extend(sorted(hello.tasks))
+        info.labels.extend(sorted(hello.labels))
         info.slots, info.pool, info.host = hello.slots, hello.pool, hello.host
         info.pid, info.version = hello.pid, hello.version
         info.connected_unix_ms, info.last_seen_unix_ms = session.connected_ms, session.heard_ms
@@ -67,25 +75,5 @@ def _worker(core: Core, row: WorkerRow) -> pb.WorkerInfo:
 
 async def get_job(core: Core, text: str) -> job_pb2.JobStatus:
     """One job with everything known of it. Raises Invalid for an id that cannot be one."""
-    (job,) = await core.get([text_id(text)], with_args=True)
+    (job,) = await core.get([text_id(text)], with_args=True, with_attempts=True)
     return write_status(job, core.waits_for(job), with_args=True)
-
-
-class AdminService:
-    """The functions above as calls."""
-
-    def __init__(self, core: Core, data_dir: str) -> None:
-        self._core = core
-        self._data_dir = data_dir
-
-    async def get_broker(self, request: pb.GetBrokerRequest) -> pb.GetBrokerResponse:
-        return await describe_broker(self._core, self._data_dir)
-
-    async def list_queues(self, request: pb.ListQueuesRequest) -> pb.ListQueuesResponse:
-        return pb.ListQueuesResponse(queues=await list_queues(self._core))
-
-    async def list_workers(self, request: pb.ListWorkersRequest) -> pb.ListWorkersResponse:
-        return pb.ListWorkersResponse(workers=list_workers(self._core))
-
-    async def get_job(self, request: pb.GetJobRequest) -> pb.GetJobResponse:
-        return pb.GetJobResponse(job=await get_job(self._core, request.id))
