@@ -329,7 +329,12 @@ class Job:
     cancel_requested: bool = False
     recovering: bool = False
     held_by: str = ""
-    """Why a QUEUED job cannot be handed out, as far as the store knows: "paused", "limit mail", "ordering key k"."""
+    """What holds the lane of a QUEUED job that is not `recovering`, as far as the store knows; empty when nothing does.
+
+    The first of "paused", "recovering" (awaited workers may hold what it must not run beside), "ordering key k", "limit
+    mail" of a concurrency, "limit mail" of the rate that is full for longest. Rates are judged at the last beat or
+    lease.
+    """
     progress: Progress | None = None
     attempts: Sequence[PastAttempt] = ()
 

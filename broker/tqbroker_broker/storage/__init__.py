@@ -133,22 +133,39 @@ class Engine(Protocol):
     # -- the life of a job -------------------------------------------------------------------------------------------
 
     async def enqueue(self, batches: Sequence[NewJobs], now: Time) -> list[Enqueued]:
-        """Stores jobs. Same id and same digest: DUPLICATE. Same id, other digest: CONFLICT. Raises StoreFull."""
+        """Stores jobs, each seeing what those before it have left. Raises StoreFull.
+
+        Three questions in this order. A known id: DUPLICATE with the same digest, else CONFLICT. A unique key that
+        another job holds (`lifecycle.holds_key`, a leased job being RUNNING): KEPT or NOT_UNIQUE; REPLACE cancels a
+        holder that is SCHEDULED or QUEUED and that no awaited worker may have, anything else is NOT_UNIQUE. A queue
+        with `max_length` jobs QUEUED or SCHEDULED, a job to be replaced not counted: QUEUE_FULL; with DROP_OLDEST the
+        oldest job QUEUED over all lanes, not marked and not perhaps with an awaited worker, becomes FAILED, and if
+        there is none it is QUEUE_FULL. A job that takes a key over has it, whatever becomes of the one before.
+        """
         ...
 
     async def lease(self, wants: Sequence[Want], now: Time) -> HandedOut:
         """Hands out jobs, for each want in turn.
 
-        Strict priority inside a queue; inside a priority the tenants take turns by weight; inside a tenant the oldest
-        head among the lanes whose limits admit and that the worker may run. What a rate limit spends is durable before
-        the job is handed out.
+        The highest priority goes first, over all queues of the want. Each queue that has a job of that priority for the
+        worker names one: of the tenant whose turn it is (`turns.Turns`) the oldest head among the lanes that nothing
+        holds. The oldest of those named is handed out, and only its tenant's turn is used.
+
+        A lane is held while its queue is paused; while a lease of its queue has its ordering key; while a limit of its
+        jobs (`limits.limit_names`, `limits.rule_for`) has as many leases under that concrete name as it may, or no room
+        in the window of a rate (`limits.Window`; the spend is durable before the job is handed out). While workers are
+        awaited after a start, all lanes with an ordering key or under a concurrency are held.
         """
         ...
 
     async def finish(
         self, worker: str, successes: Sequence[Successes], endings: Sequence[Ending], now: Time
     ) -> Finished:
-        """Stores outcomes: lease gone, result, counts, retry, all in one commit."""
+        """Stores outcomes: lease gone, result, counts, retry, history, all in one commit.
+
+        `lifecycle.after_attempt` says where a job goes, `past_attempt` and `kept_attempts` what its history keeps. A
+        lost job keeps its place; one that is retried at once or put back goes to the end of its lane.
+        """
         ...
 
     async def release(self, worker: str, tokens: Sequence[int], now: Time) -> frozenset[str]:
@@ -160,11 +177,15 @@ class Engine(Protocol):
         ...
 
     async def cancel(self, ids: Sequence[JobId], now: Time, *, terminate: bool = False) -> CancelAnswer:
-        """Cancels waiting jobs; marks running and recovering ones durably."""
+        """Cancels waiting jobs; marks running and recovering ones durably. A mark is raised, never lowered."""
         ...
 
     async def edit(self, ids: Sequence[JobId], change: Change, now: Time) -> EditAnswer:
-        """What an operator orders: redrives, reschedules, moves or drops jobs, each if its state allows it."""
+        """What an operator orders: redrives, reschedules, moves or drops jobs, each if its state allows it.
+
+        UNKNOWN without a job; RUNNING when it is leased, or an awaited worker may have it; WRONG_STATE when the change
+        is not for its state, or a cancel mark waits to end it. The lengths of queues bound nothing here.
+        """
         ...
 
     async def forget(self, ids: Sequence[JobId], now: Time) -> int:
@@ -218,7 +239,11 @@ class Engine(Protocol):
         ...
 
     async def events(self, after: int, limit: int) -> EventPage:
-        """At most about `limit` events with numbers above `after`."""
+        """The events with numbers above `after`: whole values until there are about `limit` events.
+
+        The first value begins right after the cursor. Numbers have no gaps and the order of the commits; the events of
+        one job stand in their order (`lifecycle.events_of`). STARTED may come with the next commit.
+        """
         ...
 
     async def stats(self) -> Stats:

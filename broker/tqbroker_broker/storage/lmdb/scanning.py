@@ -11,10 +11,10 @@ from heapq import nsmallest
 
 from tqbroker_broker.lifecycle import FINAL
 from tqbroker_broker.questions import Filter, Page
-from tqbroker_broker.records import Head, Job, State
+from tqbroker_broker.records import Job, State
+from tqbroker_broker.selection import fate_matches, submit_matches
 from tqbroker_broker.storage.lmdb.keys import U64, first_number
 from tqbroker_broker.storage.lmdb.reading import describe
-from tqbroker_broker.storage.lmdb.rows import JobRow
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
 
@@ -90,28 +90,7 @@ def _look(store: Store, txn: Txn, key: bytes, wanted: Filter, with_args: bool) -
     """The job with this number, if it is there and matches. One that cannot be read matches nothing."""
     seq = first_number(key)
     row = store.job(txn, seq)
-    if row is None or not _submitted_matches(row, wanted):
+    if row is None or not submit_matches(wanted, row.head, row.submitted_ms):
         return None
     job = describe(store, txn, seq, row, with_args)
-    return job if _fate_matches(job, wanted) else None
-
-
-def _submitted_matches(row: JobRow, wanted: Filter) -> bool:
-    """Whether a job as it was submitted matches: asked first, because it needs no other record."""
-    head: Head = row.head
-    return (
-        (not wanted.queue or head.queue == wanted.queue)
-        and (not wanted.task or head.task == wanted.task)
-        and row.submitted_ms >= wanted.submitted_after_ms
-        and (not wanted.submitted_before_ms or row.submitted_ms < wanted.submitted_before_ms)
-        and (not wanted.stamps or set(wanted.stamps) <= set(head.traits.stamps))
-    )
-
-
-def _fate_matches(job: Job, wanted: Filter) -> bool:
-    """Whether what became of a job matches."""
-    return (
-        (not wanted.states or job.state in wanted.states)
-        and (not wanted.worker or job.worker == wanted.worker)
-        and (not wanted.error or (job.failure is not None and job.failure.type == wanted.error))
-    )
+    return job if fate_matches(wanted, job) else None

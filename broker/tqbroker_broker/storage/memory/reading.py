@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from struct import pack
 
 from tqbroker_broker.questions import Filter, Page
 from tqbroker_broker.records import Job, JobId, QueueCounts, State, Stats
-from tqbroker_broker.selection import matches
+from tqbroker_broker.selection import fate_matches, submit_matches
 from tqbroker_broker.storage.memory.admission import Admission
 from tqbroker_broker.storage.memory.attempts import Attempts
 from tqbroker_broker.storage.memory.book import Book
 from tqbroker_broker.storage.memory.recovery import Recovery
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
 
-CURSOR_BYTES = 8
+PAGE_BYTES = 1 << 20
+"""Arguments and results after which a page is full, so that it fits into a message."""
 
 
 class Reading:
@@ -38,20 +39,24 @@ class Reading:
         return answer
 
     def scan(self, wanted: Filter, cursor: bytes, limit: int, *, with_args: bool) -> Page:
-        """The next `limit` jobs that match; the cursor is the number of the last one looked at."""
-        after = int.from_bytes(cursor, "big")
+        """The next jobs that match; the cursor is the place of the first one that was not looked at."""
         jobs: list[Job] = []
-        for row in self._rows(after):
-            if len(jobs) == limit:
-                return Page(jobs, after.to_bytes(CURSOR_BYTES, "big"))
+        size = 0
+        for place, row in self._places(wanted, cursor):
+            if len(jobs) >= limit or size >= PAGE_BYTES:
+                return Page(jobs, place)
             job = self._job(row, with_args)
-            if matches(wanted, job):
+            if submit_matches(wanted, row.head, row.submitted_ms) and fate_matches(wanted, job):
                 jobs.append(job)
-            after = row.seq
+                size += len(job.args) + len(job.result)
         return Page(jobs, b"")
 
-    def _rows(self, after: int) -> Iterable[Row]:
-        return (row for row in self._store.rows(*State) if row.seq > after)
+    def _places(self, wanted: Filter, cursor: bytes) -> list[tuple[bytes, Row]]:
+        """The jobs from a cursor on: in the order of their submits, or of their times if only SCHEDULED are wanted."""
+        by_time = wanted.states == {State.SCHEDULED}
+        rows = self._store.rows(State.SCHEDULED) if by_time else self._store.jobs.values()
+        places = ((pack(">QQ", row.due_ms if by_time else 0, row.seq), row) for row in rows)
+        return sorted((each for each in places if each[0] >= cursor), key=lambda each: each[0])
 
     def stats(self) -> Stats:
         """Jobs by queue and state."""
