@@ -116,6 +116,7 @@ async def test_an_outcome_from_before_a_redrive_is_stale(engine: EngineUnderTest
 async def test_a_lease_from_before_a_redrive_is_not_taken_up_after_a_restart(engine: EngineUnderTest) -> None:
     await engine.put("a")
     await engine.join()
+    token = 0
     for _ in range(CONFIG.max_lost_leases):
         token = (await engine.take())["a"]
         await engine.end("w", token, Verdict.LOST)
@@ -319,6 +320,19 @@ async def test_a_job_that_a_worker_may_have_is_left_alone(engine: EngineUnderTes
 
     assert await edit(engine, change, "a") == EditAnswer([RUNNING], frozenset())
     assert (await engine.join(held=tokens)).lost == []
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_job_that_is_to_be_cancelled_is_not_changed(engine: EngineUnderTest, change: Change) -> None:
+    await engine.put("a")
+    await engine.join()
+    await engine.take()
+    await engine.restart()
+    await engine.cancel("a")
+    engine.advance(TTL)
+
+    assert await edit(engine, change, "a") == EditAnswer([WRONG], frozenset())
+    assert (await engine.expire_all(10)).final == [text_key("a")]
 
 
 @pytest.mark.parametrize(

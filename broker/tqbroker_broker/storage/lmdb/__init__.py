@@ -9,6 +9,7 @@ lanes.py     lane heads: the order of ready jobs, as keys
 book.py      leases and their holders, in memory
 store.py     what all verbs share
 txn.py       the part of py-lmdb that is used, typed
+events.py    the event log: columns of ids, one value for each commit
 overdue.py   whether there is anything for upkeep to do
 history.py, annotating.py   earlier attempts of a job; progress and checkpoints
 intake.py, handout.py, outcomes.py, endings.py, upkeep.py, membership.py, editing.py   the verbs

@@ -47,6 +47,8 @@ class Edit:
         found = Found(self.group, seq, job)
         if found.final is None and self._is_out(found):
             return Effect.RUNNING
+        if found.final is None and found.note.cancel:
+            return Effect.WRONG_STATE
         effect = self._apply(found)
         self.done += effect is Effect.DONE
         return effect

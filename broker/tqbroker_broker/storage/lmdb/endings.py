@@ -151,8 +151,10 @@ def drop_finished(group: Group, seq: int, now: Time, *, early: bool = True) -> b
     if not early and keep_ms > now.wall_ms:
         group.retain(keep_ms, key)
         return False
-    for name in ("final", "dead", "jobs"):
+    for name in ("final", "jobs"):
         txn.delete(key, db=store.db[name])
+    if final.state is State.FAILED:
+        txn.delete(key, db=store.db["dead"])
     if txn.delete(key, db=store.db["notes"]):
         history.drop(group, seq)
         annotating.drop(group, seq)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.lifecycle import COUNTER_BITS, stall
-from tqbroker_broker.questions import Change, EditAnswer, Filter, Page
+from tqbroker_broker.questions import Change, EditAnswer, EventPage, Filter, Page
 from tqbroker_broker.records import (
     Annotation,
     CancelAnswer,
@@ -38,6 +38,7 @@ from tqbroker_broker.storage.lmdb import (
     annotating,
     editing,
     endings,
+    events,
     handout,
     intake,
     membership,
@@ -68,6 +69,7 @@ class LmdbEngine:
         self._lock = -1
         self._last_beat: float | None = None
         self._stored_epoch = 0
+        self.on_events: Callable[[], None] = lambda: None
 
     async def open(self, now: Time) -> Opened:
         self._lock = opening.prepare_directory(self._directory)
@@ -79,6 +81,7 @@ class LmdbEngine:
             os.close(self._lock)
             raise
         store = self._store
+        store.log.tell = lambda: self.on_events()
         store.load(now)
         store.done_reading()
         store.book.begin(epoch)
@@ -211,6 +214,13 @@ class LmdbEngine:
 
     async def scan(self, wanted: Filter, cursor: bytes, limit: int, *, with_args: bool = False) -> Page:
         return scanning.scan(self._store, wanted, cursor, limit, with_args)
+
+    async def events(self, after: int, limit: int) -> EventPage:
+        store = self._store
+        try:
+            return events.read(store.read(), store.db["events"], store.log.next, after, limit)
+        finally:
+            store.done_reading()
 
     async def stats(self) -> Stats:
         return reading.stats(self._store)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from tqbroker_broker.records import Head, State
-from tqbroker_broker.storage.lmdb.keys import AGENDA, NEXT_SEQ, NOTED, REMEMBERED, RETENTION, U32, U64
+from tqbroker_broker.questions import EventKind
+from tqbroker_broker.records import Failure, Head, JobId, State, Time
+from tqbroker_broker.storage.lmdb import events
+from tqbroker_broker.storage.lmdb.keys import AGENDA, NEXT_EVENT, NEXT_SEQ, NOTED, REMEMBERED, RETENTION, U32, U64
 from tqbroker_broker.storage.lmdb.lanes import Lane, LaneKey
 from tqbroker_broker.storage.lmdb.rows import Note, pack_note
 from tqbroker_broker.storage.lmdb.txn import Txn
@@ -50,6 +52,9 @@ class Group:
         """Leased jobs that get their first note with this commit, by seq."""
         self.retained: dict[int, list[bytes]] = {}
         self.effects: list[Callable[[], None]] = []
+        self.next_event = store.log.next
+        self._events = events.Gathered()
+        self._started: list[events.Column] = []
 
     def take_numbers(self, count: int) -> int:
         """Reserves `count` consecutive numbers (seq or order) and returns the first."""
@@ -114,8 +119,34 @@ class Group:
         """Plans when a finished job (its seq as key) is dropped; those of one moment share a row of the agenda."""
         self.retained.setdefault(until_ms, []).append(key)
 
+    def event(
+        self,
+        kind: EventKind,
+        now: Time,
+        ids: Sequence[JobId],
+        head: Head,
+        *,
+        worker: str = "",
+        failure: Failure | None = None,
+    ) -> None:
+        """Tells of jobs in the event log. One call for many jobs that share their head is much cheaper than many."""
+        error = failure.type if failure is not None else ""
+        self._events.add(events.Column(kind, now.wall_ms, list(ids), head.task, head.queue, worker, error))
+
+    def worker_event(self, kind: EventKind, now: Time, worker: str) -> None:
+        """Tells of a worker in the event log."""
+        self._events.add(events.Column(kind, now.wall_ms, [], worker=worker))
+
+    def _write_events(self) -> None:
+        """Starts come first: what became of those jobs may be in this very commit."""
+        store, self._started = self.store, self.store.log.take_started()
+        if columns := self._started + self._events.columns:
+            self.next_event = events.write(self.txn, store.db["events"], self.next_event, columns)
+            self.txn.put(NEXT_EVENT, U64.pack(self.next_event), db=store.db["counts"])
+
     def complete(self) -> None:
         """Writes what the verbs of the group share: the last thing before the commit."""
+        self._write_events()
         for until_ms, keys in self.retained.items():
             self.plan(RETENTION, until_ms, b"".join(keys))
         db = self.store.db["counts"]
@@ -146,10 +177,14 @@ class Group:
         self._let_go()
         for effect in self.effects:
             effect()
+        if self.next_event != store.log.next:
+            store.log.next = self.next_event
+            store.log.tell()
 
     def abandoned(self) -> None:
         """Nothing was written: what was claimed waits again, also where a head has passed it meanwhile."""
         self._let_go()
+        self.store.log.put_back(self._started)
         for _, lane, order in self.claimed:
             self.store.wake(lane, order)
 

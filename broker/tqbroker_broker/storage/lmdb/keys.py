@@ -18,6 +18,7 @@ order they were stored and never changes; `order` (8 bytes, from the same counte
     dead       seq                          -  : the finished jobs that are FAILED
     agenda     kind (1), when_ms, number    seqs or ids to look at then                  (kinds below)
     counts     queue                        jobs by state (6 numbers); and the store's own counters
+    events     number of the first          what one commit did, as columns              (events.py)
     workers    name                         instance (16): who may hold leases
 
 A job is in exactly one of `lanes`, `delayed` and `final`. A lease writes nothing: the row in `lanes` stays until the
@@ -45,6 +46,7 @@ DATABASES = (
     "dead",
     "agenda",
     "counts",
+    "events",
     "workers",
 )
 
@@ -71,6 +73,7 @@ NOTED = b"\x01"  # the job has a row in `notes`
 
 # Keys of `counts` that are no queue: a queue's name is printable.
 NEXT_SEQ = b"\x00seq"
+NEXT_EVENT = b"\x00event"
 REMEMBERED = b"\x00remembered"
 """How many ids are remembered without their job."""
 

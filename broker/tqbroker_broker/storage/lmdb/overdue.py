@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tqbroker_broker.records import Time
+from tqbroker_broker.storage.lmdb import events
 from tqbroker_broker.storage.lmdb.keys import AGENDA, EXPIRY, MARKS, MEMORY, RETENTION, U64, first_number
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
@@ -37,16 +38,23 @@ def _memory_horizon(store: Store, now: Time) -> int:
 def needed(store: Store, now: Time) -> bool:
     """Whether `expire` should run: something is overdue, a row of the agenda can be cleared away, or perhaps."""
     store.recovering(now)
-    if store.damaged or store.book.overdue(now.mono):
+    if store.damaged or store.book.overdue(now.mono) or store.log.is_late(now) or _has_old_events(store, now):
         return True
     return _any(store, now, lambda txn, kind, packed: kind in (RETENTION, MEMORY) or _clears(store, txn, packed), True)
 
 
 def is_left(store: Store, now: Time) -> bool:
     """Whether something is seen to be overdue after a slice."""
-    if store.damaged or store.book.overdue(now.mono):
+    if store.damaged or store.book.overdue(now.mono) or _has_old_events(store, now):
         return True
     return _any(store, now, lambda txn, kind, packed: _is_overdue(store, txn, kind, packed), False)
+
+
+def _has_old_events(store: Store, now: Time) -> bool:
+    try:
+        return events.too_much(store.read(), store.db["events"], store.config, now)
+    finally:
+        store.done_reading()
 
 
 def _any(store: Store, now: Time, found: Callable[[Txn, bytes, bytes], bool], perhaps: bool) -> bool:

@@ -12,7 +12,17 @@ import msgspec
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.storage.lmdb.book import Book, Holder
-from tqbroker_broker.storage.lmdb.keys import DATABASES, NEXT_SEQ, REMEMBERED, TOKEN_AT, U64, first_number, order_of
+from tqbroker_broker.storage.lmdb.events import EventLog
+from tqbroker_broker.storage.lmdb.keys import (
+    DATABASES,
+    NEXT_EVENT,
+    NEXT_SEQ,
+    REMEMBERED,
+    TOKEN_AT,
+    U64,
+    first_number,
+    order_of,
+)
 from tqbroker_broker.storage.lmdb.lanes import Lane, Lanes, wake
 from tqbroker_broker.storage.lmdb.rows import (
     DAMAGED,
@@ -50,6 +60,7 @@ class Store:
         with env.begin(write=True) as txn:
             self.db = {name: env.open_db(name.encode(), txn=txn) for name in DATABASES}
         self.book = Book()
+        self.log = EventLog()
         self.lanes = Lanes()
         self.counts: dict[str, list[int]] = {}
         self.next_seq = 1
@@ -75,6 +86,8 @@ class Store:
         for key, value in read.cursor(self.db["counts"]):
             if key == NEXT_SEQ:
                 self.next_seq = U64.unpack(value)[0]
+            elif key == NEXT_EVENT:
+                self.log.next = U64.unpack(value)[0]
             elif key == REMEMBERED:
                 self.remembered = U64.unpack(value)[0]
             else:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tqbroker_broker.lifecycle import SILENT, lost_failure
 from tqbroker_broker.records import Due, Expired, JobId, State, Time
+from tqbroker_broker.storage.lmdb import events
 from tqbroker_broker.storage.lmdb.endings import drop_finished, end_waiting, lose, write_final
 from tqbroker_broker.storage.lmdb.group import FAILED, READY, SCHEDULED, Group
 from tqbroker_broker.storage.lmdb.keys import AGENDA, EXPIRY, MARKS, MEMORY, PAIR, RETENTION, U64, first_number
@@ -17,6 +18,9 @@ from tqbroker_broker.storage.lmdb.store import Store
 
 # Rows a slice may look at for each job it may handle.
 LOOKS = 2
+
+# Commits whose events a slice may drop.
+OLD_EVENTS = 500
 
 # -- due -------------------------------------------------------------------------------------------------------------
 
@@ -107,6 +111,7 @@ def expire(group: Group, now: Time, limit: int) -> Expired:
     work = Slice(group, now, limit)
     _lose_workers(work)
     _end_damaged(work)
+    events.trim(group.txn, group.store.db["events"], group.store.config, now, OLD_EVENTS)
     cut = False
     for kind, until_ms in horizons(group.store, now):
         work.looks, work.midway = LOOKS * limit, False
