@@ -9,7 +9,7 @@ from tqbroker.config import SettingOptions, Settings
 from tqbroker.options import CALL_OPTIONS, CallOptions, TaskOptions, make_head, refuse_unknown
 from tqbroker.registry import TaskRegistry
 from tqbroker.signature import positional
-from tqbroker.task import AsyncTask, Task
+from tqbroker.task import AsyncTask, Task, is_async
 
 if TYPE_CHECKING:
     from tqbroker.batch import BatchContext
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T", bound=Task[..., Any])
 Bound = Task[..., Any]
 """What a bound task gets as its first argument."""
 
@@ -81,12 +82,26 @@ class App:
             return self._register(function, bind, options)
         return lambda decorated: self._register(decorated, bind, options)
 
+    def register_task(self, task: T | type[T], **options: Unpack[TaskOptions]) -> T:
+        """Registers a task that is a class with a `run` method, or an instance of one, and returns the instance.
+
+        Its name is the attribute `name`, else module.Class. Raises TypeError and ValueError as `task` does.
+        """
+        if isinstance(task, type):
+            made = task.make(self, **options)
+        else:
+            made = task
+            made.define(self, **options)
+        self.tasks.register(made)
+        return made
+
     def _register(self, function: Callable[..., Any], bind: bool, options: Any) -> Task[..., Any]:
         if not callable(function):
             raise TypeError(f"@app.task takes a function, not {function!r}; write options by name")
-        task: Task[..., Any] = Task(self, function, bind=bind, **options)
-        if task.is_async:
-            task = AsyncTask(self, function, bind=bind, **options)
+        base = options.get("base") or (AsyncTask if is_async(function) else Task)
+        if not isinstance(base, type) or not issubclass(base, Task):
+            raise TypeError(f"base={base!r} is no subclass of tqbroker.Task: derive it from Task")
+        task: Task[..., Any] = base.make(self, function, bind=bind, **options)
         self.tasks.register(task)
         return task
 
@@ -170,6 +185,11 @@ class App:
         from tqbroker._grpc_aio import close
 
         await close(self.conf.broker_url)
+
+    @property
+    def Task(self) -> type[Bound]:  # noqa: N802 - Celery's name
+        """What `base=` classes are derived from."""
+        return Task
 
     def __repr__(self) -> str:
         return f"<App {self.main or '(no name)'} at {self.conf.broker_url}>"

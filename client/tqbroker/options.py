@@ -35,6 +35,26 @@ class TaskOptions(TypedDict, total=False):
     typing: bool
     expires: float | timedelta
     result_expires: float | timedelta
+    base: Any
+    max_retries: int | None
+    default_retry_delay: Any
+    autoretry_for: Any
+    dont_autoretry_for: Any
+    retry_kwargs: Any
+    retry_backoff: Any
+    retry_backoff_max: Any
+    retry_jitter: bool
+    throws: Any
+    time_limit: Any
+    soft_time_limit: Any
+    rate_limit: Any
+    max_concurrency: Any
+    acks_late: bool
+    before_start: Any
+    on_success: Any
+    on_retry: Any
+    on_failure: Any
+    after_return: Any
 
 
 class CallOptions(TypedDict, total=False):

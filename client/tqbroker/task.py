@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, Unpack
 
-from tqbroker.context import Request, pop, push, request_of
-from tqbroker.handle import Handle
+from tqbroker.context import Request, pop, push, running
 from tqbroker.options import (
     CALL_OPTIONS,
     TASK_OPTIONS,
@@ -19,10 +18,12 @@ from tqbroker.options import (
 )
 from tqbroker.registry import task_name
 from tqbroker.signature import Signature, positional
+from tqbroker.task_body import HOOKS, TaskBody
 
 if TYPE_CHECKING:
     from tqbroker.app import App
     from tqbroker.call import Head
+    from tqbroker.eager import EagerResult
     from tqbroker.result import AsyncResult
 
 P = ParamSpec("P")
@@ -30,56 +31,146 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 _COROUTINE = 0x80  # inspect.CO_COROUTINE, without importing inspect
-_OWN = frozenset({"name", "typing"})  # task options that are no defaults of calls
+_OWN = frozenset({"base", "typing"})  # task options that are no defaults of calls
+_BASES = frozenset({"builtins", "typing", "abc", "tqbroker.handle", "tqbroker.task_body", "tqbroker.task"})
+"""Modules of classes whose attributes are defaults, not options."""
 
 
-class Task(Handle, Generic[P, R]):
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling it gives a coroutine."""
+    return bool(getattr(getattr(function, "__code__", None), "co_flags", 0) & _COROUTINE)
+
+
+class Task(TaskBody, Generic[P, R]):
     """A registered function. Call it for a plain local call; `delay` and its kin submit it as a job.
 
     Every way of sending returns when the job is durable. It raises TypeError when the arguments do not fit the
     function's signature, EncodeError when one of them cannot be sent, and OperationalError when the broker has not
     confirmed within `app.conf.submit_timeout` seconds (5 by default).
+
+    A subclass given as `base=` adds hooks, attributes and methods; each task has one instance of it in a process, so
+    what it keeps in `self` (a connection, a cache) is that task's. Options may stand in it as attributes. A subclass
+    with a `run` method is a task itself: give it to `app.register_task`.
     """
 
     __name__: str
     __qualname__: str
 
-    def __init__(
-        self, app: App, function: Callable[..., Any], *, bind: bool = False, **options: Unpack[TaskOptions]
+    @classmethod
+    def make(
+        cls, app: App, function: Callable[..., Any] | None = None, *, bind: bool = False, **options: Unpack[TaskOptions]
+    ) -> Self:
+        """The task of a function, or of this class itself. Raises TypeError or ValueError for a wrong option."""
+        task = cls.__new__(cls)
+        task.define(app, function, bind=bind, **options)
+        type(task).__init__(task)
+        return task
+
+    def __init__(self) -> None:
+        """Nothing: for subclasses to set up what each process has once. The task's name and options are known."""
+
+    def define(
+        self,
+        app: App,
+        function: Callable[..., Any] | None = None,
+        *,
+        bind: bool = False,
+        **options: Unpack[TaskOptions],
     ) -> None:
+        """Makes this the task of a function, or without one of its own `run`."""
         refuse_unknown(options, TASK_OPTIONS, "@app.task")
         self.app = app
-        self.function = function
-        self.bind = bind
-        name = options.get("name")
-        self.name = task_name(app.main, function) if name is None else name
-        self.is_async = bool(getattr(getattr(function, "__code__", None), "co_flags", 0) & _COROUTINE)
-        self.options: dict[str, Any] = {key: value for key, value in options.items() if key not in _OWN}
-        self.run: Callable[..., Any] = MethodType(function, self) if bind else function
-        """The body as a worker calls it, with only the job's arguments."""
-        self._typing = options.get("typing", True)
-        self._signature = Signature(function, skip=int(bind))
+        self.bind = bind or function is None
+        self.function: Callable[..., Any] = type(self).run if function is None else function
+        self._take_options(options)
+        name = self.options.pop("name", None)
+        self.name = task_name(app.main, function or type(self)) if name is None else name
+        if function is not None:
+            self.__dict__["run"] = MethodType(function, self) if bind else function
+        self.is_async = is_async(self.function)
+        self.own_call = type(self).__call__ not in (Task.__call__, AsyncTask.__call__)
+        """Whether calls go through a `__call__` of a subclass, as in Flask's pattern of an app context around tasks."""
+        self._pushed = []
+        self._signature = Signature(self.function, skip=int(self.bind))
         self._head: tuple[int, Head] | None = None
+        described = type(self) if function is None else function
         for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
-            setattr(self, attribute, getattr(function, attribute, None))
-        self.__wrapped__ = function
+            setattr(self, attribute, getattr(described, attribute, None))
+        self.__wrapped__ = self.function
         self.default_head()  # a wrong option is an error at the decorator, not at the first call
+
+    def _take_options(self, given: Mapping[str, Any]) -> None:
+        """The options of the decorator over those that the classes have as attributes; all become attributes."""
+        chosen: dict[str, Any] = {}
+        own = [cls for cls in type(self).__mro__ if cls.__module__ not in _BASES]
+        for cls in reversed(own):
+            values = {name: value for name, value in vars(cls).items() if name in TASK_OPTIONS}
+            chosen.update({name: value for name, value in values.items() if not isinstance(value, property)})
+        chosen.update(given)
+        hooked = {name for name in HOOKS if name in chosen}
+        for name in hooked:
+            if name in given:
+                setattr(self, name, MethodType(given[name], self))
+            del chosen[name]
+        self.own_hooks = frozenset(hooked)
+        for name, value in chosen.items():
+            if name not in ("base", "name"):
+                setattr(self, name, value)
+        self._typing = chosen.get("typing", True)
+        self.options: dict[str, Any] = {name: value for name, value in chosen.items() if name not in _OWN}
 
     # -- here and now -----------------------------------------------------------------------------------------------
 
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """The body as a worker calls it, with only the job's arguments. Subclasses define it; functions replace it."""
+        raise NotImplementedError(f"task {self.name} has no body: define run(self, ...) in {type(self).__name__}")
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs the function here, as if it were not a task."""
+        current = running()
+        if current is not None and current[0] is self and not current[1].entered:  # a worker's, by a subclass's own
+            current[1].entered = True
+            return self._run(args, kwargs)
         token = push(self, Request(task=self.name, args=args, kwargs=kwargs))
         try:
-            result: R = self.run(*args, **kwargs)
+            return self._run(args, kwargs)
         finally:
             pop(token)
+
+    def _run(self, args: Any, kwargs: Any) -> R:
+        result: R = self.run(*args, **kwargs)
         return result
 
-    @property
-    def request(self) -> Request:
-        """The job being run here; that of a direct call outside of a worker."""
-        return request_of(self)
+    def body(self) -> Callable[..., Any]:
+        """What a worker calls."""
+        return self if self.own_call else self.run
+
+    def apply(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        retries: int = 0,
+        throw: bool | None = None,
+        **options: Unpack[CallOptions],
+    ) -> EagerResult[R]:
+        """Runs the task here and now as a job would be run, retries (at once) and hooks included; for tests.
+
+        With `throw`, by default the setting task_eager_propagates, what the task raised is raised here. Other options
+        of apply_async are checked and change nothing.
+        """
+        from tqbroker.eager import run
+
+        given_args, given_kwargs = positional(args, f"apply of {self.name}"), kwargs or {}
+        self.check(given_args, given_kwargs)
+        self.head(options)
+        names = ("task_id", "headers", "ignore_result")
+        given: Mapping[str, Any] = options
+        chosen: Any = {name: given[name] for name in names if given.get(name) is not None}
+        result = run(self, given_args, given_kwargs, retries=retries, **chosen)
+        if throw or (throw is None and getattr(self.app.conf, "task_eager_propagates", False)):
+            result.get()
+        return result
 
     # -- one job ------------------------------------------------------------------------------------------------------
 

@@ -41,7 +41,7 @@ def test_all_errors_have_one_base_and_are_in_the_drawing() -> None:
     drawing = exceptions.__doc__ or ""
     for name in exceptions.__all__:
         kind = getattr(exceptions, name)
-        assert issubclass(kind, exceptions.TqbrokerError)
+        assert issubclass(kind, (exceptions.TqbrokerError, SystemExit))
         assert name in drawing or name == "RemoteTraceback"
     assert issubclass(exceptions.TimeoutError, builtins.TimeoutError)
     assert issubclass(exceptions.EncodeError, TypeError)
