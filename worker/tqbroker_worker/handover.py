@@ -6,51 +6,23 @@ expected to run in some milliseconds. What cannot be started soon goes back to t
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from itertools import islice
 
 from tqbroker.failures import FailureData
-from tqbroker_worker.credit import AHEAD_US, Credit
+from tqbroker_worker.backlog import Backlog
+from tqbroker_worker.credit import Credit
 from tqbroker_worker.joblog import JobLog
 from tqbroker_worker.ledger import Ending, Ledger, Outcome, Successes
-from tqbroker_worker.protocol import Cancel, Done, Down, Ended, HandBack, Jobs, Unstarted, Verdict
+from tqbroker_worker.protocol import Cancel, Done, Ended, HandBack, Jobs, Unstarted, Verdict
+from tqbroker_worker.seats import Seat, roomiest
 
 AT_HAND_US = 10_000.0
 """Work of fast tasks to keep in a child for each slot: covers the way to the parent and back."""
 CHUNK = 128
 """Most jobs in one message to a child."""
-LATE = 4
-"""How many times the planned work may wait in the parent before the rest is returned."""
 
 _NONE: set[int] = set()
-
-
-@dataclass(slots=True, eq=False)
-class Seat:
-    """A child as the hand-over sees it: its slots, and the jobs it has, in the order they were handed over.
-
-    `slow` are those jobs that block a slot: of a task that is not fast, or running for too long. `started` reads how
-    many jobs the child has ever started, `finished` counts those it reported.
-    """
-
-    slots: int
-    send: Callable[[Down], None]
-    started: Callable[[], int]
-    jobs: dict[int, Jobs] = field(default_factory=dict)
-    slow: set[int] = field(default_factory=set)
-    finished: int = 0
-
-    @property
-    def free(self) -> int:
-        """Slots that no slow job blocks."""
-        return self.slots - len(self.slow)
-
-    @property
-    def running(self) -> int:
-        """Jobs that were started and not reported yet."""
-        return min(len(self.jobs), max(0, self.started() - self.finished))
 
 
 class Handover:
@@ -59,23 +31,25 @@ class Handover:
     def __init__(self, credit: Credit, ledger: Ledger, log: JobLog, wake: Callable[[], None]) -> None:
         self.seats: list[Seat] = []
         self.closed = False
+        self.on_full: Callable[[Seat], None] = lambda _seat: None
+        """Called when a seat has had as many jobs as its child may get."""
         self._credit = credit
         self._ledger = ledger
         self._log = log
         self._wake = wake
-        self._queue: deque[Jobs] = deque()
+        self._backlog = Backlog(credit)
         self._dead: set[int] = set()  # leases that are not ours any more, of jobs that a child still has
         self._cancelled: set[int] = set()
 
     @property
     def slots(self) -> int:
         """Slots of the children that are up, but for those in which lost jobs still run."""
-        return sum(seat.slots - len(self._lost_in(seat)) for seat in self.seats)
+        return sum(seat.taken - len(self._lost_in(seat)) for seat in self.seats)
 
     @property
     def blocked(self) -> int:
         """How many of these are taken by slow jobs."""
-        return sum(len(seat.slow) - len(self._lost_in(seat)) for seat in self.seats)
+        return sum(seat.blocked - len(self._lost_in(seat)) for seat in self.seats)
 
     @property
     def running(self) -> int:
@@ -85,14 +59,15 @@ class Handover:
     @property
     def idle(self) -> bool:
         """Whether no child has a job, and none waits for one."""
-        return not self._queue and not any(seat.jobs for seat in self.seats)
+        return not self._backlog and not any(seat.jobs for seat in self.seats)
 
     def leases(self) -> Iterator[tuple[int, Jobs]]:
         """Every lease of a job that has no outcome yet, with the jobs it came with."""
-        for jobs in self._queue:
-            yield from ((token, jobs) for token in jobs.tokens)
+        yield from self._backlog.leases()
         for seat in self.seats:
             yield from (lease for lease in seat.jobs.items() if lease[0] not in self._dead)
+
+    # -- jobs in ------------------------------------------------------------------------------------------------------
 
     def add(self, seat: Seat) -> None:
         """A child is ready."""
@@ -108,9 +83,32 @@ class Handover:
         task = jobs.head.task
         self._credit.delivered(task, len(jobs), sum(map(len, jobs.args)))
         size = self._chunk(task, len(jobs))
-        self._queue.extend(jobs.part(at, at + size) for at in range(0, len(jobs), size))
+        self._backlog.put(jobs.part(at, at + size) for at in range(0, len(jobs), size))
         self._feed()
         self._log.received(jobs)
+
+    def cancel(self, tokens: Iterable[int]) -> None:
+        """Somebody cancelled these jobs: they do not start any more, and those that run are stopped if possible."""
+        self._cancelled.update(self._recall(tokens, self._cancel_waiting))
+
+    def forget(self, tokens: Iterable[int]) -> None:
+        """These leases are not ours any more: the jobs do not start, and whatever becomes of them is not reported."""
+        self._dead.update(self._recall(tokens, lambda _token, _source: None))
+
+    def leave(self, seat: Seat) -> None:
+        """This child gets no more jobs, and gives back those that it has not started."""
+        seat.leaving = True
+        seat.send(HandBack())
+        self._wake()
+
+    def close(self) -> None:
+        """Takes no more jobs, and gives back every one that is not started."""
+        self.closed = True
+        self._give_back(self._backlog.take_all())
+        for seat in self.seats:
+            seat.send(HandBack())
+
+    # -- outcomes out -------------------------------------------------------------------------------------------------
 
     def done(self, seat: Seat, done: Done) -> None:
         """Jobs of this seat succeeded."""
@@ -133,41 +131,41 @@ class Handover:
         """A child gives back jobs that it did not start."""
         back = [(token, seat.jobs.pop(token)) for token in message.tokens]
         seat.slow.difference_update(message.tokens)
+        seat.handed -= len(back)
         if message.overdue:
             seat.slow.update(islice(seat.jobs, seat.running))
         self._requeue(back)
 
-    def crashed(self, seat: Seat, why: str) -> None:
-        """A child died: what it had started is lost, the rest is handed to others."""
+    def crashed(self, seat: Seat, failure: FailureData) -> list[Ending]:
+        """A child died: what it had started is lost for this reason, the rest is handed to others.
+
+        When it was killed for some of its jobs, those end as they are doomed to, and others that ran beside them go
+        back as if never started. Gives those that ended so.
+        """
         self.seats.remove(seat)
         leases = list(seat.jobs.items())
-        for token, source in leases[: seat.running]:
-            self._cancelled.discard(token)
-            failure = FailureData("WorkerLostError", "tqbroker.exceptions", f"{why} while it had this job")
-            self._end(Ended(token, Verdict.LOST, failure), source)
-        self._requeue(leases[seat.running :])
+        started, rest = leases[: seat.running], leases[seat.running :]
+        fates: list[Ending] = []
+        innocent: list[tuple[int, Jobs]] = []
+        for token, source in started:
+            if (fate := seat.doomed.get(token)) is not None:
+                self._cancelled.discard(token)
+                fates.append(Ending(fate, source))
+            elif seat.doomed:
+                innocent.append((token, source))
+            else:
+                self._cancelled.discard(token)
+                self._end(Ended(token, Verdict.LOST, failure), source)
+        for ending in fates:
+            self._end(ending.ended, ending.source)
+        self._requeue(innocent + rest)
         self._wake()
+        return fates
 
     def abandon(self, seat: Seat) -> None:
         """A child was ended on purpose: all of its jobs go back."""
         self.seats.remove(seat)
         self._give_back([token for token in seat.jobs if token not in self._dead])
-
-    def cancel(self, tokens: Iterable[int]) -> None:
-        """Somebody cancelled these jobs: they do not start any more, and those that run are stopped if possible."""
-        self._cancelled.update(self._recall(tokens, self._cancel_waiting))
-
-    def forget(self, tokens: Iterable[int]) -> None:
-        """These leases are not ours any more: the jobs do not start, and whatever becomes of them is not reported."""
-        self._dead.update(self._recall(tokens, lambda _token, _source: None))
-
-    def close(self) -> None:
-        """Takes no more jobs, and gives back every one that is not started."""
-        self.closed = True
-        self._give_back([token for jobs in self._queue for token in jobs.tokens])
-        self._queue.clear()
-        for seat in self.seats:
-            seat.send(HandBack())
 
     def _lost_in(self, seat: Seat) -> set[int]:
         return self._dead & seat.slow if self._dead else _NONE
@@ -176,15 +174,10 @@ class Handover:
         self._end(Ended(token, Verdict.CANCELLED, None), source)
 
     def _recall(self, tokens: Iterable[int], waiting: Callable[[int, Jobs], None]) -> set[int]:
-        """Takes tokens out of the queue, passes them to `waiting`, asks children for the others and returns those."""
+        """Takes tokens out of the backlog, passes them to `waiting`, asks children for the others and returns those."""
         wanted = set(tokens)
-        for jobs in [jobs for jobs in self._queue if not wanted.isdisjoint(jobs.tokens)]:
-            hit = wanted.intersection(jobs.tokens)
-            at = self._queue.index(jobs)
-            self._queue[at] = jobs.pick(token for token in jobs.tokens if token not in hit)
-            for token in hit:
-                waiting(token, jobs)
-        self._queue = deque(jobs for jobs in self._queue if len(jobs))
+        for token, jobs in self._backlog.take_out(wanted):
+            waiting(token, jobs)
         asked: set[int] = set()
         for seat in self.seats:
             if theirs := wanted.intersection(seat.jobs):
@@ -231,7 +224,7 @@ class Handover:
             self._wake()
 
     def _requeue(self, back: list[tuple[int, Jobs]]) -> None:
-        """Unstarted jobs go to the front of the queue again, in their order, one by one."""
+        """Unstarted jobs go to the front of the backlog again, in their order, one by one."""
         again: list[Jobs] = []
         for token, source in back:
             if token in self._dead:
@@ -244,7 +237,7 @@ class Handover:
         if self.closed:
             self._give_back([jobs.tokens[0] for jobs in again])
             return
-        self._queue.extendleft(reversed(again))
+        self._backlog.put_back(again)
         self._feed()
 
     def _chunk(self, task: str, count: int) -> int:
@@ -258,45 +251,18 @@ class Handover:
 
     def _feed(self) -> None:
         """Hands over whatever fits, and returns what would wait for too long."""
-        while self._queue:
-            jobs = self._queue[0]
+        while self._backlog:
+            jobs = self._backlog.take()
             fast = self._credit.is_fast(jobs.head.task)
-            if not fast and len(jobs) > 1:
-                self._queue.popleft()
-                self._queue.extendleft(jobs.part(at, at + 1) for at in reversed(range(len(jobs))))
-                continue
-            seat = self._seat(jobs.head.task, fast)
+            seat = roomiest(self.seats, self._at_hand(jobs.head.task) if fast else 0)
             if seat is None:
-                self._return_late()
+                self._backlog.put_back([jobs])
+                self._give_back(self._backlog.take_late(sum(seat.free for seat in self.seats)))
                 return
-            self._queue.popleft()
-            seat.jobs.update(dict.fromkeys(jobs.tokens, jobs))
-            if not fast:
-                seat.slow.add(jobs.tokens[0])
-            seat.send(jobs)
-
-    def _seat(self, task: str, fast: bool) -> Seat | None:
-        """The seat with most room, if any has room for this task."""
-        best, least = None, 0.0
-        at_hand = self._at_hand(task) if fast else 0
-        for seat in self.seats:
-            if (free := seat.free) <= 0:
-                continue
-            load = (len(seat.jobs) - len(seat.slow)) / free
-            if fast and load >= at_hand:
-                continue
-            load = load if fast else load + len(seat.slow)
-            if best is None or load < least:
-                best, least = seat, load
-        return best
-
-    def _return_late(self) -> None:
-        free = sum(seat.free for seat in self.seats)
-        left, at = LATE * AHEAD_US * free, 0
-        for jobs in self._queue:
-            if left <= 0:
-                break
-            left -= len(jobs) * (self._credit.cost_us(jobs.head.task) if free else 0)
-            at += 1
-        late = [self._queue.pop() for _ in range(len(self._queue) - at)]
-        self._give_back([token for jobs in reversed(late) for token in jobs.tokens])
+            if 0 < seat.left < len(jobs):
+                self._backlog.put_back([jobs.part(seat.left, len(jobs))])
+                jobs = jobs.part(0, seat.left)
+            seat.hand(jobs, slow=not fast)
+            if seat.left == 0:
+                seat.leaving = True
+                self.on_full(seat)

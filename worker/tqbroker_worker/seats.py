@@ -1,0 +1,86 @@
+"""A child as the hand-over sees it, and which of several gets a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from tqbroker_worker.protocol import Down, Ended, Jobs
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """A child as the hand-over sees it: its slots, and the jobs it has, in the order they were handed over.
+
+    `slow` are those jobs that block a slot: of a task that is not fast, or running for too long. `started` reads how
+    many jobs the child has ever started, `finished` counts those it reported. `most` is how many jobs the child may
+    get in its life, 0 any number; one that is `leaving` gets no more. `doomed` says of jobs that the child is killed
+    for how they end.
+    """
+
+    slots: int
+    send: Callable[[Down], None]
+    started: Callable[[], int]
+    pid: int = 0
+    most: int = 0
+    jobs: dict[int, Jobs] = field(default_factory=dict)
+    slow: set[int] = field(default_factory=set)
+    doomed: dict[int, Ended] = field(default_factory=dict)
+    finished: int = 0
+    handed: int = 0
+    leaving: bool = False
+
+    @property
+    def free(self) -> int:
+        """Slots that no slow job blocks."""
+        return 0 if self.leaving else self.slots - len(self.slow)
+
+    @property
+    def taken(self) -> int:
+        """Slots to count: all of them, but of a child that leaves only those that its last jobs take."""
+        return min(self.slots, len(self.jobs)) if self.leaving else self.slots
+
+    @property
+    def running(self) -> int:
+        """Jobs that were started and not reported yet."""
+        return min(len(self.jobs), max(0, self.started() - self.finished))
+
+    def runs(self, token: int) -> bool:
+        """Whether this job is one of those."""
+        return token in list(self.jobs)[: self.running]
+
+    @property
+    def left(self) -> int:
+        """How many more jobs the child may get; -1 when there is no such limit."""
+        return self.most - self.handed if self.most else -1
+
+    def hand(self, jobs: Jobs, slow: bool) -> None:
+        """Gives the child these jobs; it leaves when it has had as many as it may."""
+        self.jobs.update(dict.fromkeys(jobs.tokens, jobs))
+        if slow:
+            self.slow.add(jobs.tokens[0])
+        self.handed += len(jobs)
+        self.send(jobs)
+
+    @property
+    def blocked(self) -> int:
+        """How many of the slots that count are taken by slow jobs."""
+        return self.taken if self.leaving else len(self.slow)
+
+
+def roomiest(seats: Iterable[Seat], at_hand: int) -> Seat | None:
+    """The seat with most room, if any has room: for a slow job when `at_hand` is 0, else for fast ones.
+
+    `at_hand` is how many fast jobs a child should have for each free slot.
+    """
+    best, least = None, 0.0
+    for seat in seats:
+        if (free := seat.free) <= 0:
+            continue
+        load = (len(seat.jobs) - len(seat.slow)) / free
+        if at_hand and load >= at_hand:
+            continue
+        load = load if at_hand else load + len(seat.slow)
+        if best is None or load < least:
+            best, least = seat, load
+    return best
