@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from tqbroker_worker.arguments import Arguments
 from tqbroker_worker.config import WorkerConfig
-from tqbroker_worker.handover import Seat
 from tqbroker_worker.pipe import Pipe
 from tqbroker_worker.progress import Progress, create_page
 from tqbroker_worker.protocol import Broken, Done, Down, Ended, Manifest, Stop, Unstarted, decode_up, encode
+from tqbroker_worker.seats import Seat
 
 
 class Child:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from tqbroker_worker.credit import Credit
-from tqbroker_worker.handover import Handover, Seat
+from tqbroker_worker.handover import Handover
 from tqbroker_worker.joblog import JobLog
 from tqbroker_worker.ledger import Ledger
 from tqbroker_worker.protocol import Done, Down, Head, Jobs, Unstarted
+from tqbroker_worker.seats import Seat
 
 MakeJobs = Callable[..., Jobs]
 

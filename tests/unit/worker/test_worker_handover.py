@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tqbroker.failures import FailureData
 from tqbroker_worker.ledger import Ending
 from tqbroker_worker.protocol import Cancel, Ended, HandBack, Jobs, Verdict
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from tests.unit.worker.conftest import Scene
 
     MakeJobs = Callable[..., Jobs]
+
+KILLED = FailureData("WorkerLostError", "tqbroker.exceptions", "the child process was killed")
 
 
 def endings(scene: Scene) -> list[tuple[int, Verdict]]:
@@ -100,7 +103,7 @@ def test_a_crash_loses_only_what_was_started(scene: Scene, make_jobs: MakeJobs) 
     scene.run(dead, 1)
     scene.start(dead)
     other = scene.child()
-    scene.handover.crashed(dead.seat, "child process 7 was killed by signal 9 (SIGKILL)")
+    scene.handover.crashed(dead.seat, KILLED)
     assert endings(scene) == [(2, Verdict.LOST)]
     assert other.tokens == [3, 4, 5]
 
@@ -110,7 +113,7 @@ def test_a_crash_counts_what_had_run_but_was_not_reported(scene: Scene, make_job
     scene.make_fast()
     scene.handover.offer(make_jobs(4))
     scene.start(dead, 3)
-    scene.handover.crashed(dead.seat, "child process 7 ended with exit code 1")
+    scene.handover.crashed(dead.seat, KILLED)
     assert endings(scene) == [(1, Verdict.LOST), (2, Verdict.LOST), (3, Verdict.LOST)]
 
 
