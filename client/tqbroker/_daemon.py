@@ -83,18 +83,19 @@ def _drop_repeated(_logger: object, _method: str, event: EventDict) -> EventDict
 class StopSignals:
     """Signals as events of an asyncio program: the first asks to drain, the second to hurry.
 
-    SIGTERM and SIGINT, and SIGHUP (a closed terminal) unless the program was started to outlive it (nohup).
+    SIGTERM and SIGINT, and SIGHUP (a closed terminal) unless the program was started to outlive it (nohup), or gives it
+    another meaning (`hangup=False`).
     Use inside a running loop, in its main thread::
 
         with StopSignals() as stop:
             await stop.first.wait()
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hangup: bool = True) -> None:
         self.first = asyncio.Event()
         self.second = asyncio.Event()
         self._numbers = [signal.SIGTERM, signal.SIGINT]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        if hangup and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             self._numbers.append(signal.SIGHUP)
         self.name = ""
         """Name of the signal that came first, for the log; empty before."""

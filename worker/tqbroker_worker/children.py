@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from tqbroker_worker.arguments import Arguments
 from tqbroker_worker.config import WorkerConfig
+from tqbroker_worker.deaths import Death, look
 from tqbroker_worker.pipe import Pipe
 from tqbroker_worker.progress import Progress, create_page
-from tqbroker_worker.protocol import Broken, Done, Down, Ended, Manifest, Stop, Unstarted, decode_up, encode
+from tqbroker_worker.protocol import Down, Stop, Up, decode_up, encode
 from tqbroker_worker.seats import Seat
+
+END_SECONDS = 1.0
+"""How long a child may take to end once it has closed its socket; killed at once, what killed it could not be told."""
+PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 class Child:
@@ -23,78 +30,83 @@ class Child:
     def __init__(
         self,
         config: WorkerConfig,
-        on_message: Callable[[Child, Manifest | Broken | Done | Ended | Unstarted], None],
-        on_exit: Callable[[Child], None],
+        on_message: Callable[[Child, Up], None],
+        on_exit: Callable[[Child, Death], None],
     ) -> None:
         self.ready = False
-        self.stopping = False
+        """Whether it has loaded the app."""
+        self.abandoned = False
+        """Whether it was ended on purpose, together with whatever it ran."""
         self._on_message = on_message
         self._on_exit = on_exit
-        self._exited = False
+        self._killed = self._exited = False
         ours, theirs = socket.socketpair()
         page = create_page()
         try:
             self._progress = Progress(page)
-            self.process = _spawn(config, theirs.fileno(), page)
+            self._process = _spawn(config, theirs.fileno(), page)
         finally:
             os.close(page)
             theirs.close()
-        self.seat = Seat(config.slots_each, self.send, self._started)
+        most = config.max_tasks_per_child or 0
+        self.seat = Seat(config.slots_each, self.send, self._started, self.pid, most)
         self._pipe = Pipe(ours, self._frames, self._end)
 
     @property
     def pid(self) -> int:
         """Process id."""
-        return self.process.pid
+        return self._process.pid
 
     def send(self, message: Down) -> None:
         """Tells the child something; without effect once it is gone."""
         self._pipe.send(encode(message))
 
     def stop(self) -> None:
-        """Asks the child to finish what runs and to exit."""
-        self.stopping = True
+        """Asks the child to finish what it has and to exit."""
         self.send(Stop())
 
     def kill(self) -> None:
         """Ends the child at once."""
-        self.stopping = True
-        if self.process.poll() is None:
-            self.process.kill()
+        if not self._exited:
+            self.reap()
+        if not self._exited:
+            self._killed = True
+            os.kill(self.pid, signal.SIGKILL)
 
     def reap(self) -> None:
         """Looks whether the process has ended; if so takes its last words and reports it."""
-        if not self._exited and self.process.poll() is not None:
+        if not self._exited and (death := look(self.pid, self._killed)) is not None:
             self._exited = True
+            self._process.returncode = death.code  # we waited in its place, to learn what it had used
             self._pipe.drain()
-            self._on_exit(self)
+            self._on_exit(self, death)
             self._progress.close()
 
-    def how_it_ended(self) -> str:
-        """In words, for logs and failures."""
-        code = self.process.poll()
-        if code is not None and code < 0:
-            return f"child process {self.pid} was killed by signal {-code} ({signal.Signals(-code).name})"
-        return f"child process {self.pid} ended with exit code {code}"
+    def memory_kib(self) -> int:
+        """Memory that the process has now; 0 when that cannot be told."""
+        try:
+            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE_KIB
+        except (OSError, IndexError):
+            return 0
 
     def _started(self) -> int:
         return self._progress.started
 
+    def _end(self) -> None:
+        """The socket closed: the process is ending, or has lost its way and is of no more use."""
+        if not self._exited:
+            asyncio.get_running_loop().call_later(END_SECONDS, self.kill)
+
     def _frames(self, frames: list[memoryview]) -> None:
         for body in frames:
             self._on_message(self, decode_up(body))
-
-    def _end(self) -> None:
-        """The socket closed: the process is ending, or has lost its way and is of no more use."""
-        if self.process.poll() is None:
-            self.process.kill()
 
 
 def _spawn(config: WorkerConfig, sock: int, page: int) -> subprocess.Popen[bytes]:
     arguments = Arguments(
         app=config.app,
         broker=config.broker,
-        pool=config.pool,
+        pool=config.kind,
         slots=config.slots_each,
         level=config.loglevel,
         worker=config.name,
@@ -104,7 +116,7 @@ def _spawn(config: WorkerConfig, sock: int, page: int) -> subprocess.Popen[bytes
         parent=os.getpid(),
     )
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-m", "tqbroker_worker.child", *arguments.argv()],
+        [config.executable or sys.executable, "-m", "tqbroker_worker.child", *arguments.argv()],
         pass_fds=(sock, page),
         stdin=None if config.pool == "solo" else subprocess.DEVNULL,
     )

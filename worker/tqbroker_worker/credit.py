@@ -49,14 +49,19 @@ NOTHING = Offer(0, 0, frozenset())
 class _Measure:
     mean_us: float = 0.0
     runs: int = 0
+    received: int = 0
     weight: float = 0.0  # share in what was delivered lately
     bytes: float = 0.0  # of the arguments, mean
 
 
 class Credit:
-    """Run times by task, and the credit that follows from them."""
+    """Run times by task, and the credit that follows from them.
 
-    def __init__(self) -> None:
+    `ahead` is the most jobs to hold for each slot, 0 for as many as are planned.
+    """
+
+    def __init__(self, ahead: int = 0) -> None:
+        self.ahead = ahead
         self._tasks: dict[str, _Measure] = {}
         self._fast: frozenset[str] = frozenset()
 
@@ -66,6 +71,7 @@ class Credit:
         for measure in self._tasks.values():
             measure.weight *= keep
         measure = self._measure(task)
+        measure.received += count
         measure.weight += 1 - keep
         measure.bytes += (size / count - measure.bytes) * (1 - keep if measure.bytes else 1)
 
@@ -86,11 +92,17 @@ class Credit:
         """What one job of a fast task is expected to take."""
         return self._tasks[task].mean_us + OVERHEAD_US
 
+    def totals(self) -> dict[str, int]:
+        """How many jobs of each task have arrived."""
+        return {task: measure.received for task, measure in self._tasks.items() if measure.received}
+
     def offer(self, slots: int, blocked: int) -> Offer:
         """The credit for `slots` slots, `blocked` of which are taken by jobs that are not fast."""
         if slots <= 0:
             return NOTHING
         ahead = self._ahead(slots) if self._fast else 1.0
+        if self.ahead:
+            ahead = min(ahead, self.ahead)
         window = min(MAX_WINDOW, blocked + max(0, slots - blocked) * ahead)
         return Offer(slots, max(slots, int(window)), self._fast)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
 from typing import Any, TypeVar
 
@@ -12,17 +13,25 @@ from structlog.stdlib import BoundLogger
 from tqbroker._daemon import StopSignals, get_logger
 from tqbroker.exceptions import ImproperlyConfigured
 from tqbroker.urls import target_of
+from tqbroker_worker.asks import Asks
+from tqbroker_worker.autoscale import Autoscale
 from tqbroker_worker.banner import banner
+from tqbroker_worker.children import Child
 from tqbroker_worker.config import WorkerConfig
 from tqbroker_worker.credit import Credit
+from tqbroker_worker.desk import Desk
+from tqbroker_worker.forcing import Forcing
 from tqbroker_worker.handover import Handover
 from tqbroker_worker.identity import Identity
 from tqbroker_worker.joblog import JobLog
 from tqbroker_worker.ledger import Ledger
+from tqbroker_worker.notes import Notes
 from tqbroker_worker.pool import AppBrokenError, Pool
-from tqbroker_worker.protocol import Manifest
+from tqbroker_worker.protocol import Annotate, Answered, Manifest
+from tqbroker_worker.reactions import Reactions
 from tqbroker_worker.session import Session
 from tqbroker_worker.stream import NotAdmittedError, Stream
+from tqbroker_worker.timelimits import HardLimits, LimitTable
 
 T = TypeVar("T")
 
@@ -36,7 +45,7 @@ HURRY_SECONDS = 5.0
 
 async def run(config: WorkerConfig) -> int:
     """Runs a worker until it is told to stop. The exit code: 0 drained, 1 failed, 2 the app cannot be found."""
-    with StopSignals() as stop:
+    with StopSignals(hangup=sys.stdout.isatty()) as stop:
         return await Daemon(config, stop).run()
 
 
@@ -44,15 +53,19 @@ class Daemon:
     """One worker process."""
 
     def __init__(self, config: WorkerConfig, stop: StopSignals) -> None:
+        loop = asyncio.get_running_loop()
         self._config = config
         self._stop = stop
         self._log = _always()
-        self._credit = Credit()
+        self._credit = Credit(config.prefetch or 0)
         self._ledger = Ledger()
+        self._notes = Notes()
+        self._asks = Asks()
         self._stream: Stream | None = None
-        log = JobLog(config.loglevel, asyncio.get_running_loop().call_soon)
+        log = JobLog(config.loglevel, loop.call_soon)
         self._handover = Handover(self._credit, self._ledger, log, self._wake)
         self._pool = Pool(config, self._handover)
+        self._pool.said = self._said
 
     async def run(self) -> int:
         """Loads the app, serves, drains."""
@@ -71,22 +84,64 @@ class Daemon:
             await self._pool.stop()
 
     async def _serve(self, manifest: Manifest) -> int:
-        url = manifest.broker
-        identity = Identity.of(self._config, manifest)
+        url, config = manifest.broker, self._pool.config
+        identity = Identity.of(config, manifest)
         target = target_of(url)
-        sys.stdout.write(banner(self._config, manifest, identity, url) + "\n")
+        sys.stdout.write(banner(config, manifest, identity, url) + "\n")
         sys.stdout.flush()
         loop = asyncio.get_running_loop()
-        session = Session(identity, self._handover, self._ledger, self._credit, loop.call_later, self._wake)
+        session = Session(
+            identity, self._handover, self._ledger, self._notes, self._credit, loop.call_later, self._wake
+        )
+        desk = self._desk(config, manifest, url, session)
         self._stream = stream = Stream(session, target, url)
-        streaming = asyncio.ensure_future(stream.run())
-        try:
-            stream.on_first_welcome = lambda: self._log.info(f"{identity.name} ready.")
-            await self._until_stopped(streaming)
-            return await self._drain(stream, session, streaming)
-        finally:
-            streaming.cancel()
-            await asyncio.gather(streaming, return_exceptions=True)
+        with Reactions(desk) as reactions:
+            streaming = asyncio.ensure_future(stream.run())
+            try:
+                stream.on_first_welcome = lambda: self._ready(reactions, identity.name)
+                await self._until_stopped(streaming)
+                reactions.fire("worker_shutting_down", sig=self._stop.name, how="warm", exitcode=0)
+                return await self._drain(stream, session, streaming)
+            finally:
+                reactions.fire("worker_shutdown")
+                streaming.cancel()
+                await asyncio.gather(streaming, return_exceptions=True)
+
+    def _desk(self, config: WorkerConfig, manifest: Manifest, url: str, session: Session) -> Desk:
+        """Joins the parts: time limits, forced ends, and what commands may touch."""
+        later = asyncio.get_running_loop().call_later
+        limits = LimitTable(config, manifest)
+        for child in self._pool.children:
+            _tell_limits(child, limits)
+        self._pool.joined = lambda child: _tell_limits(child, limits)
+        if config.killable:
+            self._handover.watch = HardLimits(limits, self._pool.kill_for, later).watch
+        session.on_terminate = Forcing(self._handover, self._pool, later).terminate
+        scaling = Autoscale(self._pool, self._handover, *config.autoscale) if config.autoscale else None
+        return Desk(
+            config,
+            manifest,
+            url,
+            self._handover,
+            self._pool,
+            session,
+            self._credit,
+            limits,
+            self._asks,
+            scaling,
+            lambda: self._stop.received(signal.SIGTERM),
+        )
+
+    def _ready(self, reactions: Reactions, name: str) -> None:
+        self._log.info(f"{name} ready.")
+        reactions.fire("worker_ready")
+
+    def _said(self, child: Child, message: Annotate | Answered) -> None:
+        if isinstance(message, Answered):
+            self._asks.answered(message)
+        else:
+            self._notes.add(message, child.send)
+            self._wake()
 
     async def _until_stopped(self, *awaited: asyncio.Future[T]) -> T | None:
         """The result of the one that is done first; None when a signal comes before that."""
@@ -147,6 +202,11 @@ class Daemon:
     def _wake(self) -> None:
         if self._stream is not None:
             self._stream.wake()
+
+
+def _tell_limits(child: Child, limits: LimitTable) -> None:
+    for message in limits.to_tell():
+        child.send(message)
 
 
 def _complain(sentence: str) -> None:

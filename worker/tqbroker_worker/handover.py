@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from time import time
 
 from tqbroker.failures import FailureData
 from tqbroker_worker.backlog import Backlog
@@ -33,6 +34,8 @@ class Handover:
         self.closed = False
         self.on_full: Callable[[Seat], None] = lambda _seat: None
         """Called when a seat has had as many jobs as its child may get."""
+        self.watch: Callable[[Seat, Jobs], None] | None = None
+        """Called for all jobs that a child is given, where some of them may not run for as long as they like."""
         self._credit = credit
         self._ledger = ledger
         self._log = log
@@ -91,6 +94,19 @@ class Handover:
         """Somebody cancelled these jobs: they do not start any more, and those that run are stopped if possible."""
         self._cancelled.update(self._recall(tokens, self._cancel_waiting))
 
+    def terminate(self, token: int, signal: str) -> Seat | None:
+        """As `cancel`, but a job that runs is stopped by force. Gives the seat whose child has it, if one has."""
+        asked = self._recall([token], self._cancel_waiting, force=True, signal=signal)
+        self._cancelled.update(asked)
+        return asked.get(token)
+
+    def give_up(self, seat: Seat, ended: Ended) -> None:
+        """A job ends so although its child cannot be made to stop it: its slot is not on offer until it does."""
+        self._cancelled.discard(ended.token)
+        self._end(ended, seat.jobs[ended.token])
+        self._dead.add(ended.token)
+        seat.block([ended.token], time())
+
     def forget(self, tokens: Iterable[int]) -> None:
         """These leases are not ours any more: the jobs do not start, and whatever becomes of them is not reported."""
         self._dead.update(self._recall(tokens, lambda _token, _source: None))
@@ -130,10 +146,11 @@ class Handover:
     def unstarted(self, seat: Seat, message: Unstarted) -> None:
         """A child gives back jobs that it did not start."""
         back = [(token, seat.jobs.pop(token)) for token in message.tokens]
-        seat.slow.difference_update(message.tokens)
+        seat.unblock(message.tokens)
         seat.handed -= len(back)
+        seat.spare(message.tokens)
         if message.overdue:
-            seat.slow.update(islice(seat.jobs, seat.running))
+            seat.block(islice(seat.jobs, seat.running), time())
         self._requeue(back)
 
     def crashed(self, seat: Seat, failure: FailureData) -> list[Ending]:
@@ -144,7 +161,8 @@ class Handover:
         """
         self.seats.remove(seat)
         leases = list(seat.jobs.items())
-        started, rest = leases[: seat.running], leases[seat.running :]
+        running = seat.running
+        started, rest = leases[:running], leases[running:]
         fates: list[Ending] = []
         innocent: list[tuple[int, Jobs]] = []
         for token, source in started:
@@ -156,6 +174,7 @@ class Handover:
             else:
                 self._cancelled.discard(token)
                 self._end(Ended(token, Verdict.LOST, failure), source)
+        seat.jobs.clear()
         for ending in fates:
             self._end(ending.ended, ending.source)
         self._requeue(innocent + rest)
@@ -166,31 +185,36 @@ class Handover:
         """A child was ended on purpose: all of its jobs go back."""
         self.seats.remove(seat)
         self._give_back([token for token in seat.jobs if token not in self._dead])
+        seat.jobs.clear()
 
     def _lost_in(self, seat: Seat) -> set[int]:
-        return self._dead & seat.slow if self._dead else _NONE
+        return self._dead & seat.slow.keys() if self._dead else _NONE
 
     def _cancel_waiting(self, token: int, source: Jobs) -> None:
         self._end(Ended(token, Verdict.CANCELLED, None), source)
 
-    def _recall(self, tokens: Iterable[int], waiting: Callable[[int, Jobs], None]) -> set[int]:
+    def _recall(
+        self, tokens: Iterable[int], waiting: Callable[[int, Jobs], None], force: bool = False, signal: str = ""
+    ) -> dict[int, Seat]:
         """Takes tokens out of the backlog, passes them to `waiting`, asks children for the others and returns those."""
         wanted = set(tokens)
         for token, jobs in self._backlog.take_out(wanted):
             waiting(token, jobs)
-        asked: set[int] = set()
+        asked: dict[int, Seat] = {}
         for seat in self.seats:
             if theirs := wanted.intersection(seat.jobs):
-                seat.send(Cancel(list(theirs)))
-                asked |= theirs
+                seat.send(Cancel(list(theirs), force, signal))
+                asked.update(dict.fromkeys(theirs, seat))
         return asked
 
     def _finished(self, seat: Seat, tokens: list[int]) -> None:
         seat.finished += len(tokens)
         if seat.slow:
-            seat.slow.difference_update(tokens)
+            seat.unblock(tokens)
         if self._cancelled:
             self._cancelled.difference_update(tokens)
+        if seat.doomed:
+            seat.spare(tokens)
 
     def _measure(self, sources: list[Jobs], runtime_us: list[int]) -> None:
         tasks = {source.head.task for source in set(sources)}
@@ -263,6 +287,8 @@ class Handover:
                 self._backlog.put_back([jobs.part(seat.left, len(jobs))])
                 jobs = jobs.part(0, seat.left)
             seat.hand(jobs, slow=not fast)
+            if self.watch is not None:
+                self.watch(seat, jobs)
             if seat.left == 0:
                 seat.leaving = True
                 self.on_full(seat)

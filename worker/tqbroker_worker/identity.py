@@ -7,14 +7,18 @@ import platform
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
+from tqbroker.exceptions import ImproperlyConfigured
 from tqbroker.v1 import worker_pb2 as pb
 from tqbroker_worker.config import WorkerConfig
-from tqbroker_worker.protocol import Manifest
+from tqbroker_worker.protocol import Manifest, TaskLimits
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What the first message of each stream says, apart from leases. `instance` tells it from its namesakes."""
+    """What the first message of each stream says, apart from leases. `instance` tells it from its namesakes.
+
+    `limits` are those that the app declares for its tasks, by the task's name.
+    """
 
     name: str
     queues: tuple[str, ...]
@@ -22,12 +26,25 @@ class Identity:
     slots: int
     pool: str
     instance: bytes = field(default_factory=lambda: os.urandom(16))
+    labels: tuple[str, ...] = ()
+    limits: tuple[tuple[str, TaskLimits], ...] = ()
 
     @classmethod
     def of(cls, config: WorkerConfig, manifest: Manifest) -> Identity:
-        """From the command line and what the app contains."""
-        queues = config.queues or (manifest.default_queue,)
-        return cls(config.name, queues, tuple(manifest.tasks), config.concurrency, config.pool)
+        """From the command line and what the app contains. Raises ImproperlyConfigured when no queue is left."""
+        named = config.queues or (manifest.default_queue,)
+        queues = tuple(dict.fromkeys(queue for queue in named if queue not in config.exclude))
+        if not queues:
+            raise ImproperlyConfigured(f"-X leaves no queue to take jobs from: {', '.join(named)} are all excluded")
+        return cls(
+            config.name,
+            queues,
+            tuple(manifest.tasks),
+            config.slots,
+            config.kind,
+            labels=config.labels,
+            limits=tuple(_limits(manifest)),
+        )
 
     def hello(self) -> pb.Hello:
         """The message, without leases."""
@@ -41,4 +58,18 @@ class Identity:
             host=platform.node(),
             pid=os.getpid(),
             version=version("tqbroker"),
+            labels=self.labels,
+            limits=[_rule(task, limits) for task, limits in self.limits],
         )
+
+
+def _limits(manifest: Manifest) -> list[tuple[str, TaskLimits]]:
+    """The limits of every task that has some of its own, or gets the app's default rate."""
+    default = manifest.settings.limits
+    found = ((task, manifest.limits.get(task, default)) for task in manifest.tasks)
+    return [(task, limits) for task, limits in found if limits.rates or limits.max_concurrency]
+
+
+def _rule(task: str, limits: TaskLimits) -> pb.LimitRule:
+    rates = [pb.Rate(count=count, period_ms=period_ms) for count, period_ms in limits.rates]
+    return pb.LimitRule(name=f"task:{task}", concurrency=limits.max_concurrency, rates=rates)

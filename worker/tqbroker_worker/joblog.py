@@ -56,15 +56,35 @@ class JobLog:
             self._log.info(line, id=key, task=task, runtime=seconds, result=result)
 
     def _ended(self, ended: Ended, source: Jobs) -> None:
-        task, key, failure = source.head.task, source.id_of(ended.token), ended.failure
-        if failure is None:
-            self._log.warning(f"Task {task}[{key}] cancelled", id=key, task=task)
-        elif ended.verdict is Verdict.LOST:
-            self._log.error(f"Task {task}[{key}] lost: {failure.message}", id=key, task=task)
-        else:
-            line = f"Task {task}[{key}] raised unexpected: {_raised(failure)}"
-            extra = {"exception": failure.traceback.rstrip()} if failure.traceback else {}
-            self._log.error(line, id=key, task=task, runtime=ended.runtime_us / 1e6, **extra)
+        name, failure = f"Task {source.head.task}[{source.id_of(ended.token)}]", ended.failure
+        fields: dict[str, object] = {"id": source.id_of(ended.token), "task": source.head.task}
+        match ended.verdict:
+            case Verdict.CANCELLED:
+                self._log.warning(f"{name} revoked" + (f" ({failure.message})" if failure else ""), **fields)
+            case Verdict.LOST:
+                self._log.error(f"{name} lost: {failure.message if failure else ''}", **fields)
+            case Verdict.RETRY:
+                shown = ended.shown or f"Retry in {ended.retry_in_ms / 1000:g}s"
+                self._log.info(f"{name} retry: {shown}", **fields)
+            case Verdict.REJECTED:
+                self._log.warning(f"{name} rejected: {_raised(failure) if failure else ''}", **fields)
+            case Verdict.REQUEUED:
+                self._log.info(f"{name} rejected: put back to its queue", **fields)
+            case Verdict.FAILED:
+                self._failed(name, ended, fields | {"runtime": ended.runtime_us / 1e6})
+
+    def _failed(self, name: str, ended: Ended, fields: dict[str, object]) -> None:
+        failure = ended.failure
+        assert failure is not None
+        if ended.expected:
+            self._log.info(f"{name} raised expected: {_raised(failure)}", **fields)
+            return
+        if failure.type == "TimeLimitExceeded" and not failure.traceback:
+            self._log.error(f"{name}: {failure.message}", **fields)
+            return
+        if failure.traceback:
+            fields["exception"] = failure.traceback.rstrip()
+        self._log.error(f"{name} raised unexpected: {_raised(failure)}", **fields)
 
 
 def _raised(failure: FailureData) -> str:

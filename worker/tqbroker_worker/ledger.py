@@ -71,8 +71,8 @@ class Ending:
 
     def size(self) -> int:
         """Bytes, roughly."""
-        failure = self.ended.failure
-        return len(failure.traceback) + len(failure.message) + len(failure.args) if failure else 0
+        failure, args = self.ended.failure, len(self.ended.args)
+        return args + len(failure.traceback) + len(failure.message) + len(failure.args) if failure else args
 
     def only(self, wanted: Callable[[int], bool]) -> Ending | None:
         """Itself if its token is wanted."""

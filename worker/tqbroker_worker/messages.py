@@ -7,14 +7,18 @@ from collections.abc import Iterable, Iterator
 from tqbroker.v1 import job_pb2
 from tqbroker.v1 import worker_pb2 as pb
 from tqbroker_worker.ledger import Ending, Outcome, Successes
-from tqbroker_worker.protocol import UUID_BYTES, Head, Jobs
+from tqbroker_worker.notes import Annotation
+from tqbroker_worker.protocol import UUID_BYTES, Extra, Head, Jobs, Traits
 
 Lease = tuple[int, Jobs]
+_PLAIN = Traits()
+_NO_EXTRA = Extra()
 
 
 def jobs_of(batch: pb.DeliveryBatch) -> Iterator[Jobs]:
     """The jobs of a delivery, UUIDs and texts apart."""
-    head = Head(batch.task, batch.queue, batch.priority, batch.format, batch.headers, batch.ignore_result)
+    traits = _traits(batch.traits) if batch.HasField("traits") else None
+    head = Head(batch.task, batch.queue, batch.priority, batch.format, batch.headers, batch.ignore_result, traits)
     jobs = Jobs(
         head,
         batch.ids.uuids,
@@ -23,6 +27,7 @@ def jobs_of(batch: pb.DeliveryBatch) -> Iterator[Jobs]:
         list(batch.args),
         list(batch.retries),
         list(batch.lost_leases),
+        _extras(batch) if batch.due_unix_ms or batch.expires_unix_ms or batch.checkpoints else {},
     )
     if not jobs.uuids or not jobs.texts:
         yield jobs
@@ -34,6 +39,53 @@ def jobs_of(batch: pb.DeliveryBatch) -> Iterator[Jobs]:
     rest = jobs.part(count, len(jobs))
     rest.texts = texts
     yield rest
+
+
+def _traits(traits: job_pb2.Traits) -> Traits | None:
+    """What of them a child needs; None when it is nothing."""
+    ours = Traits(
+        traits.soft_time_limit_ms,
+        traits.time_limit_ms,
+        traits.shadow,
+        tuple(traits.stamps),
+        traits.tenant,
+        traits.ordering_key,
+    )
+    return ours if ours != _PLAIN else None
+
+
+def _extras(batch: pb.DeliveryBatch) -> dict[int, Extra]:
+    extras: dict[int, Extra] = {}
+    count = len(batch.tokens)
+    due = batch.due_unix_ms or [0] * count
+    expires = batch.expires_unix_ms or [0] * count
+    for at in range(count):
+        checkpoint = batch.checkpoints[at] if batch.checkpoints else None
+        left = checkpoint.data if checkpoint is not None and checkpoint.format else None
+        extra = Extra(due[at], expires[at], left, checkpoint.format if checkpoint is not None else "")
+        if extra != _NO_EXTRA:
+            extras[at] = extra
+    return extras
+
+
+def put_annotations(request: pb.WorkRequest, annotations: Iterable[Annotation]) -> None:
+    """Adds what running jobs say of themselves."""
+    for annotation in annotations:
+        message = request.annotations.add(token=annotation.token)
+        if (note := annotation.note) is not None:
+            message.progress.CopyFrom(
+                job_pb2.Progress(
+                    state=note.state,
+                    meta=note.meta,
+                    format=note.format,
+                    done=note.done,
+                    total=note.total,
+                    note=note.note,
+                    at_unix_ms=note.at_ms,
+                )
+            )
+        if annotation.checkpoint is not None:
+            message.checkpoint.CopyFrom(pb.Checkpoint(data=annotation.checkpoint, format=annotation.format))
 
 
 def held(leases: Iterable[Lease]) -> pb.Held:
@@ -95,6 +147,7 @@ def _ending(outcome: Ending) -> pb.Ending:
         retry_in_ms=ended.retry_in_ms,
         started_unix_ms=ended.started_ms,
         runtime_us=ended.runtime_us,
+        args=ended.args,
     )
     if (failure := ended.failure) is not None:
         message.failure.CopyFrom(job_pb2.Failure(**failure._asdict()))

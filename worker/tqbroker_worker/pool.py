@@ -1,24 +1,42 @@
-"""All children of a worker: started together, watched, started again when they die."""
+"""All children of a worker: as many as are wanted, watched, replaced when they die or have done enough."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
+from collections import deque
+from collections.abc import Callable, Iterable
 
 from tqbroker._daemon import get_logger
+from tqbroker.exceptions import ImproperlyConfigured
 from tqbroker_worker.children import Child
 from tqbroker_worker.config import WorkerConfig
+from tqbroker_worker.deaths import Death
 from tqbroker_worker.handover import Handover
-from tqbroker_worker.protocol import Broken, Done, Ended, Manifest, Unstarted
+from tqbroker_worker.protocol import (
+    Annotate,
+    Answered,
+    Broken,
+    Done,
+    Down,
+    Ended,
+    Failed,
+    Jobs,
+    Manifest,
+    Unstarted,
+    Up,
+)
+from tqbroker_worker.seats import Seat
 
 BACKOFF = 0.1
 BACKOFF_MOST = 10.0
 STOP_SECONDS = 3.0
 """How long a child may take to exit when it has nothing to run any more."""
+_MAX_HOOKS = 1000
 
 
 class AppBrokenError(Exception):
-    """The app could not be loaded by the first children. `exit_code` is what the worker ends with."""
+    """The app could not be loaded by the first child. `exit_code` is what the worker ends with."""
 
     def __init__(self, message: str, traceback: str = "", exit_code: int = 1) -> None:
         super().__init__(message)
@@ -27,28 +45,47 @@ class AppBrokenError(Exception):
 
 
 class Pool:
-    """The children. `loaded` is done when all of them are ready for the first time, with what the app contains."""
+    """The children. `loaded` is done when all of them are ready for the first time, with what the app contains.
+
+    The first child is alone until it has told what the app's settings want. `said` gets what children say of jobs that
+    run and what they answer, `joined` is called for each child that is given jobs from then on.
+    """
 
     def __init__(self, config: WorkerConfig, handover: Handover) -> None:
         self.loaded: asyncio.Future[Manifest] = asyncio.get_running_loop().create_future()
-        self._config = config
+        self.config = config
+        self.wanted = 1
+        """How many children there are to be."""
+        self.said: Callable[[Child, Annotate | Answered], None] = lambda _child, _message: None
+        self.joined: Callable[[Child], None] = lambda _child: None
+        self._manifest: Manifest | None = None
         self._handover = handover
+        self._handover.on_full = self._on_full
         self._children: list[Child] = []
+        self._hooks: deque[Failed] = deque(maxlen=_MAX_HOOKS)
         self._log = get_logger("tqbroker.worker")
         self._failures = 0
+        self._pausing = False
         self._ending = False
         self._empty = asyncio.Event()
 
+    @property
+    def children(self) -> list[Child]:
+        """Those that have loaded the app and are given jobs, or finish their last ones."""
+        return [child for child in self._children if child.seat in self._handover.seats]
+
+    # -- begin and end ------------------------------------------------------------------------------------------------
+
     def start(self) -> None:
-        """Starts every child; all load the app at the same time."""
+        """Starts the first child; the others follow when it has loaded the app."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
-        for _ in range(self._config.children):
-            self._start_one()
+        self._fill()
 
     async def stop(self) -> None:
         """Ends children that have nothing to run; those that do not go are killed."""
         self._ending = True
-        for child in self._children:
+        for child in list(self._children):
+            child.abandoned = True
             if child.ready:
                 child.stop()
             else:
@@ -62,8 +99,8 @@ class Pool:
     async def kill(self) -> None:
         """Ends every child at once; what they ran goes back to the broker."""
         self._ending = True
-        for child in self._children:
-            child.kill()
+        for child in list(self._children):
+            self._kill(child)
         await self._gone()
 
     async def _gone(self) -> None:
@@ -72,32 +109,140 @@ class Pool:
             self._empty.clear()
             await self._empty.wait()
 
-    def _start_one(self) -> None:
-        if not self._ending:
-            self._children.append(Child(self._config, self._on_message, self._on_exit))
+    # -- how many -----------------------------------------------------------------------------------------------------
 
-    def _reap(self) -> None:
-        for child in list(self._children):
-            child.reap()
+    def resize(self, wanted: int) -> None:
+        """From now on there are to be so many children; those that go finish what they run."""
+        self.wanted = wanted
+        staying = self._staying()
+        for child in sorted(staying, key=lambda child: (child.ready, len(child.seat.jobs)))[: len(staying) - wanted]:
+            self._retire(child)
+        self._take_in()
+        self._fill()
 
-    def _on_message(self, child: Child, message: Manifest | Broken | Done | Ended | Unstarted) -> None:
+    def restart(self) -> None:
+        """Replaces every child by a new one, which loads the app anew; those that go finish what they run."""
+        for child in self._staying():
+            self._retire(child)
+        self._fill()
+
+    def kill_for(self, seat: Seat, fates: Iterable[Ended]) -> None:
+        """Kills the child that sits there; these of its jobs end so, all others go on elsewhere."""
+        seat.doomed.update((ended.token, ended) for ended in fates)
+        seat.leaving = True
+        for child in self._children:
+            if child.seat is seat:
+                child.kill()
+                return
+
+    def tell(self, message: Down) -> None:
+        """Tells every child something."""
+        for child in self.children:
+            child.send(message)
+
+    def tell_one(self, message: Down) -> None:
+        """Tells it to one child that stays, if there is one."""
+        for child in self.children:
+            if not child.seat.leaving:
+                child.send(message)
+                return
+
+    def _staying(self) -> list[Child]:
+        return [child for child in self._children if not child.seat.leaving and not child.abandoned]
+
+    def _retire(self, child: Child) -> None:
+        if child.seat in self._handover.seats:
+            self._handover.leave(child.seat)
+            child.stop()
+        else:
+            self._kill(child)
+
+    def _kill(self, child: Child) -> None:
+        child.abandoned = True
+        child.kill()
+
+    def _on_full(self, seat: Seat) -> None:
+        """This child has had as many jobs as it may: it runs them and goes, and another is loaded meanwhile."""
+        for child in self._children:
+            if child.seat is seat:
+                child.stop()
+        asyncio.get_running_loop().call_soon(self._fill)
+
+    def _fill(self) -> None:
+        while not self._ending and not self._pausing and len(self._staying()) < self.wanted:
+            self._children.append(Child(self.config, self._on_message, self._on_exit))
+
+    def _fill_later(self) -> None:
+        """Pauses, longer each time, while children die before they are of use."""
+        pause = min(BACKOFF_MOST, BACKOFF * 2**self._failures)
+        self._failures += 1
+        self._pausing = True
+        asyncio.get_running_loop().call_later(pause, self._fill_now)
+
+    def _fill_now(self) -> None:
+        self._pausing = False
+        self._fill()
+
+    def _take_in(self) -> None:
+        """Gives jobs to children that wait for the place of another, as far as there are places."""
+        for child in self._staying():
+            if len(self._handover.seats) >= self.wanted:
+                return
+            if child.ready and child.seat not in self._handover.seats:
+                self.joined(child)
+                self._handover.add(child.seat)
+                while self._hooks:
+                    child.send(self._hooks.popleft())
+        if not self.loaded.done() and self._manifest is not None and len(self._handover.seats) == self.wanted:
+            self.loaded.set_result(self._manifest)
+
+    # -- what children say --------------------------------------------------------------------------------------------
+
+    def _on_message(self, child: Child, message: Up) -> None:
         if isinstance(message, Done):
             self._handover.done(child.seat, message)
+            self._weigh(child)
         elif isinstance(message, Ended):
             self._handover.ended(child.seat, message)
+            self._weigh(child)
         elif isinstance(message, Unstarted):
             self._handover.unstarted(child.seat, message)
+        elif isinstance(message, Annotate | Answered):
+            self.said(child, message)
         elif isinstance(message, Manifest):
             self._on_ready(child, message)
         else:
             self._on_broken(message)
 
+    def _weigh(self, child: Child) -> None:
+        """After a job: a child that has grown too large is replaced."""
+        most = self.config.max_memory_per_child
+        if most is None or child.seat.leaving or (kib := child.memory_kib()) <= most:
+            return
+        self._log.info(f"child process {child.pid} has {kib} KiB, more than {most}: starting another", pid=child.pid)
+        self._retire(child)
+        self._fill()
+
     def _on_ready(self, child: Child, manifest: Manifest) -> None:
         child.ready = True
         self._failures = 0
-        self._handover.add(child.seat)
-        if not self.loaded.done() and sum(child.ready for child in self._children) == self._config.children:
-            self.loaded.set_result(manifest)
+        if self._manifest is None:
+            self._decide(child, manifest)
+        self._take_in()
+
+    def _decide(self, child: Child, manifest: Manifest) -> None:
+        """The first child is ready: how many there are to be, and whether it is one of them."""
+        try:
+            config = self.config.resolved(manifest.settings)
+        except ImproperlyConfigured as error:
+            self.loaded.set_exception(error)
+            return
+        before, self.config, self._manifest = self.config, config, manifest
+        self.wanted = config.autoscale[1] if config.autoscale else config.children
+        child.seat.most = config.max_tasks_per_child or 0
+        if (before.kind, before.slots_each) != (config.kind, config.slots_each):
+            self._kill(child)
+        self._fill()
 
     def _on_broken(self, broken: Broken) -> None:
         if not self.loaded.done():
@@ -105,25 +250,41 @@ class Pool:
         else:
             self._log.error(f"a new child cannot load the app: {broken.message}", exception=broken.traceback)
 
-    def _on_exit(self, child: Child) -> None:
+    # -- how they end -------------------------------------------------------------------------------------------------
+
+    def _reap(self) -> None:
+        for child in list(self._children):
+            child.reap()
+
+    def _on_exit(self, child: Child, death: Death) -> None:
         self._children.remove(child)
         self._empty.set()
-        why = child.how_it_ended()
-        if child.ready and child.stopping:
+        seated = child.seat in self._handover.seats
+        if seated and child.abandoned:
             self._handover.abandon(child.seat)
-        elif child.ready:
-            self._log.error(f"{why}: starting another", pid=child.pid)
-            self._handover.crashed(child.seat, why)
-        elif not self.loaded.done() and not child.stopping:
-            self.loaded.set_exception(AppBrokenError(f"{why} while it loaded the app {self._config.app!r}"))
-        if not self._ending:
-            self._start_later(child.ready)
+        elif seated:
+            self._died(child, death)
+        elif not child.abandoned:
+            if not self.loaded.done():
+                why = f"{death.words()} while it loaded the app {self.config.app!r}"
+                self.loaded.set_exception(AppBrokenError(why))
+            self._fill_later()
+        self._take_in()
+        self._fill()
 
-    def _start_later(self, was_ready: bool) -> None:
-        """At once after a crash; with growing pauses while children die before they are ready."""
-        if was_ready:
-            self._start_one()
-            return
-        pause = min(BACKOFF_MOST, BACKOFF * 2**self._failures)
-        self._failures += 1
-        asyncio.get_running_loop().call_later(pause, self._start_one)
+    def _died(self, child: Child, death: Death) -> None:
+        seat = child.seat
+        if not (seat.doomed or (seat.leaving and not seat.jobs and death.code == 0)):
+            self._log.error(f"{death.words()}: starting another", pid=child.pid)
+        for ending in self._handover.crashed(seat, death.failure()):
+            self._run_hooks(ending.ended, ending.source.pick(ending.tokens()))
+
+    def _run_hooks(self, ended: Ended, jobs: Jobs) -> None:
+        """Another child runs the hooks of a job whose own child was killed."""
+        assert ended.failure is not None
+        hooks = Failed(jobs, ended.failure, ended.verdict, ended.started_ms)
+        staying = [child for child in self.children if not child.seat.leaving]
+        if staying:
+            min(staying, key=lambda child: len(child.seat.jobs)).send(hooks)
+        else:
+            self._hooks.append(hooks)

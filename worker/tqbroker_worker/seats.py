@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
+from time import time
 
 from tqbroker_worker.protocol import Down, Ended, Jobs
 
@@ -12,10 +14,10 @@ from tqbroker_worker.protocol import Down, Ended, Jobs
 class Seat:
     """A child as the hand-over sees it: its slots, and the jobs it has, in the order they were handed over.
 
-    `slow` are those jobs that block a slot: of a task that is not fast, or running for too long. `started` reads how
-    many jobs the child has ever started, `finished` counts those it reported. `most` is how many jobs the child may
-    get in its life, 0 any number; one that is `leaving` gets no more. `doomed` says of jobs that the child is killed
-    for how they end.
+    `slow` are those jobs that block a slot, of a task that is not fast, or running for too long, with the unix time
+    since when. `started` reads how many jobs the child has ever started, `finished` counts those it reported. `most` is
+    how many jobs the child may get in its life, 0 any number; one that is `leaving` gets no more. `doomed` says of jobs
+    that the child is killed for how they end.
     """
 
     slots: int
@@ -24,7 +26,7 @@ class Seat:
     pid: int = 0
     most: int = 0
     jobs: dict[int, Jobs] = field(default_factory=dict)
-    slow: set[int] = field(default_factory=set)
+    slow: dict[int, float] = field(default_factory=dict)
     doomed: dict[int, Ended] = field(default_factory=dict)
     finished: int = 0
     handed: int = 0
@@ -45,9 +47,9 @@ class Seat:
         """Jobs that were started and not reported yet."""
         return min(len(self.jobs), max(0, self.started() - self.finished))
 
-    def runs(self, token: int) -> bool:
-        """Whether this job is one of those."""
-        return token in list(self.jobs)[: self.running]
+    def run(self) -> dict[int, Jobs]:
+        """Those jobs."""
+        return dict(islice(self.jobs.items(), self.running))
 
     @property
     def left(self) -> int:
@@ -58,9 +60,24 @@ class Seat:
         """Gives the child these jobs; it leaves when it has had as many as it may."""
         self.jobs.update(dict.fromkeys(jobs.tokens, jobs))
         if slow:
-            self.slow.add(jobs.tokens[0])
+            self.slow[jobs.tokens[0]] = time()
         self.handed += len(jobs)
         self.send(jobs)
+
+    def block(self, tokens: Iterable[int], since: float) -> None:
+        """These jobs take a slot each, since then."""
+        for token in tokens:
+            self.slow.setdefault(token, since)
+
+    def unblock(self, tokens: Iterable[int]) -> None:
+        """These jobs take no slot any more."""
+        for token in tokens:
+            self.slow.pop(token, None)
+
+    def spare(self, tokens: Iterable[int]) -> None:
+        """These jobs have come out of it by themselves."""
+        for token in tokens:
+            self.doomed.pop(token, None)
 
     @property
     def blocked(self) -> int:

@@ -7,6 +7,8 @@ lost, and sends again what was not acknowledged.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
 
 from tqbroker._daemon import get_logger
 from tqbroker._failpoint import hit
@@ -16,7 +18,8 @@ from tqbroker_worker.credit import NOTHING, Credit, Offer
 from tqbroker_worker.handover import Handover
 from tqbroker_worker.identity import Identity
 from tqbroker_worker.ledger import Ledger
-from tqbroker_worker.messages import held, jobs_of, put_outcomes
+from tqbroker_worker.messages import Lease, held, jobs_of, put_annotations, put_outcomes
+from tqbroker_worker.notes import Notes
 
 GATHER_MESSAGES = 2
 """With so many messages of outcomes unacknowledged, further ones gather: the broker commits them together anyway."""
@@ -28,6 +31,14 @@ _LATER = frozenset(
 )
 """Reasons with which the broker asks to keep an outcome and send it again."""
 _RETRY_MS = 1000
+
+
+class Command(NamedTuple):
+    """Something an operator asks: `arguments` is a JSON object."""
+
+    number: int
+    name: str
+    arguments: bytes
 
 
 class Session:
@@ -42,6 +53,7 @@ class Session:
         identity: Identity,
         handover: Handover,
         ledger: Ledger,
+        notes: Notes,
         credit: Credit,
         later: Callable[[float, Callable[[], None]], object],
         wake: Callable[[], None],
@@ -50,9 +62,17 @@ class Session:
         """What the broker said at the last contact; None before the first."""
         self.stopping = False
         """Whether the broker has announced its end on this stream."""
-        self._identity = identity
+        self.identity = identity
+        """Who we are to the broker."""
+        self.on_terminate: Callable[[int, str], None] = lambda _token, _signal: None
+        """Gets each lease whose job is to be stopped by force, and the name of the signal, "" if none was named."""
+        self.on_command: Callable[[Command], None] = lambda _command: None
+        """Gets what operators ask; the answer goes to `reply`."""
         self._handover = handover
         self._ledger = ledger
+        self._notes = notes
+        self._replies: list[pb.CommandReply] = []
+        self._consume = False
         self._credit = credit
         self._later = later
         self._wake = wake
@@ -72,10 +92,13 @@ class Session:
         self._beat_due = self.stopping = False
         self._number = 1
         self._ledger.rewind()
-        hello = self._identity.hello()
+        self._notes.rewind()
+        self._replies.clear()  # who asked was told that we are away
+        self._consume = False
+        hello = self.identity.hello()
         if self.welcome is not None:
             hello.store = self.welcome.store
-            hello.held.CopyFrom(held([*self._ledger.leases(), *self._handover.leases()]))
+            hello.held.CopyFrom(held(self._leases()))
         return pb.WorkRequest(number=1, hello=hello)
 
     def request(self) -> pb.WorkRequest | None:
@@ -84,18 +107,39 @@ class Session:
             return None
         offer = self._wanted()
         news = offer.differs(self._offer)
-        if not news and not self._ledger.waiting and not self._beat_due:
+        if not news and not self._anything():
             return None
         message = self._next()
         message.heartbeat, self._beat_due = self._beat_due, False
         message.returned.extend(self._ledger.take_returned())
-        if outcomes := self._ledger.take(message.number):
+        if self._notes.waiting:
+            put_annotations(message, self._notes.take(message.number))
+        # What jobs said of themselves is stored before they end: outcomes wait for a message that has room for it all.
+        if not self._notes.waiting and (outcomes := self._ledger.take(message.number)):
             hit("worker_before_send_outcome")
             put_outcomes(message, outcomes)
+        if self._replies:
+            message.replies.extend(self._replies)
+            self._replies.clear()
+        if self._consume:
+            self._consume = False
+            message.consume.queues.extend(self.identity.queues)
         if news:
             self._offer = offer
             message.credit.CopyFrom(pb.Credit(slots=offer.slots, window=offer.window, fast=sorted(offer.fast)))
         return message
+
+    def consume(self, queues: tuple[str, ...]) -> None:
+        """From now on this worker takes jobs from these queues."""
+        self.identity = replace(self.identity, queues=queues)
+        self._consume = self._open
+        self._wake()
+
+    def reply(self, number: int, error: str, body: bytes) -> None:
+        """Answers a command; without effect when the stream has broken since."""
+        if self._open:
+            self._replies.append(pb.CommandReply(command=number, error=error, body=body))
+            self._wake()
 
     def beat(self) -> None:
         """The next message is to be sent even if it says nothing else: the broker answers it."""
@@ -115,6 +159,11 @@ class Session:
         return f"{running} running{outcomes}"
 
     @property
+    def window(self) -> int:
+        """Most leases that the broker was told to have out to us."""
+        return self._offer.window if self._offer is not None else 0
+
+    @property
     def settled(self) -> bool:
         """Whether nothing is left to run or to tell."""
         return self._handover.idle and not len(self._ledger)
@@ -132,10 +181,14 @@ class Session:
                     self._handover.offer(jobs)
         if response.refused:
             self._refused(response)
+        elif response.acked:
+            self._notes.answered(response.acked, {}, ())
         if response.acked:
             self._ledger.acked(response.acked)
-        if response.cancelled:
-            self._handover.cancel(response.cancelled)
+        if response.cancelled or response.terminate:
+            self._cancel(response)
+        for command in response.commands:
+            self.on_command(Command(command.command, command.name, command.arguments))
         self.stopping = self.stopping or response.stopping
 
     def closed(self) -> None:
@@ -148,10 +201,17 @@ class Session:
             self._drop_everything()
         else:
             self._drop(set(welcome.lost))
+        self._notes.keep_only({token for token, _ in self._leases()})
         self._open = True
 
+    def _cancel(self, response: pb.WorkResponse) -> None:
+        forced = {each.token: each.signal for each in response.terminate}
+        self._handover.cancel(token for token in response.cancelled if token not in forced)
+        for token, signal in forced.items():
+            self.on_terminate(token, signal)
+
     def _drop_everything(self) -> None:
-        leases = [*self._ledger.leases(), *self._handover.leases()]
+        leases = self._leases()
         if leases:
             self._log.warning(
                 f"the broker serves another store than before: {len(leases)} jobs of the former one are dropped, "
@@ -166,14 +226,17 @@ class Session:
 
     def _forget(self, tokens: set[int]) -> None:
         self._ledger.drop(tokens)
+        self._notes.drop(tokens)
         self._handover.forget(tokens)
 
     def _refused(self, response: pb.WorkResponse) -> None:
         later = {refused.token for refused in response.refused if refused.error.reason in _LATER}
-        final = [refused for refused in response.refused if refused.token not in later]
-        if final:
-            why, tokens = final[0].error.message, [refused.token for refused in final[:10]]
-            self._log.warning(f"{len(final)} outcomes had no effect: {why}", tokens=tokens)
+        final = {refused.token: refused.error.message for refused in response.refused if refused.token not in later}
+        self._notes.answered(response.acked, final, later)
+        outcomes = [token for token, _ in self._ledger.leases() if token in final]
+        if outcomes:
+            why = final[outcomes[0]]
+            self._log.warning(f"{len(outcomes)} outcomes had no effect: {why}", tokens=outcomes[:10])
         if later:
             self._ledger.keep(later)
             self._plan_retry(max(refused.error.retry_after_ms for refused in response.refused) or _RETRY_MS)
@@ -187,6 +250,7 @@ class Session:
     def _retry(self) -> None:
         self._retry_planned = False
         self._ledger.retry()
+        self._notes.retry()
         self._wake()
 
     # -- helpers ------------------------------------------------------------------------------------------------------
@@ -199,5 +263,15 @@ class Session:
         handover = self._handover
         return NOTHING if handover.closed else self._credit.offer(handover.slots, handover.blocked)
 
+    def _leases(self) -> list[Lease]:
+        return [*self._ledger.leases(), *self._handover.leases()]
+
+    def _anything(self) -> bool:
+        """Whether there is something to say besides credit."""
+        return bool(self._ledger.waiting or self._notes.waiting or self._beat_due or self._replies or self._consume)
+
     def _gathering(self) -> bool:
-        return self._ledger.messages_out >= GATHER_MESSAGES and self._ledger.waiting < GATHER_JOBS
+        if self._replies:
+            return False
+        out = max(self._ledger.messages_out, self._notes.messages_out)
+        return out >= GATHER_MESSAGES and self._ledger.waiting < GATHER_JOBS

@@ -33,13 +33,13 @@ def test_processes_have_one_slot_each_and_other_pools_one_child() -> None:
     processes, threads = (WorkerConfig("tasks", concurrency=4, pool=pool) for pool in ("process", "thread"))
     assert (processes.children, processes.slots_each) == (4, 1)
     assert (threads.children, threads.slots_each) == (1, 4)
-    assert WorkerConfig("tasks", concurrency=4, pool="solo").concurrency == 1
+    assert WorkerConfig("tasks", concurrency=4, pool="solo").slots == 1
 
 
 def test_defaults_need_only_an_app() -> None:
     config = WorkerConfig("tasks")
-    assert (config.loglevel, config.pool, config.name) == ("WARNING", "process", f"worker@{socket.gethostname()}")
-    assert config.concurrency >= 1
+    assert (config.loglevel, config.kind, config.name) == ("WARNING", "process", f"worker@{socket.gethostname()}")
+    assert config.slots >= 1
 
 
 @pytest.mark.parametrize(

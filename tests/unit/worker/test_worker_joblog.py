@@ -84,7 +84,7 @@ def test_a_failure_is_an_error_with_its_traceback(out: StringIO, make_jobs: Make
 def test_a_cancelled_job_is_a_warning(out: StringIO, make_jobs: MakeJobs) -> None:
     job_log().ended(Ended(1, Verdict.CANCELLED, None), make_jobs(1, texts=True))
     (line,) = lines(out)
-    assert (line["event"], line["level"]) == ("Task tasks.add[job-1] cancelled", "warning")
+    assert (line["event"], line["level"]) == ("Task tasks.add[job-1] revoked", "warning")
 
 
 def test_nothing_is_built_for_a_level_that_is_not_logged(make_jobs: MakeJobs) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tqbroker.v1 import errors_pb2, job_pb2
 from tqbroker.v1 import worker_pb2 as pb
 from tqbroker_worker.identity import Identity
+from tqbroker_worker.notes import Notes
 from tqbroker_worker.session import Session
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ class Desk:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.later: list[tuple[float, Callable[[], None]]] = []
+        self.notes = Notes()
         identity = Identity("worker@here", ("default",), ("tasks.add",), 2, "process", b"i" * 16)
         self.session = Session(
             identity,
             scene.handover,
             scene.ledger,
+            self.notes,
             scene.credit,
             lambda seconds, function: self.later.append((seconds, function)),
             lambda: None,

@@ -1,0 +1,34 @@
+"""Where every thread is right now: the parent and its coroutines, and each child."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import sys
+import threading
+import traceback
+
+from tqbroker_worker.desk import Desk
+
+MAX_TASKS = 50
+"""Coroutines of the parent to show: it has a handful; more would be a fault, and these show it."""
+
+
+async def stacks(desk: Desk) -> dict[str, str]:
+    """Stacks by process, as text."""
+    found = {f"worker {desk.config.name}": _own()}
+    for pid, answer in (await desk.asks.ask(desk.pool.children, "stacks")).items():
+        body = answer.error or json.loads(answer.body)
+        found[f"child process {pid}"] = body if isinstance(body, str) else json.dumps(body, indent=1)
+    return found
+
+
+def _own() -> str:
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    out = io.StringIO()
+    for ident, frame in sys._current_frames().items():
+        out.write(f"thread {names.get(ident, ident)}:\n{''.join(traceback.format_stack(frame))}")
+    for task in sorted(asyncio.all_tasks(), key=lambda task: task.get_name())[:MAX_TASKS]:
+        task.print_stack(file=out)
+    return out.getvalue()
