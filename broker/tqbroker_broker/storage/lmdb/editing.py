@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tqbroker_broker.questions import Change, Drop, EditAnswer, Effect, Move, Redrive, Reschedule
+from tqbroker_broker.questions import Change, Drop, EditAnswer, Effect, EventKind, Move, Redrive, Reschedule
 from tqbroker_broker.records import Head, JobId, State, Time
 from tqbroker_broker.storage.lmdb.endings import drop_finished, take_waiting
 from tqbroker_broker.storage.lmdb.group import FAILED, READY, SCHEDULED, Group
@@ -51,6 +51,8 @@ class Edit:
             return Effect.WRONG_STATE
         effect = self._apply(found)
         self.done += effect is Effect.DONE
+        if effect is Effect.DONE and not isinstance(self.change, Drop):
+            self.group.event(EventKind.EDITED, self.now, [job_id], found.job.head)
         return effect
 
     def _is_out(self, found: Found) -> bool:
@@ -123,6 +125,7 @@ class Edit:
 
     def _rewrite(self, found: Found, job: JobRow) -> None:
         """Stores a changed job under its number."""
+        found.job = job
         self.group.txn.put(found.key, pack_job(job), db=self.group.store.db["jobs"])
 
     def _wait_until(self, found: Found, head: Head, due_ms: int) -> None:

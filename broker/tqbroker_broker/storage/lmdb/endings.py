@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tqbroker_broker.lifecycle import Attempt, after_attempt, keep_until, past_attempt
+from tqbroker_broker.lifecycle import Attempt, after_attempt, events_of, keep_until, past_attempt
+from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import CancelAnswer, Cancelled, Ending, Failure, Head, JobId, Mark, State, Time, Verdict
 from tqbroker_broker.storage.lmdb import annotating, history
 from tqbroker_broker.storage.lmdb.book import Lease
@@ -52,6 +53,8 @@ def end_waiting(
     group.claim(seq, group.lane(job.head), note.order or seq)
     value = pack_failure(failure)
     put_final(group, seq, job.head, note, Final(state, 0, 0, now.wall_ms, note.retries, note.lost, value=value))
+    kind = EventKind.FAILED if state is State.FAILED else EventKind.REVOKED
+    group.event(kind, now, [job.id], job.head, failure=failure)
     return True
 
 
@@ -69,6 +72,8 @@ def lose(group: Group, lease: Lease, failure: Failure, now: Time, ending: Ending
     note.floor, note.lost = lease.token, after.lost
     past = past_attempt(lease.holder.name, lease.token, ending, failure, after, now.wall_ms)
     history.record(group, lease.seq, note, past)
+    for kind in events_of(Verdict.LOST, after.state):
+        group.event(kind, now, [lease.id], lease.head, worker=lease.holder.name, failure=failure)
     group.put_note(lease.seq, note)
     if after.state is State.QUEUED:
         group.txn.put(lease.key, U64.pack(lease.seq) + NOTED, db=group.store.db["lanes"])

@@ -122,7 +122,7 @@ class LmdbEngine:
             holder.deadline = min(holder.deadline, now.mono + self._config.grace)
 
     async def leave(self, worker: str, instance: bytes, now: Time) -> frozenset[str]:
-        return await self._committer.run(lambda group: membership.leave(group, worker, instance))
+        return await self._committer.run(lambda group: membership.leave(group, worker, instance, now))
 
     def extend(self, worker: str, instance: bytes, now: Time) -> None:
         holder = self._store.book.holders.get(worker)
@@ -155,7 +155,9 @@ class LmdbEngine:
         if epoch > self._stored_epoch:
             await self._committer.run(lambda group: group.txn.put(b"epoch", U64.pack(epoch), db=self._store.db["meta"]))
             self._stored_epoch = epoch
-        return HandedOut(handout.lease(self._store, wants, now))
+        handed = handout.lease(self._store, wants, now)
+        self._store.log.start(wants, handed, now)
+        return HandedOut(handed)
 
     async def finish(
         self, worker: str, successes: Sequence[Successes], endings: Sequence[Ending], now: Time

@@ -7,7 +7,7 @@ everything else. The key is the number of its first event.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from struct import Struct
 
@@ -15,7 +15,7 @@ import msgspec
 
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.questions import EventKind, EventPage, Events
-from tqbroker_broker.records import JobId, Time
+from tqbroker_broker.records import JobId, Leased, Time, Want
 from tqbroker_broker.storage.lmdb.keys import U64, first_number
 from tqbroker_broker.storage.lmdb.rows import JOB_AT, DamagedRecordError, check, seal
 from tqbroker_broker.storage.lmdb.txn import Cursor, Database, Txn
@@ -88,11 +88,14 @@ class EventLog:
         self.started: list[Column] = []
         self._waiting = 0
 
-    def start(self, column: Column) -> None:
-        """Notes that a worker got jobs; nothing is written for it."""
-        if self._waiting < MOST_STARTED:
-            self.started.append(column)
-            self._waiting += len(column.ids)
+    def start(self, wants: Sequence[Want], handed: Sequence[Sequence[Leased]], now: Time) -> None:
+        """Notes which jobs workers got; nothing is written for it."""
+        for want, batches in zip(wants, handed, strict=True):
+            for batch in batches:
+                if self._waiting < MOST_STARTED:
+                    ids, head = list(batch.ids), batch.head
+                    self.started.append(Column(EventKind.STARTED, now.wall_ms, ids, head.task, head.queue, want.worker))
+                    self._waiting += len(ids)
 
     def take_started(self) -> list[Column]:
         """The starts that wait, for the commit that is being filled."""

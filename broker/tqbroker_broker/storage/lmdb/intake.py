@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import Enqueued, NewJobs, Stored, Time
 from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, Group
 from tqbroker_broker.storage.lmdb.keys import EXPIRY, PLAIN, TOKEN_AT, U64, first_number
@@ -58,3 +59,5 @@ def _put_jobs(group: Group, batch: NewJobs, wanted: Sequence[int], keys: list[by
         group.ready(lane, first_number(keys[0]))
     if batch.expires_ms:
         group.plan(EXPIRY, batch.expires_ms, b"".join(keys))
+    ids = batch.ids if len(keys) == len(batch.ids) else [batch.ids[i] for i in wanted]
+    group.event(EventKind.SENT, now, ids, batch.head)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tqbroker_broker.lifecycle import DIED, lost_failure
+from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import Held, JobId, Joined, Mark, Time
 from tqbroker_broker.storage import NameTaken
 from tqbroker_broker.storage.lmdb.book import Book, Holder, Lease
@@ -30,6 +31,8 @@ def join(group: Group, worker: str, instance: bytes, held: Sequence[Held], now: 
     old = store.book.holders.get(worker)
     group.txn.put(worker.encode(), instance, db=store.db["workers"])
     group.joined.add(worker)
+    if old is None or old.instance != instance:
+        group.worker_event(EventKind.WORKER_ONLINE, now, worker)
     holder = Holder(worker, instance, now.mono + store.config.lease_ttl, connected=True)
     kept, lost = _settle(group, holder, old, held)
     cancelled = [token for token, lease in kept.items() if lease.mark]
@@ -140,18 +143,19 @@ def give_back(group: Group, lease: Lease) -> None:
     group.ready(lease.lane, order_of(lease.key))
 
 
-def leave(group: Group, worker: str, instance: bytes) -> frozenset[str]:
+def leave(group: Group, worker: str, instance: bytes, now: Time) -> frozenset[str]:
     """Takes a worker off the durable list; what it still held goes back."""
     holder = group.store.book.holders.get(worker)
     if holder is None or holder.instance != instance:
         return frozenset()
-    return remove(group, holder)
+    return remove(group, holder, now)
 
 
-def remove(group: Group, holder: Holder) -> frozenset[str]:
+def remove(group: Group, holder: Holder, now: Time) -> frozenset[str]:
     """Takes a holder off the list."""
     store = group.store
     group.txn.delete(holder.name.encode(), db=store.db["workers"])
+    group.worker_event(EventKind.WORKER_OFFLINE, now, holder.name)
     store.shut.add(holder)
     group.shut.append(holder)
     left = [lease for token, lease in holder.leases.items() if token not in group.ended]

@@ -9,11 +9,13 @@ from tqbroker_broker.lifecycle import (
     Attempt,
     Next,
     after_attempt,
+    events_of,
     keep_until,
     lost_failure,
     past_attempt,
 )
-from tqbroker_broker.records import Ending, Finished, JobId, Refusal, State, Successes, Time, Verdict
+from tqbroker_broker.questions import EventKind
+from tqbroker_broker.records import Ending, Finished, Head, JobId, Refusal, State, Successes, Time, Verdict
 from tqbroker_broker.storage.lmdb import history
 from tqbroker_broker.storage.lmdb.annotating import drop_checkpoint
 from tqbroker_broker.storage.lmdb.book import Holder, Lease
@@ -62,10 +64,13 @@ def _succeed(group: Group, holder: Holder | None, columns: Successes, now: Time,
     txn, store = group.txn, group.store
     leases, ended, noted = (holder.leases if holder is not None else {}), group.ended, group.noted
     lanes, pack, succeeded = store.db["lanes"], FINAL.pack, State.SUCCEEDED
-    name, form = (holder.name.encode() if holder is not None else b""), columns.format.encode()
+    worker = holder.name if holder is not None else ""
+    name, form = worker.encode(), columns.format.encode()
     tail = form + name
     rows: list[tuple[bytes, bytes]] = []
-    counted: dict[str, int] = {}
+    runs: list[tuple[Head, list[JobId]]] = []
+    last: Head | None = None
+    ids: list[JobId] = []
     for i, token in enumerate(columns.tokens):
         lease = leases.get(token)
         if lease is None or token in ended:
@@ -77,19 +82,23 @@ def _succeed(group: Group, holder: Holder | None, columns: Successes, now: Time,
         if note is not None and note.annotated:
             drop_checkpoint(group, lease.seq)
         head, key = lease.head, U64.pack(lease.seq)
+        if head is not last:
+            last, ids = head, []
+            runs.append((head, ids))
+        ids.append(lease.id)
         value = b"" if head.ignore_result else columns.results[i]
         fixed = pack(
             succeeded, token, columns.started_ms[i], now.wall_ms,
             note.retries if note else 0, note.lost if note else 0, len(form), len(name),
         )  # fmt: skip
         rows.append((key, seal(fixed + tail + value)))
-        counted[head.queue] = counted.get(head.queue, 0) + 1
         group.retain(keep_until(succeeded, now.wall_ms, head.result_ttl_ms, store.config), key)
-        answer.final.append(lease.id)
     txn.cursor(store.db["final"]).putmulti(rows)
-    for queue, count in counted.items():
-        group.count(queue, READY, -count)
-        group.count(queue, SUCCEEDED, count)
+    for head, ids in runs:
+        group.count(head.queue, READY, -len(ids))
+        group.count(head.queue, SUCCEEDED, len(ids))
+        group.event(EventKind.SUCCEEDED, now, ids, head, worker=worker)
+        answer.final += ids
 
 
 def _end(group: Group, lease: Lease, ending: Ending, now: Time, answer: Answer) -> None:
@@ -111,6 +120,8 @@ def _end(group: Group, lease: Lease, ending: Ending, now: Time, answer: Answer) 
     group.count(lease.lane.queue, READY, -1)
     past = past_attempt(lease.holder.name, lease.token, ending, ending.failure, after, now.wall_ms)
     history.record(group, lease.seq, note, past)
+    for kind in events_of(ending.verdict, after.state):
+        group.event(kind, now, [lease.id], lease.head, worker=lease.holder.name, failure=ending.failure)
     if after.state in (State.QUEUED, State.SCHEDULED):
         if ending.verdict is Verdict.RETRY and ending.args is not None:
             replace_args(group, lease.seq, ending.args)

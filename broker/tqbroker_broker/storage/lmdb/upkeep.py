@@ -133,7 +133,7 @@ def _lose_workers(work: Slice) -> None:
             else:
                 work.woken.add(lease.lane.queue)
         if len(leases) <= work.left:
-            remove(group, holder)
+            remove(group, holder, work.now)
             work.lost.append(holder.name)
         work.left -= min(len(leases), work.left)
 
