@@ -12,6 +12,7 @@ txn.py       the part of py-lmdb that is used, typed
 events.py    the event log: columns of ids, one value for each commit
 overdue.py   whether there is anything for upkeep to do
 history.py, annotating.py   earlier attempts of a job; progress and checkpoints
+uniques.py, rooms.py   unique keys; room in queues with a length
 intake.py, handout.py, outcomes.py, endings.py, upkeep.py, membership.py, editing.py   the verbs
 reading.py, scanning.py   what is known of jobs, by id and by filter
 engine.py    the seam: each verb, handed to its module

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from tqbroker_broker.lifecycle import Attempt, after_attempt, events_of, keep_until, past_attempt
 from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import CancelAnswer, Cancelled, Ending, Failure, Head, JobId, Mark, State, Time, Verdict
-from tqbroker_broker.storage.lmdb import annotating, history
+from tqbroker_broker.rules import PLAIN
+from tqbroker_broker.storage.lmdb import annotating, history, uniques
 from tqbroker_broker.storage.lmdb.book import Lease
 from tqbroker_broker.storage.lmdb.group import COLUMN, READY, SCHEDULED, Group
 from tqbroker_broker.storage.lmdb.keys import MARKS, MEMORY, NOTED, TOKEN_AT, U64, delayed_key, order_of
@@ -18,6 +19,8 @@ def put_final(group: Group, seq: int, head: Head, note: Note, final: Final) -> N
     """Writes how a job ended and plans when it is dropped. The caller has removed it from where it waited."""
     if note.annotated:
         annotating.drop_checkpoint(group, seq)
+    if head.traits is not PLAIN:
+        uniques.free(group, seq, head)
     key = U64.pack(seq)
     write_final(group, key, final)
     group.count(head.queue, COLUMN[final.state], 1)

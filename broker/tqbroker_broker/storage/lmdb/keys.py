@@ -14,6 +14,7 @@ order they were stored and never changes; `order` (8 bytes, from the same counte
     notes      seq                          what happened to a job since, if anything    (rows.Note)
     attempts   seq, token                   one earlier attempt of a job                 (records.PastAttempt)
     progress   seq                          what the attempts of a job said of it        (rows.Said)
+    uniques    unique key (16)              the job that took it, and until when         (rows.Holding)
     final      seq                          state, result or failure of a finished job   (rows.Final)
     dead       seq                          -  : the finished jobs that are FAILED
     agenda     kind (1), when_ms, number    seqs or ids to look at then                  (kinds below)
@@ -42,6 +43,7 @@ DATABASES = (
     "notes",
     "attempts",
     "progress",
+    "uniques",
     "final",
     "dead",
     "agenda",
@@ -66,6 +68,7 @@ EXPIRY = b"x"  # seqs of jobs that expire at `when`
 RETENTION = b"r"  # seqs of finished jobs that are dropped at `when`
 MEMORY = b"i"  # ids that are forgotten for good at `when`
 MARKS = b"c"  # seqs with a cancel mark; `when` is 0
+KEYS = b"k"  # a unique key that is free at `when`, and the seq of the job that took it
 
 # Flags of a row in `lanes`.
 PLAIN = b"\x00"

@@ -16,7 +16,8 @@ from tqbroker_broker.lifecycle import (
 )
 from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import Ending, Finished, Head, JobId, Refusal, State, Successes, Time, Verdict
-from tqbroker_broker.storage.lmdb import history
+from tqbroker_broker.rules import PLAIN
+from tqbroker_broker.storage.lmdb import history, uniques
 from tqbroker_broker.storage.lmdb.annotating import drop_checkpoint
 from tqbroker_broker.storage.lmdb.book import Holder, Lease
 from tqbroker_broker.storage.lmdb.endings import lose, put_final
@@ -86,6 +87,8 @@ def _succeed(group: Group, holder: Holder | None, columns: Successes, now: Time,
             last, ids = head, []
             runs.append((head, ids))
         ids.append(lease.id)
+        if head.traits is not PLAIN:
+            uniques.free(group, lease.seq, head)
         value = b"" if head.ignore_result else columns.results[i]
         fixed = pack(
             succeeded, token, columns.started_ms[i], now.wall_ms,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from tqbroker_broker.records import Time
 from tqbroker_broker.storage.lmdb import events
-from tqbroker_broker.storage.lmdb.keys import AGENDA, EXPIRY, MARKS, MEMORY, RETENTION, U64, first_number
+from tqbroker_broker.storage.lmdb.keys import AGENDA, EXPIRY, KEYS, MARKS, MEMORY, RETENTION, U64, first_number
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
 
@@ -15,6 +15,9 @@ MEMORY_FLOOR_MS = 600_000
 # What a remembered id costs on disk, about: its row, its part of the agenda, page overhead.
 MEMORY_BYTES = 120
 
+
+# Kinds of agenda rows that go as soon as they are looked at.
+CLEARED = frozenset({RETENTION, KEYS, MEMORY})
 
 # Jobs on the agenda that are looked at before the answer is "perhaps": what runs for long may hold many.
 LOOKS = 4000
@@ -25,6 +28,7 @@ def horizons(store: Store, now: Time) -> Iterator[tuple[bytes, int]]:
     yield MARKS, 0
     yield EXPIRY, now.wall_ms
     yield RETENTION, now.wall_ms
+    yield KEYS, now.wall_ms
     yield MEMORY, _memory_horizon(store, now)
 
 
@@ -40,7 +44,7 @@ def needed(store: Store, now: Time) -> bool:
     store.recovering(now)
     if store.damaged or store.book.overdue(now.mono) or store.log.is_late(now) or _has_old_events(store, now):
         return True
-    return _any(store, now, lambda txn, kind, packed: kind in (RETENTION, MEMORY) or _clears(store, txn, packed), True)
+    return _any(store, now, lambda txn, kind, packed: kind in CLEARED or _clears(store, txn, packed), True)
 
 
 def is_left(store: Store, now: Time) -> bool:
@@ -97,6 +101,8 @@ def _clears(store: Store, txn: Txn, packed: bytes) -> bool:
 
 
 def _is_overdue(store: Store, txn: Txn, kind: bytes, packed: bytes) -> bool:
+    if kind == KEYS:
+        return True
     if kind == MEMORY:
         return txn.get(packed, db=store.db["ids"]) is not None
     final = store.db["final"]

@@ -12,7 +12,7 @@ from zlib import crc32
 import msgspec
 
 from tqbroker_broker.records import Failure, Head, JobId, Mark, NewJobs, PastAttempt, Progress, State
-from tqbroker_broker.rules import PLAIN
+from tqbroker_broker.rules import PLAIN, Unique, UniqueConflict, UniqueUntil
 
 
 class DamagedRecordError(Exception):
@@ -25,12 +25,14 @@ DAMAGED = Failure(
 """The failure of a job that cannot be read any more."""
 
 CRC = Struct(">I")
-# head length, id length, submitted_ms, due_ms, expires_ms; then head, id, args
-JOB = Struct(">IHQQQ")
+# head length, id length, unique key length, submitted_ms, due_ms, expires_ms; then head, id, unique key, args
+JOB = Struct(">IHBQQQ")
 JOB_AT = CRC.size
 HEAD_AT = JOB_AT + JOB.size
 # order, fence floor, due_ms, retries, lost, attempts, cancel mark, annotated
 NOTE = Struct(">QQQIIIBB")
+# seq, until, for_ms, submitted_ms; then id
+HOLDING = Struct(">QBQQ")
 # state, token, started_ms, finished_ms, retries, lost, format length, worker length; then format, worker, value
 FINAL = Struct(">BQQQIIHH")
 
@@ -49,6 +51,16 @@ class JobRow(NamedTuple):
     submitted_ms: int
     due_ms: int
     expires_ms: int
+    unique: bytes = b""
+
+
+class Holding(NamedTuple):
+    """Who took a unique key. What its job does with the keys of others does not matter here."""
+
+    seq: int
+    id: JobId
+    unique: Unique
+    submitted_ms: int
 
 
 @dataclass(slots=True)
@@ -109,6 +121,9 @@ def pack_jobs(batch: NewJobs, submitted_ms: int, wanted: Iterable[int]) -> list[
     """Rows for the jobs of a batch at the wanted indexes. What they share is packed once."""
     head = _encode(batch.head)
     ids, args = batch.ids, batch.args
+    if batch.unique:
+        args = [key + each for key, each in zip(batch.unique, args, strict=True)]
+    unique = len(batch.unique[0]) if batch.unique else 0
     prefixes: dict[int, bytes] = {}
     rows = []
     for i in wanted:
@@ -116,7 +131,8 @@ def pack_jobs(batch: NewJobs, submitted_ms: int, wanted: Iterable[int]) -> list[
         size = len(key)
         prefix = prefixes.get(size)
         if prefix is None:
-            prefixes[size] = prefix = JOB.pack(len(head), size, submitted_ms, batch.due_ms, batch.expires_ms) + head
+            fixed = JOB.pack(len(head), size, unique, submitted_ms, batch.due_ms, batch.expires_ms)
+            prefixes[size] = prefix = fixed + head
         body = prefix + key + args[i]
         rows.append(crc32(body).to_bytes(4, "big") + body)
     return rows
@@ -125,8 +141,8 @@ def pack_jobs(batch: NewJobs, submitted_ms: int, wanted: Iterable[int]) -> list[
 def pack_job(job: JobRow) -> bytes:
     """The row of one job that was changed."""
     head = _encode(job.head)
-    fixed = JOB.pack(len(head), len(job.id), job.submitted_ms, job.due_ms, job.expires_ms)
-    return seal(fixed + head + job.id + job.args)
+    fixed = JOB.pack(len(head), len(job.id), len(job.unique), job.submitted_ms, job.due_ms, job.expires_ms)
+    return seal(fixed + head + job.id + job.unique + job.args)
 
 
 @lru_cache(maxsize=4096)
@@ -139,10 +155,35 @@ def head_of(encoded: bytes) -> Head:
 def unpack_job(row: bytes) -> JobRow:
     """Reads a row of `jobs`. Raises DamagedRecordError."""
     check(row)
-    head_size, id_size, submitted_ms, due_ms, expires_ms = JOB.unpack_from(row, JOB_AT)
+    head_size, id_size, unique_size, submitted_ms, due_ms, expires_ms = JOB.unpack_from(row, JOB_AT)
     id_at = HEAD_AT + head_size
-    args_at = id_at + id_size
-    return JobRow(head_of(row[HEAD_AT:id_at]), row[id_at:args_at], row[args_at:], submitted_ms, due_ms, expires_ms)
+    unique_at = id_at + id_size
+    args_at = unique_at + unique_size
+    return JobRow(
+        head_of(row[HEAD_AT:id_at]), row[id_at:unique_at], row[args_at:], submitted_ms, due_ms, expires_ms,
+        row[unique_at:args_at],
+    )  # fmt: skip
+
+
+def id_of(row: bytes) -> JobId:
+    """What stands where a row of `jobs` that cannot be trusted has its id; it may be anything."""
+    if len(row) < HEAD_AT:
+        return b""
+    head_size, id_size, *_ = JOB.unpack_from(row, JOB_AT)
+    return row[HEAD_AT + head_size : HEAD_AT + head_size + id_size]
+
+
+def pack_holding(holding: Holding) -> bytes:
+    """A row of `uniques`."""
+    seq, job, unique, submitted_ms = holding
+    return seal(HOLDING.pack(seq, unique.until, unique.for_ms, submitted_ms) + job)
+
+
+def unpack_holding(row: bytes) -> Holding:
+    """Reads a row of `uniques`. Raises DamagedRecordError."""
+    seq, until, for_ms, submitted_ms = HOLDING.unpack_from(check(row), JOB_AT)
+    unique = Unique(UniqueUntil(until), UniqueConflict.REJECT, for_ms)
+    return Holding(seq, row[JOB_AT + HOLDING.size :], unique, submitted_ms)
 
 
 def pack_note(note: Note) -> bytes:

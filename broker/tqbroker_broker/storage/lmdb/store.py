@@ -11,6 +11,7 @@ import msgspec
 
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.records import JobId, State, Time
+from tqbroker_broker.rules import QueueRule
 from tqbroker_broker.storage.lmdb.book import Book, Holder
 from tqbroker_broker.storage.lmdb.events import EventLog
 from tqbroker_broker.storage.lmdb.keys import (
@@ -67,6 +68,7 @@ class Store:
         self.remembered = 0
         self.boot_order = 1
         self.recovery_end: float | None = None
+        self.queue_rules: dict[str, QueueRule] = {}
         self.claimed: set[int] = set()
         self.resume: dict[bytes, bytes] = {}
         """Where on the agenda the next slice of each kind goes on, when the last one could not look at everything."""

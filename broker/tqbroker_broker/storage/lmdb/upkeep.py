@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from tqbroker_broker.lifecycle import SILENT, lost_failure
 from tqbroker_broker.records import Due, Expired, JobId, State, Time
-from tqbroker_broker.storage.lmdb import events
+from tqbroker_broker.storage.lmdb import events, uniques
 from tqbroker_broker.storage.lmdb.endings import drop_finished, end_waiting, lose, write_final
 from tqbroker_broker.storage.lmdb.group import FAILED, READY, SCHEDULED, Group
-from tqbroker_broker.storage.lmdb.keys import AGENDA, EXPIRY, MARKS, MEMORY, PAIR, RETENTION, U64, first_number
+from tqbroker_broker.storage.lmdb.keys import AGENDA, EXPIRY, KEYS, MARKS, MEMORY, PAIR, RETENTION, U64, first_number
 from tqbroker_broker.storage.lmdb.membership import remove
 from tqbroker_broker.storage.lmdb.outcomes import make_ready
 from tqbroker_broker.storage.lmdb.overdue import horizons, is_withheld
@@ -241,9 +241,16 @@ def _handle_memory(work: Slice, packed: bytes) -> bytes:
     return b""
 
 
+def _handle_keys(work: Slice, packed: bytes) -> bytes:
+    """One unique key, unless a later job has taken it."""
+    work.left -= uniques.remove(work.group, packed[: -U64.size], first_number(packed[-U64.size :]))
+    return b""
+
+
 HANDLERS = {
     MARKS: _handle_marks,
     EXPIRY: _handle_expiry,
     RETENTION: _handle_retention,
+    KEYS: _handle_keys,
     MEMORY: _handle_memory,
 }

@@ -1,0 +1,111 @@
+"""Room in queues that may hold only so many jobs: how many wait, and which has to go for a new one."""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush, heapreplace
+
+from tqbroker_broker.lifecycle import overflow_failure
+from tqbroker_broker.records import JobId, State, Time
+from tqbroker_broker.rules import Overflow, QueueRule
+from tqbroker_broker.storage.lmdb.endings import end_waiting
+from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, Group
+from tqbroker_broker.storage.lmdb.keys import U64, first_number, order_of
+from tqbroker_broker.storage.lmdb.lanes import Lane
+
+
+class Room:
+    """The room in one queue while one `enqueue` fills it. `dropped` are the jobs that had to go."""
+
+    def __init__(self, group: Group, queue: str, rule: QueueRule, now: Time) -> None:
+        self._group = group
+        self._queue = queue
+        self._rule = rule
+        self._now = now
+        self._out = _leases(group, queue) if rule.max_length else 0
+        self._heads: list[tuple[int, int, Lane]] | None = None
+        self.dropped: list[JobId] = []
+
+    def make(self) -> bool:
+        """Whether one more job may wait; the oldest that waits may have to go for it."""
+        if not self._rule.max_length or self._length() < self._rule.max_length:
+            return True
+        return self._rule.overflow is Overflow.DROP_OLDEST and self._drop_oldest()
+
+    def stored(self, lane: Lane, order: int) -> None:
+        """Notes that a job waits here now, which may be the next to go."""
+        if self._heads is not None:
+            heappush(self._heads, (order, id(lane), lane))
+
+    def _length(self) -> int:
+        """Jobs that wait or are scheduled. A leased job still stands in its lane."""
+        group = self._group
+        counts, deltas = group.store.counts.get(self._queue), group.deltas.get(self._queue)
+        return sum(row[column] for row in (counts, deltas) if row for column in (READY, SCHEDULED)) - self._out
+
+    def _drop_oldest(self) -> bool:
+        """Ends the job with the oldest place, over all lanes; one that may be running stays. False: there is none."""
+        if self._heads is None:
+            self._heads = self._lower_bounds()
+        while self._heads:
+            order, tie, lane = self._heads[0]
+            place = self._first(lane, order)
+            if place is None:
+                heappop(self._heads)
+            elif order_of(place[0]) > order:
+                heapreplace(self._heads, (order_of(place[0]), tie, lane))
+            else:
+                heapreplace(self._heads, (order + 1, tie, lane))
+                if self._drop(lane, *place):
+                    return True
+        return False
+
+    def _lower_bounds(self) -> list[tuple[int, int, Lane]]:
+        """For each lane of the queue an order below which nothing waits that may be touched."""
+        group, store = self._group, self._group.store
+        lanes = [*store.lanes.by_queue.get(self._queue, ()), *group.new_lanes.values()]
+        least = store.boot_order if store.recovery_end is not None else 0
+        heads = []
+        for lane in lanes:
+            orders = [order for order in (lane.head, group.woken.get(lane)) if order is not None]
+            if lane.queue == self._queue and orders:
+                heads.append((max(min(orders), least), id(lane), lane))
+        heapify(heads)
+        return heads
+
+    def _first(self, lane: Lane, order: int) -> tuple[bytes, int] | None:
+        """The first place from this order on whose job nobody has or is changing, and its seq."""
+        store = self._group.store
+        leased, claimed, damaged = store.book.by_seq, store.claimed, store.damaged
+        cursor = self._group.txn.cursor(store.db["lanes"])
+        found = cursor.set_range(lane.prefix + U64.pack(order))
+        while found:
+            key, value = cursor.item()
+            if not key.startswith(lane.prefix):
+                return None
+            seq = first_number(value)
+            if seq not in leased and seq not in claimed and seq not in damaged:
+                return key, seq
+            found = cursor.next()
+        return None
+
+    def _drop(self, lane: Lane, place: bytes, seq: int) -> bool:
+        """Ends one job; one that is to be cancelled anyway, or cannot be read any more, is left to `expire`."""
+        group, store = self._group, self._group.store
+        job, note = store.job(group.txn, seq), group.note(seq)
+        if job is None:
+            store.damaged[seq] = lane, place
+            return False
+        if note.cancel:
+            return False
+        failure = overflow_failure(self._queue, self._rule.max_length)
+        if not end_waiting(group, seq, job, note, State.FAILED, self._now, failure):
+            return False
+        self.dropped.append(job.id)
+        return True
+
+
+def _leases(group: Group, queue: str) -> int:
+    """How many jobs of a queue are leased, as this commit sees it."""
+    ended = sum(lease.lane.queue == queue for lease in group.ended.values())
+    adopted = sum(lease.lane.queue == queue for lease in group.adopted.values())
+    return group.store.book.running.get(queue, 0) - ended + adopted
