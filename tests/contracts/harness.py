@@ -94,9 +94,12 @@ class EngineUnderTest:
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 
-    async def put(self, *names: str, head: Head = HEAD, due_ms: int = 0, expires_ms: int = 0) -> Enqueued:
-        """Submits jobs with their names as arguments."""
+    async def put(
+        self, *names: str, head: Head = HEAD, due_ms: int = 0, expires_ms: int = 0, keys: Iterable[str] = ()
+    ) -> Enqueued:
+        """Submits jobs with their names as arguments, and with these unique keys."""
         batch = new_jobs(names, head, due_ms=due_ms, expires_ms=expires_ms)
+        batch = batch._replace(unique=[key.encode().ljust(16) for key in keys])
         return (await self.verbs.enqueue([batch], self.now))[0]
 
     async def lease(self, want: Want) -> list[Leased]:
