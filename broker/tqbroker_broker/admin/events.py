@@ -50,9 +50,10 @@ class EventCall:
         """Sends everything up to the end of the log; a first message even when there is nothing."""
         while True:
             page = await self._core.orders.events(self._cursor, PAGE)
-            moved = page.cursor > self._cursor
-            self._cursor = max(page.cursor, self._cursor)
-            if moved or page.lost_before or first:
+            reached = max(page.cursor, page.lost_before - 1)
+            moved = reached > self._cursor
+            self._cursor = max(reached, self._cursor)
+            if moved or first:
                 await self._context.write(self._response(page))
             first = False
             if not moved:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tqbroker_broker.config import BrokerConfig
 from tqbroker_broker.core import Core
 from tqbroker_broker.records import Ending, Enqueued, Failure, Head, Held, JobId, NewJobs, Successes, Time, Verdict
+from tqbroker_broker.rules import PLAIN, LimitRule, Traits
 from tqbroker_broker.sessions import Hello, Session
 from tqbroker_broker.storage import Fenced
 from tqbroker_broker.storage.memory import MemoryEngine, MemoryStore
@@ -88,20 +89,33 @@ class Bench:
         return self
 
     async def enqueue(
-        self, count: int, task: str = TASK, queue: str = "default", due_in_ms: int = 0, args: bytes = b"[]"
+        self,
+        count: int,
+        task: str = TASK,
+        queue: str = "default",
+        due_in_ms: int = 0,
+        args: bytes = b"[]",
+        traits: Traits = PLAIN,
     ) -> list[JobId]:
         """Submits jobs and returns their ids."""
         ids = [self._id() for _ in range(count)]
-        await self.submit(ids, task, queue, due_in_ms, args)
+        await self.submit(ids, task, queue, due_in_ms, args, traits)
         return ids
 
     async def submit(
-        self, ids: list[JobId], task: str = TASK, queue: str = "default", due_in_ms: int = 0, args: bytes = b"[]"
+        self,
+        ids: list[JobId],
+        task: str = TASK,
+        queue: str = "default",
+        due_in_ms: int = 0,
+        args: bytes = b"[]",
+        traits: Traits = PLAIN,
     ) -> list[Enqueued]:
         now = self.clock.now()
         due_ms = now.wall_ms + due_in_ms if due_in_ms else 0
-        head = Head(task, queue, 0, "json")
-        batch = NewJobs(head, ids, [args] * len(ids), [b"d" * 16] * len(ids), due_ms, 0)
+        head = Head(task, queue, 0, "json", traits=traits)
+        unique = [b"u" * 16] * len(ids) if traits.unique else ()
+        batch = NewJobs(head, ids, [args] * len(ids), [b"d" * 16] * len(ids), due_ms, 0, unique)
         return await self.core.enqueue([batch], len(args) * len(ids), now)
 
     async def submit_new(self) -> list[JobId]:
@@ -120,8 +134,11 @@ class Bench:
         tasks: Iterable[str] = (TASK,),
         queues: tuple[str, ...] = ("default",),
         instance: int = 1,
+        labels: Iterable[str] = (),
+        limits: Sequence[LimitRule] = (),
     ) -> FakeWorker:
-        return FakeWorker(self.core, Hello(name, bytes([instance]) * 16, queues, frozenset(tasks), slots=1))
+        who = name, bytes([instance]) * 16, queues, frozenset(tasks)
+        return FakeWorker(self.core, Hello(*who, slots=1, labels=frozenset(labels), limits=limits))
 
     async def pass_time(self, seconds: float, step: float = 0.5) -> None:
         """Lets time pass with ticks, as timers would."""
