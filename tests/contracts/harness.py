@@ -5,7 +5,7 @@ Jobs are called by short names here; the engine sees `text_key(name)`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from tqbroker_broker.records import (
     key_text,
     text_key,
 )
+from tqbroker_broker.rules import Traits
 from tqbroker_broker.storage import Engine, create_engine
 from tqbroker_broker.storage.memory import MemoryEngine
 
@@ -105,9 +106,12 @@ class EngineUnderTest:
     async def lease(self, want: Want) -> list[Leased]:
         return (await self.verbs.lease([want], self.now)).batches[0]
 
-    async def take(self, worker: str = "w", slots: int = 100, queue: str = "default") -> dict[str, int]:
+    async def take(
+        self, worker: str = "w", slots: int = 100, queue: str = "default", labels: Iterable[str] = ()
+    ) -> dict[str, int]:
         """Tokens of the jobs this worker gets, by name, in hand-out order."""
-        leased = await self.lease(Want(worker, (queue,), frozenset({"tasks.add", "tasks.slow"}), slots, slots))
+        tasks = frozenset({"tasks.add", "tasks.slow"})
+        leased = await self.lease(Want(worker, (queue,), tasks, slots, slots, labels=frozenset(labels)))
         return {key_text(job): token for batch in leased for job, token in zip(batch.ids, batch.tokens, strict=True)}
 
     async def succeed(
@@ -142,6 +146,11 @@ class EngineUnderTest:
         """Says something of a running attempt."""
         annotation = Annotation(token, progress, checkpoint, "json" if checkpoint is not None else "")
         return await self.verbs.annotate(worker, [annotation], self.now)
+
+    async def again_in(self, worker: str = "w", slots: int = 1) -> float:
+        """What a hand-out to this worker says of rates that are in the way."""
+        want = Want(worker, ("default",), frozenset({"tasks.add", "tasks.slow"}), slots, slots)
+        return (await self.verbs.lease([want], self.now)).again_in
 
     async def cancel(self, *names: str, terminate: bool = False) -> CancelAnswer:
         ids = [text_key(name) for name in names]
@@ -193,6 +202,21 @@ class EngineUnderTest:
 def instance(process: int) -> bytes:
     """The instance id of a worker's process of this number."""
     return process.to_bytes(16, "big")
+
+
+def head_with(
+    *,
+    task: str = "tasks.add",
+    queue: str = "default",
+    priority: int = 0,
+    tenant: str = "",
+    ordering_key: str = "",
+    limits: Sequence[str] = (),
+    requires: Sequence[str] = (),
+) -> Head:
+    """What jobs share, with the traits that are given."""
+    traits = Traits(tenant, ordering_key, tuple(limits), tuple(requires))
+    return Head(task, queue, priority, "json", traits=traits)
 
 
 def new_jobs(names: Iterable[str], head: Head = HEAD, *, due_ms: int = 0, expires_ms: int = 0) -> NewJobs:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from tests.contracts.harness import DEAD_TTL, FAILURE, TTL, EngineUnderTest
 
+from tqbroker_broker.questions import Redrive
 from tqbroker_broker.records import Cancelled, Enqueued, Head, State, Stored, Verdict, text_key
 from tqbroker_broker.rules import Traits, Unique, UniqueConflict, UniqueUntil
 
@@ -262,3 +263,15 @@ async def test_plain_jobs_and_keys_do_not_meet(engine: EngineUnderTest) -> None:
     assert await engine.cancel("b") == ([Cancelled.CANCELLED], {})
     assert await put(engine, "d", head()) == refused(Stored.NOT_UNIQUE, "a")
     assert (await engine.job("a")).args == b"a"
+
+
+async def test_a_redriven_job_takes_its_key_from_nobody(engine: EngineUnderTest) -> None:
+    await put(engine, "a", head())
+    await engine.join()
+    await engine.end("w", (await engine.take())["a"], Verdict.FAILED)
+    await put(engine, "b", head())
+
+    await engine.verbs.edit([text_key("a")], Redrive(), engine.now)
+    await engine.cancel("a")
+
+    assert await put(engine, "c", head()) == refused(Stored.NOT_UNIQUE, "b")

@@ -1,0 +1,412 @@
+"""What every engine must do with limits: never too many at once, never too many in any window of time."""
+
+from __future__ import annotations
+
+import pytest
+from tests.contracts.harness import TTL, EngineUnderTest, head_with
+
+from tqbroker_broker.questions import Redrive
+from tqbroker_broker.records import Head, Verdict, Want, text_key
+from tqbroker_broker.rules import LimitRule, LimitState, Rate
+
+ALL = frozenset({"tasks.add", "tasks.slow"})
+MAIL = head_with(limits=["mail"])
+
+
+async def limit(engine: EngineUnderTest, name: str, concurrency: int = 0, *rates: Rate, operator: bool = True) -> None:
+    rule = LimitRule(name, concurrency, rates)
+    await engine.verbs.put_limits([rule], [], engine.now, operator=operator)
+
+
+async def fill(engine: EngineUnderTest, count: int, head: Head = MAIL, prefix: str = "") -> None:
+    await engine.put(*(f"{prefix}{number:04}" for number in range(count)), head=head)
+
+
+# -- rules -------------------------------------------------------------------------------------------------------------
+
+
+async def test_limits_are_listed_by_name_with_who_set_them(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 2)
+    await limit(engine, "api", 0, Rate(10, 1000), operator=False)
+
+    assert engine.verbs.limits() == [
+        LimitState(LimitRule("api", 0, (Rate(10, 1000),)), operator=False, running=0),
+        LimitState(LimitRule("mail", 2), operator=True, running=0),
+    ]
+
+
+async def test_limits_survive_a_restart(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 2, Rate(10, 1000), Rate(100, 60_000))
+    before = engine.verbs.limits()
+    await engine.restart()
+
+    assert engine.verbs.limits() == before
+
+
+async def test_an_app_changes_nothing_that_an_operator_has_set(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 2)
+    await limit(engine, "mail", 5, operator=False)
+    await engine.verbs.put_limits([], ["mail"], engine.now, operator=False)
+    await engine.restart()
+    await limit(engine, "mail", 5, operator=False)
+
+    assert engine.verbs.limits() == [LimitState(LimitRule("mail", 2), operator=True, running=0)]
+
+
+async def test_an_operator_changes_what_an_app_has_set_and_gives_it_back(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 5, operator=False)
+    await limit(engine, "mail", 2)
+    assert engine.verbs.limits() == [LimitState(LimitRule("mail", 2), operator=True, running=0)]
+
+    await engine.verbs.put_limits([], ["mail", "nothing"], engine.now)
+    await limit(engine, "mail", 5, operator=False)
+
+    assert engine.verbs.limits() == [LimitState(LimitRule("mail", 5), operator=False, running=0)]
+
+
+async def test_an_operators_rule_that_admits_everything_stays(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail")
+    await limit(engine, "mail", 1, operator=False)
+    await fill(engine, 5)
+    await engine.join()
+
+    assert len(await engine.take()) == 5
+
+
+# -- how many at once --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("mail", MAIL),
+        ("task:tasks.add", head_with()),
+        ("queue:default", head_with()),
+        ("ma*", MAIL),
+        ("*", head_with()),
+    ],
+)
+async def test_no_more_than_a_limit_admits_run_at_once(engine: EngineUnderTest, name: str, head: Head) -> None:
+    await limit(engine, name, 2)
+    await fill(engine, 5, head)
+    await engine.join()
+    await engine.join("v")
+
+    tokens = await engine.take(slots=1)
+    assert list(await engine.take("v")) == ["0001"]
+    assert await engine.take() == {}
+    await engine.succeed("w", tokens.values())
+
+    assert list(await engine.take()) == ["0002"]
+
+
+async def test_a_limit_spans_queues_priorities_and_tasks(engine: EngineUnderTest) -> None:
+    await limit(engine, "api", 2)
+    await engine.put("a", head=head_with(limits=["api"]))
+    await engine.put("b", head=head_with(limits=["api"], priority=5, task="tasks.slow"))
+    await engine.put("c", head=head_with(limits=["api"], queue="mail"))
+    await engine.join()
+
+    got = list(await engine.take()) + list(await engine.take(queue="mail"))
+    assert got == ["b", "a"]
+
+
+async def test_a_job_needs_room_under_all_its_limits(engine: EngineUnderTest) -> None:
+    await limit(engine, "one", 1)
+    await limit(engine, "two", 2)
+    await engine.put("a", "b", head=head_with(limits=["one", "two"]))
+    await engine.put("c", "d", head=head_with(limits=["two"]))
+    await engine.join()
+
+    assert list(await engine.take()) == ["a", "c"]
+
+
+async def test_jobs_under_a_full_limit_keep_nobody_else_waiting(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 1)
+    await fill(engine, 3)
+    await engine.put("plain")
+    await engine.join()
+
+    assert list(await engine.take()) == ["0000", "plain"]
+
+
+async def test_each_name_under_a_pattern_counts_by_itself(engine: EngineUnderTest) -> None:
+    await limit(engine, "user:*", 1)
+    await engine.put("a", "b", head=head_with(limits=["user:1"]))
+    await engine.put("c", "d", head=head_with(limits=["user:2"]))
+    await engine.join()
+
+    assert list(await engine.take()) == ["a", "c"]
+    assert engine.verbs.limits()[0].running == 2
+
+
+async def test_the_longest_rule_that_fits_is_the_one(engine: EngineUnderTest) -> None:
+    await limit(engine, "user:*", 1)
+    await limit(engine, "user:big*", 2)
+    await limit(engine, "user:biggest", 3)
+    for name in ("user:small", "user:big", "user:biggest"):
+        await fill(engine, 5, head_with(limits=[name]), f"{name} ")
+    await engine.join()
+
+    taken = [name.split()[0] for name in await engine.take()]
+    assert [taken.count(name) for name in ("user:small", "user:big", "user:biggest")] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("verdict", [Verdict.FAILED, Verdict.RETRY, Verdict.LOST, Verdict.REQUEUED, Verdict.CANCELLED])
+async def test_every_ending_makes_room(engine: EngineUnderTest, verdict: Verdict) -> None:
+    await limit(engine, "mail", 1)
+    await fill(engine, 2)
+    await engine.join()
+    await engine.end("w", (await engine.take())["0000"], verdict, retry_in=60)
+
+    assert len(await engine.take()) == 1
+
+
+async def test_what_is_given_back_and_what_a_lost_worker_had_makes_room(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 1)
+    await fill(engine, 1)
+    await engine.join()
+    await engine.verbs.release("w", list((await engine.take()).values()), engine.now)
+    assert len(await engine.take()) == 1
+    engine.advance(TTL)
+    await engine.verbs.expire(engine.now, 10)
+    await engine.join("v")
+
+    assert len(await engine.take("v")) == 1
+
+
+async def test_a_cancel_mark_makes_no_room_until_the_job_ends(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 1)
+    await fill(engine, 2)
+    await engine.join()
+    tokens = await engine.take()
+    await engine.cancel("0000")
+    assert await engine.take() == {}
+
+    await engine.end("w", tokens["0000"], Verdict.CANCELLED)
+
+    assert list(await engine.take()) == ["0001"]
+
+
+async def test_a_limit_changed_holds_from_the_next_hand_out_on(engine: EngineUnderTest) -> None:
+    await fill(engine, 10)
+    await engine.join()
+    first = await engine.take(slots=3)
+    await limit(engine, "mail", 2)
+    assert engine.verbs.limits()[0].running == 3
+    await engine.succeed("w", [first["0000"]])
+    assert await engine.take() == {}
+
+    await limit(engine, "mail", 4)
+    assert len(await engine.take()) == 2
+    await engine.verbs.put_limits([], ["mail"], engine.now)
+    assert len(await engine.take()) == 5
+
+
+async def test_a_job_that_waits_for_a_limit_says_for_which(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 1)
+    await fill(engine, 2)
+    assert (await engine.job("0001")).held_by == ""
+    await engine.join()
+    await engine.take()
+
+    assert (await engine.job("0001")).held_by == "limit mail"
+
+
+async def test_after_a_restart_a_limit_waits_until_its_leases_are_known_again(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 1)
+    await fill(engine, 1)
+    await engine.join()
+    tokens = await engine.take()
+    await engine.restart()
+    await engine.join("v")
+    await engine.put("new", head=MAIL)
+    await engine.put("plain")
+    assert list(await engine.take("v")) == ["plain"]
+    assert (await engine.job("new")).held_by == "recovering"
+
+    await engine.join(held=tokens)
+    assert (await engine.job("new")).held_by == "limit mail"
+    assert await engine.take("v") == {}
+    await engine.succeed("w", tokens.values())
+
+    assert list(await engine.take("v")) == ["new"]
+
+
+async def test_a_redriven_job_counts_again(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 1)
+    await fill(engine, 2)
+    await engine.join()
+    await engine.end("w", (await engine.take())["0000"], Verdict.FAILED)
+    tokens = await engine.take()
+    await engine.verbs.edit([text_key("0000")], Redrive(), engine.now)
+    assert await engine.take() == {}
+
+    await engine.succeed("w", tokens.values())
+
+    assert list(await engine.take()) == ["0000"]
+
+
+# -- how often ---------------------------------------------------------------------------------------------------------
+
+
+async def drain(engine: EngineUnderTest, seconds: float, step: float = 0.05, slots: int = 100) -> list[float]:
+    """The moments at which jobs started, while workers always have room."""
+    starts: list[float] = []
+    for _ in range(round(seconds / step)):
+        tokens = await engine.take(slots=slots)
+        starts += [engine.now.mono] * len(tokens)
+        if tokens:
+            await engine.succeed("w", tokens.values())
+        engine.advance(step)
+        engine.extend()
+    return starts
+
+
+def most_within(starts: list[float], seconds: float) -> int:
+    """The most starts in any window of this length."""
+    return max(sum(first <= each < first + seconds - 1e-6 for each in starts) for first in starts)
+
+
+@pytest.mark.parametrize("rates", [(Rate(10, 1000),), (Rate(10, 1000), Rate(50, 10_000)), (Rate(3, 7000),)])
+async def test_no_window_ever_has_more_starts_than_a_rate_admits(
+    engine: EngineUnderTest, rates: tuple[Rate, ...]
+) -> None:
+    await limit(engine, "mail", 0, *rates)
+    await fill(engine, 300)
+    await engine.join()
+
+    starts = await drain(engine, 25)
+
+    for rate in rates:
+        assert most_within(starts, rate.period_ms / 1000) <= rate.count
+
+
+async def test_a_rate_is_used_to_within_two_percent_over_a_minute(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 0, Rate(10, 1000))
+    await fill(engine, 700)
+    await engine.join()
+
+    assert 588 <= len(await drain(engine, 60)) <= 610
+
+
+async def test_a_rate_holds_over_restarts(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 0, Rate(10, 1000), Rate(60, 10_000))
+    await fill(engine, 200)
+    starts: list[float] = []
+    for _ in range(6):
+        await engine.join()
+        starts += await drain(engine, 1.3)
+        await engine.leave()
+        await engine.restart()
+        engine.advance(0.1)
+
+    assert most_within(starts, 1) <= 10
+    assert most_within(starts, 10) <= 60
+    assert len(starts) >= 20
+
+
+async def test_a_step_of_the_wall_clock_admits_nothing_more(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 0, Rate(5, 10_000))
+    await fill(engine, 20)
+    await engine.join()
+    first = len(await engine.take())
+    engine.advance(1, wall=3600)
+    second = len(await engine.take())
+    engine.advance(1, wall=-7200)
+    third = len(await engine.take())
+
+    assert first + second + third <= 5
+
+
+async def test_a_rate_is_one_over_workers_queues_and_tasks(engine: EngineUnderTest) -> None:
+    await limit(engine, "api", 0, Rate(3, 1000))
+    await fill(engine, 3, head_with(limits=["api"]), "a")
+    await fill(engine, 3, head_with(limits=["api"], queue="mail"), "b")
+    await fill(engine, 3, head_with(limits=["api"], task="tasks.slow"), "c")
+    await engine.join()
+    await engine.join("v")
+
+    taken = [*await engine.take(), *await engine.take("v", queue="mail"), *await engine.take("v")]
+    assert len(taken) == 3
+
+
+async def test_each_name_under_a_pattern_has_its_own_rate(engine: EngineUnderTest) -> None:
+    await limit(engine, "user:*", 0, Rate(2, 1000))
+    await fill(engine, 5, head_with(limits=["user:1"]), "a")
+    await fill(engine, 5, head_with(limits=["user:2"]), "b")
+    await engine.join()
+
+    assert sorted(await engine.take()) == ["a0000", "a0001", "b0000", "b0001"]
+
+
+async def test_a_job_spends_of_all_its_rates(engine: EngineUnderTest) -> None:
+    await limit(engine, "wide", 0, Rate(3, 1000))
+    await limit(engine, "narrow", 0, Rate(1, 1000))
+    await fill(engine, 3, head_with(limits=["wide", "narrow"]), "a")
+    await fill(engine, 3, head_with(limits=["wide"]), "b")
+    await engine.join()
+
+    assert list(await engine.take()) == ["a0000", "b0000", "b0001"]
+
+
+async def test_a_hand_out_tells_when_a_rate_admits_more(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 0, Rate(2, 10_000))
+    await fill(engine, 2)
+    await engine.join()
+    await engine.take(slots=2)
+    assert await engine.again_in() == 0.0
+
+    await engine.put("more", head=MAIL)
+    engine.advance(4)
+
+    wait = await engine.again_in()
+    assert 0 < wait <= 6.01
+    engine.advance(wait)
+    assert list(await engine.take()) == ["more"]
+
+
+async def test_a_worker_without_a_free_slot_is_told_nothing(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 0, Rate(1, 10_000))
+    await fill(engine, 2)
+    await engine.join()
+    await engine.take()
+
+    assert await engine.again_in(slots=0) == 0.0
+
+
+async def test_a_job_that_waits_for_a_rate_says_for_which(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 0, Rate(1, 10_000))
+    await fill(engine, 2)
+    assert (await engine.job("0001")).held_by == ""
+    await engine.join()
+    await engine.take()
+    await engine.take()
+
+    assert (await engine.job("0001")).held_by == "limit mail"
+
+
+async def test_jobs_under_a_rate_are_not_taken_ahead_of_free_slots(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 0, Rate(100, 1000))
+    await fill(engine, 5)
+    await fill(engine, 5, head_with(), "plain ")
+    await engine.join()
+    want = Want("w", ("default",), ALL, 2, 10, fast=ALL)
+
+    (rated, plain) = await engine.lease(want)
+
+    assert (len(rated.ids), len(plain.ids)) == (2, 5)
+
+
+async def test_a_rate_changed_holds_from_the_next_hand_out_on(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 0, Rate(1, 60_000))
+    await fill(engine, 20)
+    await engine.join()
+    await drain(engine, 1)
+    await limit(engine, "mail", 0, Rate(5, 1000))
+
+    starts = await drain(engine, 2)
+
+    assert 5 <= len(starts) <= 11
+    await engine.verbs.put_limits([], ["mail"], engine.now)
+    assert len(await engine.take()) == 19 - len(starts)
