@@ -9,7 +9,7 @@ from typing import NamedTuple
 class Arguments(NamedTuple):
     """What the parent tells a child on its command line. `show`: 1 when the log prints results.
 
-    `broker` is empty when the app's own setting holds.
+    `broker` is empty when the app's own setting holds, `include` are modules to import, separated by commas.
     """
 
     app: str
@@ -22,6 +22,7 @@ class Arguments(NamedTuple):
     socket: int
     page: int
     parent: int
+    include: str
 
     def argv(self) -> list[str]:
         """As a command line."""

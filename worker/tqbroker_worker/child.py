@@ -57,6 +57,8 @@ def _load(arguments: Arguments) -> App:
     configure_logging(arguments.level)
     _failpoint.arm(os.environ)
     app = loader.find_app(arguments.app)
+    for module in filter(None, arguments.include.split(",")):
+        importlib.import_module(module)
     if arguments.broker:
         app.conf.broker_url = arguments.broker  # for jobs that tasks submit
     return app

@@ -114,6 +114,7 @@ def _spawn(config: WorkerConfig, sock: int, page: int) -> subprocess.Popen[bytes
         socket=sock,
         page=page,
         parent=os.getpid(),
+        include=",".join(config.include),
     )
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
         [config.executable or sys.executable, "-m", "tqbroker_worker.child", *arguments.argv()],

@@ -65,8 +65,12 @@ def worker(ctx: click.Context, /, **options: Any) -> None:
         raise click.UsageError(str(error), ctx) from None
     configure_logging(config.loglevel)
     for notice in notices:
-        get_logger("tqbroker.worker").warning(notice)
+        _warn(notice)
     sys.exit(_run(config))
+
+
+def _warn(sentence: str) -> None:
+    get_logger("tqbroker.worker").warning(sentence)
 
 
 def _config(options: dict[str, Any]) -> WorkerConfig:

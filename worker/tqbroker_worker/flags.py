@@ -35,7 +35,8 @@ SILENT = (
 """Accepted, with one line in the log."""
 
 REFUSED = {
-    "--config": "settings are the app's: write app.config_from_object('MODULE') where the app is made",
+    ("--config",): ("MODULE", "settings are the app's: write app.config_from_object('MODULE') where the app is made"),
+    ("--purge", "--discard"): ("", "run `tqbroker queues purge NAME` before, which asks and says how many there were"),
 }
 """Not accepted: what to write instead."""
 
@@ -47,8 +48,9 @@ def accept(command: Callable[..., Any]) -> Callable[..., Any]:
             command = click.option(*flag.names, _key(flag.names), metavar=flag.takes, hidden=True)(command)
         else:
             command = click.option(*flag.names, _key(flag.names), is_flag=True, hidden=True)(command)
-    for name, instead in REFUSED.items():
-        command = click.option(name, hidden=True, expose_value=False, callback=_refuse(name, instead))(command)
+    for names, (takes, instead) in REFUSED.items():
+        refuse = _refuse(names[0], instead)
+        command = click.option(*names, is_flag=not takes, hidden=True, expose_value=False, callback=refuse)(command)
     return command
 
 
@@ -64,7 +66,7 @@ def _key(names: tuple[str, ...]) -> str:
 
 def _refuse(name: str, instead: str) -> Callable[[click.Context, click.Parameter, object], None]:
     def callback(ctx: click.Context, _parameter: click.Parameter, value: object) -> None:
-        if value is not None:
+        if value:
             raise click.UsageError(f"{name} is not supported: {instead}", ctx)
 
     return callback

@@ -36,6 +36,8 @@ class Handover:
         """Called when a seat has had as many jobs as its child may get."""
         self.watch: Callable[[Seat, Jobs], None] | None = None
         """Called for all jobs that a child is given, where some of them may not run for as long as they like."""
+        self.received: Callable[[Jobs], None] | None = None
+        """Called for all jobs that arrive, where somebody wants to know."""
         self._credit = credit
         self._ledger = ledger
         self._log = log
@@ -89,6 +91,8 @@ class Handover:
         self._backlog.put(jobs.part(at, at + size) for at in range(0, len(jobs), size))
         self._feed()
         self._log.received(jobs)
+        if self.received is not None:
+            self.received(jobs)
 
     def cancel(self, tokens: Iterable[int]) -> None:
         """Somebody cancelled these jobs: they do not start any more, and those that run are stopped if possible."""

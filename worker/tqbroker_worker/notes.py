@@ -84,14 +84,26 @@ class Notes:
             self._sent.append((number, taken))
         return taken
 
-    def answered(self, number: int, refused: Mapping[int, str], later: Collection[int]) -> None:
-        """Everything up to this message is durable, but for what was refused for a reason, or for the time being."""
+    def acked(self, number: int) -> None:
+        """Everything up to this message is durable, but for what was refused before."""
         while self._sent and self._sent[0][0] <= number:
             for annotation in self._sent.popleft()[1]:
+                annotation.tell()
+
+    def refused(self, final: Mapping[int, str], later: Collection[int]) -> None:
+        """The broker did not store what these jobs said: for this reason for good, or for the time being."""
+        for at, (number, sent) in enumerate(self._sent):
+            if not any(annotation.token in final or annotation.token in later for annotation in sent):
+                continue
+            kept: list[Annotation] = []
+            for annotation in sent:
                 if annotation.token in later:
                     self._later.append(annotation)
+                elif (why := final.get(annotation.token)) is not None:
+                    annotation.tell(why)
                 else:
-                    annotation.tell(refused.get(annotation.token, ""))
+                    kept.append(annotation)
+            self._sent[at] = (number, kept)
 
     def retry(self) -> None:
         """What waited because the broker could not store it is pending again, behind what was said since."""

@@ -13,7 +13,7 @@ from tqbroker._daemon import get_logger
 from tqbroker_worker.commands import CommandError, run
 from tqbroker_worker.commands.stacks import stacks
 from tqbroker_worker.desk import Desk
-from tqbroker_worker.protocol import Fire
+from tqbroker_worker.protocol import Fire, Jobs
 from tqbroker_worker.session import Command
 
 MAX_REPLY = 1 << 20
@@ -41,6 +41,13 @@ class Reactions:
         if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
             loop.add_signal_handler(signal.SIGHUP, self._restart)
             self._numbers.append(signal.SIGHUP)
+        if "task_received" in desk.manifest.signals:
+            desk.handover.received = self._received
+        if "heartbeat_sent" in desk.manifest.signals:
+            desk.session.on_beat = lambda: self.fire("heartbeat_sent")
+        for task, limits in desk.manifest.limits.items():
+            if limits.per_worker and limits.rates:
+                self._log.warning(f"rate_limit of {task}: it holds for all workers together, not for each by itself")
         if desk.autoscale is not None:
             self._spawn(desk.autoscale.run())
         return self
@@ -56,6 +63,11 @@ class Reactions:
         if name in self._desk.manifest.signals:
             sender = self._desk.config.name
             self._desk.pool.tell_one(Fire(name, json.dumps({"sender": sender, **kwargs}).encode()))
+
+    def _received(self, jobs: Jobs) -> None:
+        for at in range(len(jobs)):
+            request = {"id": jobs.id_at(at), "name": jobs.head.task, "hostname": self._desk.config.name}
+            self.fire("task_received", request=request)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(coroutine)

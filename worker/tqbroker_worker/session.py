@@ -68,6 +68,8 @@ class Session:
         """Gets each lease whose job is to be stopped by force, and the name of the signal, "" if none was named."""
         self.on_command: Callable[[Command], None] = lambda _command: None
         """Gets what operators ask; the answer goes to `reply`."""
+        self.on_beat: Callable[[], None] = lambda: None
+        """Called for each heartbeat."""
         self._handover = handover
         self._ledger = ledger
         self._notes = notes
@@ -144,6 +146,7 @@ class Session:
     def beat(self) -> None:
         """The next message is to be sent even if it says nothing else: the broker answers it."""
         self._beat_due = True
+        self.on_beat()
 
     def leaving(self) -> pb.WorkRequest:
         """The last message of a worker that holds nothing any more."""
@@ -181,10 +184,9 @@ class Session:
                     self._handover.offer(jobs)
         if response.refused:
             self._refused(response)
-        elif response.acked:
-            self._notes.answered(response.acked, {}, ())
         if response.acked:
             self._ledger.acked(response.acked)
+            self._notes.acked(response.acked)
         if response.cancelled or response.terminate:
             self._cancel(response)
         for command in response.commands:
@@ -232,7 +234,7 @@ class Session:
     def _refused(self, response: pb.WorkResponse) -> None:
         later = {refused.token for refused in response.refused if refused.error.reason in _LATER}
         final = {refused.token: refused.error.message for refused in response.refused if refused.token not in later}
-        self._notes.answered(response.acked, final, later)
+        self._notes.refused(final, later)
         outcomes = [token for token, _ in self._ledger.leases() if token in final]
         if outcomes:
             why = final[outcomes[0]]

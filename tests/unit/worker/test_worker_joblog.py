@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from tqbroker._daemon import configure_logging
-from tqbroker.failures import failure_of
+from tqbroker.failures import FailureData, failure_of
 from tqbroker_worker.joblog import JobLog
 from tqbroker_worker.protocol import Done, Ended, Jobs, Verdict
 
@@ -94,3 +94,48 @@ def test_nothing_is_built_for_a_level_that_is_not_logged(make_jobs: MakeJobs) ->
     quiet = JobLog("warning", never)
     quiet.received(make_jobs(1))
     quiet.succeeded(Done("json", [1], [b"8"], [5], [1200], []), [make_jobs(1)])
+
+
+@pytest.mark.parametrize(
+    ("ended", "line", "level"),
+    [
+        (
+            Ended(1, Verdict.RETRY, None, retry_in_ms=5000, shown="Retry in 5s: ValueError('no')"),
+            "Task tasks.add[job-1] retry: Retry in 5s: ValueError('no')",
+            "info",
+        ),
+        (
+            Ended(1, Verdict.FAILED, FailureData("KeyError", "builtins", "x", "Traceback"), expected=True),
+            "Task tasks.add[job-1] raised expected: KeyError('x')",
+            "info",
+        ),
+        (
+            Ended(1, Verdict.FAILED, FailureData("TimeLimitExceeded", "tqbroker.exceptions", "hard time limit (2s)")),
+            "Task tasks.add[job-1]: hard time limit (2s)",
+            "error",
+        ),
+        (
+            Ended(
+                1, Verdict.CANCELLED, FailureData("TaskRevokedError", "tqbroker.exceptions", "terminated by SIGTERM")
+            ),
+            "Task tasks.add[job-1] revoked (terminated by SIGTERM)",
+            "warning",
+        ),
+        (
+            Ended(1, Verdict.REJECTED, FailureData("Reject", "tqbroker.exceptions", "no room")),
+            "Task tasks.add[job-1] rejected: Reject('no room')",
+            "warning",
+        ),
+        (Ended(1, Verdict.REQUEUED, None), "Task tasks.add[job-1] rejected: put back to its queue", "info"),
+        (
+            Ended(1, Verdict.LOST, FailureData("WorkerLostError", "tqbroker.exceptions", "the child died")),
+            "Task tasks.add[job-1] lost: the child died",
+            "error",
+        ),
+    ],
+)
+def test_each_way_to_end_has_its_line(out: StringIO, make_jobs: MakeJobs, ended: Ended, line: str, level: str) -> None:
+    job_log().ended(ended, make_jobs(1, texts=True))
+    (shown,) = lines(out)
+    assert (shown["event"], shown["level"]) == (line, level)
+    assert "exception" not in shown

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tqbroker.exceptions import ImproperlyConfigured
 from tqbroker.v1 import errors_pb2, job_pb2
 from tqbroker.v1 import worker_pb2 as pb
+from tqbroker_worker.config import WorkerConfig
 from tqbroker_worker.identity import Identity
 from tqbroker_worker.notes import Notes
-from tqbroker_worker.session import Session
+from tqbroker_worker.protocol import Annotate, Cancel, Extra, Jobs, Manifest, Note, Noted, TaskLimits, Traits
+from tqbroker_worker.session import Command, Session
 
 if TYPE_CHECKING:
     from tests.unit.worker.conftest import Scene
@@ -230,3 +233,139 @@ def test_closing_takes_the_credit_back_and_returns_what_waits(desk: Desk, scene:
     desk.deliver(7)
     assert list(desk.say().returned) == [7]
     assert desk.session.settled
+
+
+def test_traits_times_and_checkpoints_of_a_delivery_reach_the_child(desk: Desk, scene: Scene) -> None:
+    child = scene.child()
+    scene.make_fast()
+    desk.connect()
+    batch = pb.DeliveryBatch(
+        task="tasks.add",
+        format="json",
+        ids=job_pb2.Ids(uuids=uuid.UUID(int=1).bytes, texts=["b"]),
+        tokens=[1, 2],
+        args=[b"[[],{}]"] * 2,
+        traits=job_pb2.Traits(time_limit_ms=5000, tenant="acme", stamps=["a=1"]),
+        due_unix_ms=[0, 17],
+        checkpoints=[pb.Checkpoint(data=b"3", format="json"), pb.Checkpoint()],
+    )
+    desk.session.received(pb.WorkResponse(deliveries=[batch]))
+    by_uuid, by_text = (message for message in child.sent if isinstance(message, Jobs))
+    assert by_uuid.head.traits == Traits(hard_limit_ms=5000, tenant="acme", stamps=("a=1",))
+    assert by_uuid.extras == {0: Extra(checkpoint=b"3", checkpoint_format="json")}
+    assert by_text.extras == {0: Extra(due_ms=17)}
+
+
+def test_plain_jobs_have_neither_traits_nor_extras(desk: Desk, scene: Scene) -> None:
+    child = scene.child()
+    desk.connect()
+    desk.deliver(1)
+    (jobs,) = child.sent
+    assert isinstance(jobs, Jobs)
+    assert (jobs.head.traits, jobs.extras) == (None, {})
+
+
+def test_what_a_job_says_goes_before_its_outcome_and_its_checkpoint_is_told(desk: Desk, scene: Scene) -> None:
+    child = scene.child()
+    desk.connect()
+    desk.say()
+    desk.deliver(1)
+    told: list[Noted] = []
+    note = Note("LOADING", b"{}", "json", 1, 10, "half", 99)
+    desk.notes.add(Annotate(5, 1, note, b"[7]", "json"), told.append)
+    scene.run(child, 1)
+    request = desk.say()
+    (annotation,) = request.annotations
+    assert (annotation.token, annotation.checkpoint.data, annotation.checkpoint.format) == (1, b"[7]", "json")
+    assert (annotation.progress.state, annotation.progress.done, annotation.progress.note) == ("LOADING", 1, "half")
+    assert [list(each.tokens) for each in request.successes] == [[1]]
+    desk.ack(request.number)
+    assert told == [Noted(5)]
+
+
+def test_outcomes_wait_until_everything_that_jobs_said_is_sent(desk: Desk, scene: Scene) -> None:
+    child = scene.child(slots=3)
+    desk.connect()
+    desk.say()
+    desk.deliver(1, 2, 3)
+    for token in (1, 2, 3):
+        desk.notes.add(Annotate(token, token, None, b"x" * (1 << 20), "json"), lambda _noted: None)
+    scene.run(child, 1, 2, 3)
+    first, second = desk.say(), desk.say()
+    assert (len(first.annotations), len(first.successes)) == (2, 0)
+    assert (len(second.annotations), len(second.successes)) == (1, 1)
+
+
+def test_a_checkpoint_that_was_not_acknowledged_is_sent_again_on_the_next_stream(desk: Desk, scene: Scene) -> None:
+    scene.child()
+    desk.connect()
+    desk.say()
+    desk.deliver(1, 2)
+    told: list[Noted] = []
+    desk.notes.add(Annotate(1, 1, None, b"[1]", "json"), told.append)
+    desk.notes.add(Annotate(2, 2, None, b"[2]", "json"), told.append)
+    desk.say()
+    desk.session.closed()
+    desk.connect(lost=(2,))
+    assert [noted.number for noted in told if noted.error] == [2]
+    assert [annotation.token for annotation in desk.say().annotations] == [1]
+
+
+def test_a_refused_checkpoint_is_told_why(desk: Desk, scene: Scene) -> None:
+    scene.child()
+    desk.connect()
+    desk.say()
+    desk.deliver(1)
+    told: list[Noted] = []
+    desk.notes.add(Annotate(1, 1, None, b"[1]", "json"), told.append)
+    desk.refuse(1, errors_pb2.REASON_LEASE_LOST, desk.say().number)
+    assert told == [Noted(1, "no room")]
+
+
+def test_jobs_to_be_ended_by_force_are_told_apart_from_cancelled_ones(desk: Desk, scene: Scene) -> None:
+    child = scene.child(slots=2)
+    desk.connect()
+    desk.deliver(1, 2)
+    forced: list[tuple[int, str]] = []
+    desk.session.on_terminate = lambda token, signal: forced.append((token, signal))
+    terminate = [pb.Terminate(token=2, signal="SIGUSR1")]
+    desk.session.received(pb.WorkResponse(cancelled=[1, 2], terminate=terminate))
+    assert forced == [(2, "SIGUSR1")]
+    assert child.sent[-1] == Cancel([1])
+
+
+def test_a_command_is_answered_even_while_outcomes_gather(desk: Desk) -> None:
+    desk.connect()
+    desk.say()
+    commands: list[Command] = []
+    desk.session.on_command = commands.append
+    desk.session.received(pb.WorkResponse(commands=[pb.Command(command=3, name="ping", arguments=b"{}")]))
+    assert commands == [Command(3, "ping", b"{}")]
+    desk.session.reply(3, "", b'"pong"')
+    (reply,) = desk.say().replies
+    assert (reply.command, reply.error, reply.body) == (3, "", b'"pong"')
+
+
+def test_other_queues_are_announced_now_and_on_the_next_stream(desk: Desk) -> None:
+    desk.connect()
+    desk.say()
+    desk.session.consume(("default", "mail"))
+    assert list(desk.say().consume.queues) == ["default", "mail"]
+    assert list(desk.connect().queues) == ["default", "mail"]
+
+
+def test_labels_and_the_limits_of_tasks_stand_in_the_hello() -> None:
+    limits = {"tasks.a": TaskLimits(rates=((10, 1000),), max_concurrency=3), "tasks.b": TaskLimits(soft_ms=5)}
+    manifest = Manifest("app", "", "default", ["tasks.a", "tasks.b"], limits)
+    hello = Identity.of(WorkerConfig("tasks", labels=("gpu",)), manifest).hello()
+    assert list(hello.labels) == ["gpu"]
+    (rule,) = hello.limits
+    assert (rule.name, rule.concurrency) == ("task:tasks.a", 3)
+    assert [(rate.count, rate.period_ms) for rate in rule.rates] == [(10, 1000)]
+
+
+def test_excluded_queues_are_left_out_and_one_must_remain() -> None:
+    manifest = Manifest("app", "", "default", [])
+    assert Identity.of(WorkerConfig("tasks", queues=("a", "b"), exclude=("a",)), manifest).queues == ("b",)
+    with pytest.raises(ImproperlyConfigured, match="leaves no queue"):
+        Identity.of(WorkerConfig("tasks", exclude=("default",)), manifest)
