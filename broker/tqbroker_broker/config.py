@@ -55,7 +55,7 @@ class StorageConfig:
     """Seconds an event stays in the log, at most: longer than a monitor should be away."""
 
     event_bytes: int = 256 * MIB
-    """Bytes the event log may take, at most; about 20 a job. The oldest events go first."""
+    """Bytes the event log may take, and never more than a tenth of the map; about 20 an event. The oldest go first."""
 
     group_limit: int = 5000
     """Jobs and outcomes in one commit: more only adds latency, the cost of the flush is shared well before that."""

@@ -90,7 +90,11 @@ class EditAnswer(NamedTuple):
 
 
 class EventKind(IntEnum):
-    """What happened; numbers are those of the wire and of the disk."""
+    """What happened; numbers are those of the wire and of the disk. docs/durability.md says when each is told.
+
+    The events of one job come in the order in which they happened; within one verb the order between jobs is free.
+    STARTED may come as late as the next commit, before what became of the job, and be missing after a crash.
+    """
 
     SENT = 1
     STARTED = 2

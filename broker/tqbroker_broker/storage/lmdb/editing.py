@@ -12,6 +12,7 @@ from tqbroker_broker.storage.lmdb.endings import drop_finished, take_waiting
 from tqbroker_broker.storage.lmdb.group import FAILED, READY, SCHEDULED, Group
 from tqbroker_broker.storage.lmdb.keys import U64, delayed_key
 from tqbroker_broker.storage.lmdb.outcomes import make_ready
+from tqbroker_broker.storage.lmdb.overdue import is_withheld
 from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, pack_job
 
 
@@ -61,10 +62,7 @@ class Edit:
         lease = store.book.by_seq.get(found.seq) or group.adopted.get(found.seq)
         if lease is not None:
             return lease.token not in group.ended
-        if not store.withheld(found.note.order or found.seq):
-            return False
-        place = store.place(found.seq, group.lane(found.job.head), found.note)
-        return group.txn.get(place, db=store.db["lanes"]) is not None
+        return is_withheld(store, group.txn, found.seq)
 
     def _apply(self, found: Found) -> Effect:
         match self.change:
