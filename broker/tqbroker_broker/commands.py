@@ -15,8 +15,8 @@ MAX_ASKED = 256
 MAX_REPLY = 1 << 20
 """Bytes of one worker's answer: a dump of all its stacks has a tenth."""
 
-MAX_REPLIES = 12 << 20
-"""Bytes of all answers to one command: clients take messages of at most 16 MiB."""
+MAX_REPLIES = 3 << 20
+"""Bytes of all answers to one command: gRPC clients take 4 MiB when nobody has set it up otherwise."""
 
 MAX_ERROR = 4096
 """Characters of what went wrong at a worker."""

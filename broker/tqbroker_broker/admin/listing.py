@@ -14,8 +14,8 @@ from tqbroker_broker.records import Job
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
 
-MAX_ANSWER = 8 << 20
-"""Bytes of one answer: clients take messages of at most 16 MiB."""
+MAX_ANSWER = 3 << 20
+"""Bytes of one answer, unless its only job has more: gRPC clients take 4 MiB when nobody has set it up otherwise."""
 
 SECONDS = 1.0
 """Most time spent on one answer: a filter that fits nothing gives an empty page and a cursor."""
