@@ -10,12 +10,27 @@ from typing import TypeVar
 
 from tests.contracts.harness import FAILURE
 
-from tqbroker_broker.records import Ending, Head, Held, JobId, NewJobs, Successes, Time, Verdict, Want, text_key
+from tqbroker_broker.records import (
+    Annotation,
+    Ending,
+    Head,
+    Held,
+    JobId,
+    NewJobs,
+    Progress,
+    Successes,
+    Time,
+    Verdict,
+    Want,
+    text_key,
+)
+from tqbroker_broker.rules import PLAIN, Traits, Unique, UniqueConflict, UniqueUntil
 
 T = TypeVar("T")
 
 QUEUES = ("default", "mail")
 TASKS = ("add", "slow", "rare")
+KEYS = tuple(key.ljust(16) for key in (b"k", b"l", b"m"))
 
 
 @dataclass(slots=True)
@@ -73,12 +88,20 @@ class Draws:
             format="json",
             ignore_result=self.chance(0.2),
             result_ttl_ms=rng.choice((0, 0, 5000, 200_000)),
+            traits=Traits(unique=self.unique()) if self.chance(0.3) else PLAIN,
         )
         ids = [self.some_id() if self.chance(0.15) else self.new_id() for _ in range(rng.randint(0, 3))]
         digests = [bytes(16) if self.chance(0.1) else self.digests[job] for job in ids]
         due_ms = rng.choice((0, 0, now.wall_ms - 1000, now.wall_ms + 2000, now.wall_ms + 20_000))
         expires_ms = rng.choice((0, 0, 0, 0, now.wall_ms + 3000, now.wall_ms + 30_000))
-        return NewJobs(head, ids, [job[-3:] for job in ids], digests, due_ms, expires_ms)
+        keys = [rng.choice(KEYS) for _ in ids] if head.traits.unique else ()
+        return NewJobs(head, ids, [job[-3:] for job in ids], digests, due_ms, expires_ms, keys)
+
+    def unique(self) -> Unique:
+        """How long a key is held and what happens to who comes later; a hold by time alone has one."""
+        until = self.rng.choice(list(UniqueUntil))
+        for_ms = self.rng.choice((4000, 120_000) if until is UniqueUntil.TIME else (0, 0, 4000))
+        return Unique(until, self.rng.choice(list(UniqueConflict)), for_ms)
 
     # -- workers ---------------------------------------------------------------------------------------------------
 
@@ -119,10 +142,22 @@ class Draws:
     def ending(self, token: int, now: Time, *, with_ids: bool) -> Ending:
         return Ending(
             token,
-            self.rng.choice([Verdict.FAILED, Verdict.RETRY, Verdict.LOST, Verdict.CANCELLED]),
+            self.rng.choice(list(Verdict)),
             self.rng.choice((None, FAILURE)),
             retry_in_ms=self.rng.choice((0, 0, 1500, 15_000)),
             started_ms=now.wall_ms - 5,
             runtime_us=5000,
             id=self.granted.get(token, b"nobody") if with_ids else None,
+            args=self.rng.choice((None, None, b"other")),
+        )
+
+    def annotation(self, token: int, now: Time) -> Annotation:
+        """Progress, a checkpoint, or both."""
+        progress = Progress("LOADING", b"%d" % token, "json", 1, 2, "half way", now.wall_ms)
+        checkpoint = self.rng.choice((None, b"so far"))
+        return Annotation(
+            token,
+            progress if checkpoint is None or self.chance(0.5) else None,
+            checkpoint,
+            "json" if checkpoint is not None else "",
         )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from tests.contracts.harness import DEAD_TTL, FAILURE, GRACE, TTL, EngineUnderTest
 
-from tqbroker_broker.records import Extra, Progress, Refusal, Verdict, Want
+from tqbroker_broker.questions import Redrive
+from tqbroker_broker.records import Extra, Progress, Refusal, Verdict, Want, text_key
 
 HALF = Progress("LOADING", b'{"file": 1}', "json", 1, 2, "half way", 1_800_000_000_000)
 DONE = Progress("LOADING", b"", "", 2, 2, "", 1_800_000_000_001)
@@ -130,3 +133,19 @@ async def test_a_delivered_retry_says_when_it_was_due(engine: EngineUnderTest) -
     await engine.verbs.due(engine.now, 10)
 
     assert await extras(engine) == {0: Extra(due_ms)}
+
+
+async def test_the_checkpoint_of_a_job_that_ended_is_gone_also_when_it_is_redriven(engine: EngineUnderTest) -> None:
+    tokens = await start(engine, "a", "b")
+    await engine.annotate("w", tokens["a"], progress=HALF, checkpoint=b"1")
+    await engine.end("w", tokens["a"], Verdict.FAILED, failure=FAILURE)
+    await asyncio.gather(
+        engine.put("first of a commit"),
+        engine.annotate("w", tokens["b"], progress=HALF, checkpoint=b"1"),
+        engine.end("w", tokens["b"], Verdict.FAILED, failure=FAILURE),
+    )
+
+    await engine.verbs.edit([text_key("a"), text_key("b")], Redrive(), engine.now)
+
+    assert [extra.checkpoint for extra in (await extras(engine)).values()] == [b"", b""]
+    assert (await engine.job("b")).progress == HALF

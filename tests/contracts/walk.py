@@ -6,6 +6,7 @@ Randomness is handed in, so that a seed, or something that shrinks, can lead the
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import TypeVar
@@ -51,6 +52,7 @@ class Walk:
             self._finish: 14,
             self._resend: 3,
             self._release: 2,
+            self._annotate: 4,
             self._cancel: 4,
             self._forget: 2,
             self._join: 12,
@@ -105,7 +107,11 @@ class Walk:
         self._witness.look(await first.get(ids), (await first.stats()).queues)
 
     async def _same_job(self, job: JobId) -> None:
-        await self._same(f"get {job!r}", lambda engine: engine.verbs.get([job], with_args=True))
+        await self._same(
+            f"get {job!r}",
+            lambda engine: engine.verbs.get([job], with_args=True, with_attempts=True),
+            lambda jobs: [replace(each, attempts=list(each.attempts)) for each in jobs],
+        )
         del self.trail[-2:]
 
     # -- jobs ------------------------------------------------------------------------------------------------------
@@ -167,9 +173,20 @@ class Walk:
         for token in tokens:
             client.held.pop(token, None)
 
+    async def _annotate(self) -> None:
+        client = self._holder()
+        tokens = self._draw.some_of(client.held) + self._draw.stray_tokens(self._clients)
+        words = [self._draw.annotation(token, self.now) for token in tokens]
+        await self._same(
+            f"annotate {client.name} {words}", lambda engine: engine.verbs.annotate(client.name, words, engine.now)
+        )
+
     async def _cancel(self) -> None:
-        ids = self._draw.some_ids()
-        await self._same(f"cancel {ids}", lambda engine: engine.verbs.cancel(ids, engine.now))
+        ids, terminate = self._draw.some_ids(), self._draw.chance(0.3)
+        await self._same(
+            f"cancel {ids} {'by force' if terminate else ''}",
+            lambda engine: engine.verbs.cancel(ids, engine.now, terminate=terminate),
+        )
 
     async def _forget(self) -> None:
         ids = self._draw.some_ids()

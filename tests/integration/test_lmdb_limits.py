@@ -115,7 +115,7 @@ async def test_a_damaged_record_fails_its_job_and_no_other(tmp_path: Path) -> No
     await engine.open()
     await engine.join()
     assert list(await engine.take()) == ["good", "fine"]
-    await engine.verbs.expire(engine.now, 100)
+    assert (await engine.verbs.expire(engine.now, 100)).final == [text_key("bad")]
     job = await engine.job("bad")
     assert job.state is State.FAILED
     assert job.failure is not None

@@ -31,6 +31,7 @@ from tqbroker_broker.storage.lmdb.rows import (
     Final,
     JobRow,
     Note,
+    id_of,
     pack_failure,
     unpack_final,
     unpack_job,
@@ -47,6 +48,8 @@ COPY_SHARE = 0.05
 OUTCOME_SPACE = 4096
 
 MAX_TOKEN = (1 << 64) - 1
+MAX_ID = 511
+"""Bytes a key of LMDB may have; no id has as many."""
 
 log = logging.getLogger("tqbroker.storage")
 
@@ -132,6 +135,12 @@ class Store:
         except DamagedRecordError:
             log.error("job number %s does not match its checksum", seq)
             return None
+
+    def damaged_id(self, txn: Txn, seq: int) -> JobId | None:
+        """The id of a job that cannot be read, if what stands in its place is an id and leads back to the job."""
+        job = id_of(txn.get(U64.pack(seq), db=self.db["jobs"]) or b"")
+        known = 0 < len(job) <= MAX_ID and self.seq_of(txn, job) == seq
+        return job if known else None
 
     def final(self, txn: Txn, seq: int) -> Final | None:
         """How the job ended, if it has. What cannot be read any more counts as a failure that says so."""

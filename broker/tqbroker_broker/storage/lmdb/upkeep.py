@@ -147,6 +147,8 @@ def _end_damaged(work: Slice) -> None:
             put_damaged(group, seq, work.now)
             group.count(lane.queue, READY, -1)
             group.count(lane.queue, FAILED, 1)
+            job = store.damaged_id(group.txn, seq)
+            work.final += [job] if job is not None else []
 
     def forget() -> None:
         for seq in damaged:

@@ -117,6 +117,7 @@ class Attempts:
         self._move(row, state)
         row.ended = self._store.next_number()
         row.finished_ms = now.wall_ms
+        row.checkpoint, row.checkpoint_format = b"", ""
         row.keep_until_ms = keep_until(state, now.wall_ms, row.head.result_ttl_ms, self._config)
         holding = self._store.keys.get(row.key)
         if holding and holding.job == row.id and holding.unique.until is not UniqueUntil.TIME:
