@@ -220,7 +220,7 @@ class Progress(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Annotation(NamedTuple):
-    """Progress or a checkpoint of a running attempt; None leaves what is stored."""
+    """Progress or a checkpoint of a running attempt; None leaves what is stored, an empty checkpoint removes it."""
 
     token: int
     progress: Progress | None = None

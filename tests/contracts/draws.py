@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from tests.contracts.harness import FAILURE
 
+from tqbroker_broker.questions import Change, Drop, Move, Redrive, Reschedule
 from tqbroker_broker.records import (
     Annotation,
     Ending,
@@ -24,13 +25,19 @@ from tqbroker_broker.records import (
     Want,
     text_key,
 )
-from tqbroker_broker.rules import PLAIN, Traits, Unique, UniqueConflict, UniqueUntil
+from tqbroker_broker.rules import (
+    PLAIN,
+    Traits,
+    Unique,
+    UniqueConflict,
+    UniqueUntil,
+)
 
 T = TypeVar("T")
 
 QUEUES = ("default", "mail")
 TASKS = ("add", "slow", "rare")
-KEYS = tuple(key.ljust(16) for key in (b"k", b"l", b"m"))
+KEYS = (b"a unique key ...", b"another key ....")
 
 
 @dataclass(slots=True)
@@ -81,6 +88,7 @@ class Draws:
     def batch(self, now: Time) -> NewJobs:
         """New jobs, now and then under an id that was used, sometimes with another body."""
         rng = self.rng
+        traits = self.traits()
         head = Head(
             task=rng.choice(TASKS),
             queue=rng.choice(QUEUES),
@@ -88,20 +96,41 @@ class Draws:
             format="json",
             ignore_result=self.chance(0.2),
             result_ttl_ms=rng.choice((0, 0, 5000, 200_000)),
-            traits=Traits(unique=self.unique()) if self.chance(0.3) else PLAIN,
+            traits=traits,
         )
         ids = [self.some_id() if self.chance(0.15) else self.new_id() for _ in range(rng.randint(0, 3))]
         digests = [bytes(16) if self.chance(0.1) else self.digests[job] for job in ids]
         due_ms = rng.choice((0, 0, now.wall_ms - 1000, now.wall_ms + 2000, now.wall_ms + 20_000))
         expires_ms = rng.choice((0, 0, 0, 0, now.wall_ms + 3000, now.wall_ms + 30_000))
-        keys = [rng.choice(KEYS) for _ in ids] if head.traits.unique else ()
+        keys = [rng.choice(KEYS) for _ in ids] if traits.unique else ()
         return NewJobs(head, ids, [job[-3:] for job in ids], digests, due_ms, expires_ms, keys)
 
+    def traits(self) -> Traits:
+        """Mostly none."""
+        if self.chance(0.5):
+            return PLAIN
+        rng = self.rng
+        return Traits(
+            stamps=rng.choice(((), ("run=1",), ("run=1", "who=me"))),
+            unique=self.unique() if self.chance(0.4) else None,
+        )
+
     def unique(self) -> Unique:
-        """How long a key is held and what happens to who comes later; a hold by time alone has one."""
-        until = self.rng.choice(list(UniqueUntil))
-        for_ms = self.rng.choice((4000, 120_000) if until is UniqueUntil.TIME else (0, 0, 4000))
-        return Unique(until, self.rng.choice(list(UniqueConflict)), for_ms)
+        until, conflict = self.rng.choice(list(UniqueUntil)), self.rng.choice(list(UniqueConflict))
+        return Unique(until, conflict, 20_000 if until is UniqueUntil.TIME else self.rng.choice((0, 0, 15_000)))
+
+    # -- operators -------------------------------------------------------------------------------------------------
+
+    def change(self, now: Time) -> Change:
+        """What an operator may want of some jobs."""
+        rng = self.rng
+        changes: list[Change] = [
+            Redrive(rng.choice((None, b"edited")), rng.choice((0, 0, 2000)), rng.choice((0, 0, 3))),
+            Reschedule(rng.choice((0, now.wall_ms - 1000, now.wall_ms + 1000, now.wall_ms + 15_000))),
+            Move(rng.choice((None, *QUEUES)), rng.choice((None, 0, 5))),
+            Drop(),
+        ]
+        return rng.choices(changes, (5, 2, 4, 1))[0]
 
     # -- workers ---------------------------------------------------------------------------------------------------
 
@@ -148,16 +177,15 @@ class Draws:
             started_ms=now.wall_ms - 5,
             runtime_us=5000,
             id=self.granted.get(token, b"nobody") if with_ids else None,
-            args=self.rng.choice((None, None, b"other")),
+            args=self.rng.choice((None, None, b"other arguments")),
         )
 
     def annotation(self, token: int, now: Time) -> Annotation:
         """Progress, a checkpoint, or both."""
-        progress = Progress("LOADING", b"%d" % token, "json", 1, 2, "half way", now.wall_ms)
-        checkpoint = self.rng.choice((None, b"so far"))
+        progress = Progress("LOADING", b"{}", "json", self.rng.randint(0, 9), 10.0, "on its way", now.wall_ms)
         return Annotation(
             token,
-            progress if checkpoint is None or self.chance(0.5) else None,
-            checkpoint,
-            "json" if checkpoint is not None else "",
+            self.rng.choice((None, progress)),
+            self.rng.choice((None, b"", b"checkpoint %d" % token)),
+            self.rng.choice(("json", "msgpack")),
         )

@@ -47,12 +47,18 @@ def is_possible(before: Job, after: Job) -> bool:
     if before.state is State.UNKNOWN:
         return after.state is State.UNKNOWN or not before.forgotten
     if before.state in FINAL:
-        return after == before or after.state is State.UNKNOWN
+        return after == before or after.state is State.UNKNOWN or is_redriven(before, after)
     if after.retries < before.retries or after.lost < before.lost:
         return False
     if before.state is not after.state:
         return may(before.state, after.state)
     return before.state is not State.RUNNING or (before.worker, before.token) == (after.worker, after.token)
+
+
+def is_redriven(before: Job, after: Job) -> bool:
+    """Whether a dead letter began anew."""
+    anew = (after.retries, after.lost, after.token, after.failure, after.cancel_requested) == (0, 0, 0, None, False)
+    return may(before.state, after.state) and anew
 
 
 def counted(jobs: Iterable[Job]) -> dict[str, QueueCounts]:

@@ -34,7 +34,8 @@ def _say(group: Group, lease: Lease, annotation: Annotation) -> None:
     if annotation.progress is not None:
         said = Said(annotation.progress, said.checkpoint, said.format)
     if annotation.checkpoint is not None:
-        said = Said(said.progress, annotation.checkpoint, annotation.checkpoint_format)
+        kind = annotation.checkpoint_format if annotation.checkpoint else ""
+        said = Said(said.progress, annotation.checkpoint, kind)
     _put(group, lease.seq, said)
     note = group.note(lease.seq)
     if not note.annotated:

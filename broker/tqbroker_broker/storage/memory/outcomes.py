@@ -58,7 +58,8 @@ class Outcomes:
             row = self._store.jobs[lease.id]
             row.progress = annotation.progress or row.progress
             if annotation.checkpoint is not None:
-                row.checkpoint, row.checkpoint_format = annotation.checkpoint, annotation.checkpoint_format
+                row.checkpoint = annotation.checkpoint
+                row.checkpoint_format = annotation.checkpoint_format if annotation.checkpoint else ""
         return refused
 
     def release(self, worker: str, tokens: Sequence[int]) -> frozenset[str]:
