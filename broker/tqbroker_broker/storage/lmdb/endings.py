@@ -24,7 +24,7 @@ def put_final(group: Group, seq: int, head: Head, note: Note, final: Final) -> N
     key = U64.pack(seq)
     write_final(group, key, final)
     group.count(head.queue, COLUMN[final.state], 1)
-    group.retain(keep_until(final.state, final.finished_ms, head.result_ttl_ms, group.store.config), key)
+    group.retaining(keep_until(final.state, final.finished_ms, head.result_ttl_ms, group.store.config)).append(key)
 
 
 def write_final(group: Group, key: bytes, final: Final) -> None:
@@ -157,7 +157,7 @@ def drop_finished(group: Group, seq: int, now: Time, *, early: bool = True) -> b
         return False
     keep_ms = keep_until(final.state, final.finished_ms, job.head.result_ttl_ms, store.config)
     if not early and keep_ms > now.wall_ms:
-        group.retain(keep_ms, key)
+        group.retaining(keep_ms).append(key)
         return False
     for name in ("final", "jobs"):
         txn.delete(key, db=store.db[name])

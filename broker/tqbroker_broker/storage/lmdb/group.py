@@ -115,9 +115,9 @@ class Group:
         """Puts something on the agenda; the number only keeps the key unique."""
         self.txn.put(AGENDA.pack(kind, when_ms, self.take_numbers(1)), packed, db=self.store.db["agenda"])
 
-    def retain(self, until_ms: int, key: bytes) -> None:
-        """Plans when a finished job (its seq as key) is dropped; those of one moment share a row of the agenda."""
-        self.retained.setdefault(until_ms, []).append(key)
+    def retaining(self, until_ms: int) -> list[bytes]:
+        """The finished jobs (their seqs as keys) that are dropped at a moment: they share a row of the agenda."""
+        return self.retained.setdefault(until_ms, [])
 
     def event(
         self,

@@ -72,6 +72,8 @@ def _succeed(group: Group, holder: Holder | None, columns: Successes, now: Time,
     runs: list[tuple[Head, list[JobId]]] = []
     last: Head | None = None
     ids: list[JobId] = []
+    dropped: list[bytes] = []
+    plain = True
     for i, token in enumerate(columns.tokens):
         lease = leases.get(token)
         if lease is None or token in ended:
@@ -79,15 +81,17 @@ def _succeed(group: Group, holder: Holder | None, columns: Successes, now: Time,
             continue
         txn.delete(lease.key, db=lanes)
         ended[token] = lease
-        note = group.note(lease.seq) if lease.noted or lease.seq in noted else None
+        note = group.note(lease.seq) if lease.noted or (noted and lease.seq in noted) else None
         if note is not None and note.annotated:
             drop_checkpoint(group, lease.seq)
         head, key = lease.head, U64.pack(lease.seq)
         if head is not last:
-            last, ids = head, []
+            last, ids, plain = head, [], head.traits is PLAIN
+            dropped = group.retaining(keep_until(succeeded, now.wall_ms, head.result_ttl_ms, store.config))
             runs.append((head, ids))
         ids.append(lease.id)
-        if head.traits is not PLAIN:
+        dropped.append(key)
+        if not plain:
             uniques.free(group, lease.seq, head)
         value = b"" if head.ignore_result else columns.results[i]
         fixed = pack(
@@ -95,7 +99,6 @@ def _succeed(group: Group, holder: Holder | None, columns: Successes, now: Time,
             note.retries if note else 0, note.lost if note else 0, len(form), len(name),
         )  # fmt: skip
         rows.append((key, seal(fixed + tail + value)))
-        group.retain(keep_until(succeeded, now.wall_ms, head.result_ttl_ms, store.config), key)
     txn.cursor(store.db["final"]).putmulti(rows)
     for head, ids in runs:
         group.count(head.queue, READY, -len(ids))

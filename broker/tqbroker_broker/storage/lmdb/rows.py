@@ -120,10 +120,8 @@ def check(row: bytes) -> bytes:
 def pack_jobs(batch: NewJobs, submitted_ms: int, wanted: Iterable[int]) -> list[bytes]:
     """Rows for the jobs of a batch at the wanted indexes. What they share is packed once."""
     head = _encode(batch.head)
-    ids, args = batch.ids, batch.args
-    if batch.unique:
-        args = [key + each for key, each in zip(batch.unique, args, strict=True)]
-    unique = len(batch.unique[0]) if batch.unique else 0
+    ids, args, unique = batch.ids, batch.args, batch.unique
+    unique_size = len(unique[0]) if unique else 0
     prefixes: dict[int, bytes] = {}
     rows = []
     for i in wanted:
@@ -131,9 +129,9 @@ def pack_jobs(batch: NewJobs, submitted_ms: int, wanted: Iterable[int]) -> list[
         size = len(key)
         prefix = prefixes.get(size)
         if prefix is None:
-            fixed = JOB.pack(len(head), size, unique, submitted_ms, batch.due_ms, batch.expires_ms)
+            fixed = JOB.pack(len(head), size, unique_size, submitted_ms, batch.due_ms, batch.expires_ms)
             prefixes[size] = prefix = fixed + head
-        body = prefix + key + args[i]
+        body = prefix + key + unique[i] + args[i] if unique else prefix + key + args[i]
         rows.append(crc32(body).to_bytes(4, "big") + body)
     return rows
 
@@ -161,7 +159,7 @@ def unpack_job(row: bytes) -> JobRow:
     args_at = unique_at + unique_size
     return JobRow(
         head_of(row[HEAD_AT:id_at]), row[id_at:unique_at], row[args_at:], submitted_ms, due_ms, expires_ms,
-        row[unique_at:args_at],
+        row[unique_at:args_at] if unique_size else b"",
     )  # fmt: skip
 
 
