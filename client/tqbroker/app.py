@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from tqbroker.config import SettingOptions, Settings
-from tqbroker.options import CALL_OPTIONS, CallOptions, TaskOptions, make_head, refuse_unknown
-from tqbroker.registry import TaskRegistry
+from tqbroker.config import Settings
+from tqbroker.options import CallOptions, TaskOptions, check_call_options
+from tqbroker.plans import prepare_by_name
+from tqbroker.registry import TaskRegistry, task_name
+from tqbroker.setting_options import SettingOptions
 from tqbroker.signature import positional
 from tqbroker.task import AsyncTask, Task, is_async
 
@@ -95,6 +97,10 @@ class App:
         self.tasks.register(made)
         return made
 
+    def gen_task_name(self, name: str, module: str) -> str:
+        """The name of a task that names none: module.function. Override it for another rule."""
+        return task_name(self.main, name, module)
+
     def _register(self, function: Callable[..., Any], bind: bool, options: Any) -> Task[..., Any]:
         if not callable(function):
             raise TypeError(f"@app.task takes a function, not {function!r}; write options by name")
@@ -115,10 +121,10 @@ class App:
         **options: Unpack[CallOptions],
     ) -> AsyncResult[Any]:
         """Submits a job by the name of its task, whose code need not be here. Options and errors as in apply_async."""
-        refuse_unknown(options, CALL_OPTIONS, f"send_task of {name}")
-        head = make_head(name, {}, options, self.conf)
+        check_call_options(options, f"send_task of {name}")
         given = positional(args, f"send_task of {name}")
-        return self.sender.send(head, given, kwargs or {}, options.get("task_id"))
+        head, own = prepare_by_name(self, name, given, kwargs or {}, options)
+        return self.sender.send(head, given, kwargs or {}, own)
 
     async def asend_task(
         self,
@@ -128,10 +134,10 @@ class App:
         **options: Unpack[CallOptions],
     ) -> AsyncResult[Any]:
         """`send_task` for asyncio."""
-        refuse_unknown(options, CALL_OPTIONS, f"asend_task of {name}")
-        head = make_head(name, {}, options, self.conf)
+        check_call_options(options, f"asend_task of {name}")
         given = positional(args, f"asend_task of {name}")
-        return await self.sender.asend(head, given, kwargs or {}, options.get("task_id"))
+        head, own = prepare_by_name(self, name, given, kwargs or {}, options)
+        return await self.sender.asend(head, given, kwargs or {}, own)
 
     def batch(self) -> BatchContext:
         """`with app.batch():` collects every call made inside and makes all durable on leaving.

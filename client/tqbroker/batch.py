@@ -47,6 +47,8 @@ class BatchContext:
         else:
             group.keys.extend(batch.keys)
             group.args.extend(batch.args)
+            if group.unique_keys is not None:
+                group.unique_keys.extend(batch.unique_keys or ())
         self.results.extend(results)
 
     def _enter(self) -> BatchContext:

@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from tqbroker.ids import Key
+
+UniqueUntil = Literal["queued", "started", "finished", "time"]
+UniqueConflict = Literal["reject", "keep", "replace"]
+
+
+class Unique(NamedTuple):
+    """That at most one job with a key exists. `for_ms`: the key is free this long after the submit at the latest."""
+
+    until: UniqueUntil
+    conflict: UniqueConflict = "reject"
+    for_ms: int = 0
+
+
+class Traits(NamedTuple):
+    """What a plain job does not have; meanings as in proto/tqbroker/v1/job.proto."""
+
+    tenant: str = ""
+    ordering_key: str = ""
+    limits: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    stamps: tuple[str, ...] = ()
+    time_limit_ms: int = 0
+    soft_time_limit_ms: int = 0
+    unique: Unique | None = None
+    shadow: str = ""
+
+
+PLAIN = Traits()
+"""The traits of a job that has none: always this very object."""
 
 
 class Head(NamedTuple):
@@ -21,11 +50,28 @@ class Head(NamedTuple):
     expires_in_ms: int = 0
     expires_unix_ms: int = 0
     headers: bytes = b""
+    traits: Traits = PLAIN
+
+
+class Own(NamedTuple):
+    """What one call has for itself, beside its arguments: at most one of the two that make its id.
+
+    `unique_key` stands for the arguments where jobs are unique. `timeout` in seconds replaces the app's submit_timeout.
+    """
+
+    task_id: str | None = None
+    idempotency_key: str | None = None
+    unique_key: str | None = None
+    timeout: float | None = None
+
+
+NOTHING_OWN = Own()
 
 
 class Batch(NamedTuple):
-    """Jobs with one head, as columns: a key and the encoded arguments for each."""
+    """Jobs with one head, as columns: a key and the encoded arguments for each, and a unique key if the head asks."""
 
     head: Head
     keys: list[Key]
     args: list[bytes]
+    unique_keys: list[bytes] | None = None

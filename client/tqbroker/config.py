@@ -3,78 +3,67 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any, TypedDict, Unpack
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, tzinfo
+from typing import TYPE_CHECKING, Any, Unpack
 
 from tqbroker.exceptions import ImproperlyConfigured
-from tqbroker.urls import DEFAULT_URL, target_of
+from tqbroker.known_settings import SETTINGS
+from tqbroker.old_settings import new_name
+from tqbroker.setting_options import SettingOptions
+from tqbroker.setting_rules import check
+from tqbroker.setting_values import SettingValues
+from tqbroker.urls import DEFAULT_URL
+from tqbroker.verdicts import say_once, speak_up
+
+if TYPE_CHECKING:
+    from tqbroker.routing import Directory
+
+NAMES: tuple[str, ...] = tuple(SettingOptions.__annotations__)
 
 
-class SettingOptions(TypedDict, total=False):
-    """The settings as keywords of `App(...)` and `conf.update(...)`. What each means stands in `Settings`."""
-
-    broker_url: str
-    task_default_queue: str
-    task_default_priority: int
-    task_ignore_result: bool
-    task_serializer: str
-    result_serializer: str
-    result_expires: float | None
-    strict_typing: bool
-    submit_timeout: float
-    request_timeout: float
-
-
-class Settings(Mapping[str, Any]):
+class Settings(SettingValues, Mapping[str, Any]):
     """Settings by attribute and by key. An unknown name is an error that names the nearest known ones."""
-
-    broker_url: str = DEFAULT_URL
-    """Where the broker is: tq://host[:port] or tq+unix:///path."""
-
-    task_default_queue: str = "default"
-    """Queue of jobs whose task and call name none."""
-
-    task_default_priority: int = 0
-    """Priority, 0 to 9, of jobs whose task and call name none. A higher number goes first."""
-
-    task_ignore_result: bool = False
-    """Keep no return values, unless task or call say otherwise."""
-
-    task_serializer: str = "json"
-    """Format of arguments: json or msgpack."""
-
-    result_serializer: str = "json"
-    """Format of return values: json or msgpack."""
-
-    result_expires: float | None = None
-    """Seconds that a finished job and its result are kept. None leaves it to the broker: 1 day."""
-
-    strict_typing: bool = True
-    """Compare arguments with the task's signature before sending."""
-
-    submit_timeout: float = 5.0
-    """Seconds after which a submit that the broker has not confirmed raises OperationalError."""
-
-    request_timeout: float = 5.0
-    """Seconds after which a question to the broker (status, revoke, forget) raises OperationalError."""
 
     version: int
     """Rises with every change, so that what was derived from settings can be kept until then."""
 
     def __init__(self, **settings: Unpack[SettingOptions]) -> None:
-        object.__setattr__(self, "version", 0)
+        state = {"version": 0, "changes": {}, "_defaults": {}, "_zone": None, "_directory": None}
+        self.__dict__.update(state)
         settings.setdefault("broker_url", os.environ.get("TQBROKER_URL") or DEFAULT_URL)
         self.update(settings)
 
+    # -- changing -----------------------------------------------------------------------------------------------------
+
     def update(self, changes: Mapping[str, Any] | None = None, /, **settings: Unpack[SettingOptions]) -> None:
         """Changes several settings. Raises ImproperlyConfigured for an unknown name or a value of the wrong kind."""
-        for name, value in {**(changes or {}), **settings}.items():
+        given = {_today(name): value for name, value in {**(changes or {}), **settings}.items()}
+        for name, value in given.items():
             _check(name, value)
-            object.__setattr__(self, name, value)
-        object.__setattr__(self, "version", self.version + 1)
+        self.__dict__["changes"].update(given)
+        self._settle(given)
+
+    def add_defaults(self, defaults: Mapping[str, Any] | Callable[[], Mapping[str, Any]]) -> None:
+        """Gives settings that hold where nothing else was said, before or after; a function is asked at once."""
+        found = defaults() if callable(defaults) else defaults
+        given = {_today(name): value for name, value in found.items()}
+        for name, value in given.items():
+            _check(name, value)
+        self._defaults.update(given)
+        self._settle({name: value for name, value in given.items() if name not in self.changes})
+
+    def _settle(self, given: Mapping[str, Any]) -> None:
+        self.__dict__.update(given)
+        self.__dict__.update(version=self.version + 1, _zone=None, _directory=None)
 
     def __setattr__(self, name: str, value: Any) -> None:
         self.update({name: value})
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.update({name: value})
+
+    # -- reading ------------------------------------------------------------------------------------------------------
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -82,12 +71,9 @@ class Settings(Mapping[str, Any]):
         raise AttributeError(_unknown(name))
 
     def __getitem__(self, name: str) -> Any:
-        if name not in NAMES:
+        if name not in NAMES and name not in self.changes:
             raise KeyError(_unknown(name))
         return getattr(self, name)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self.update({name: value})
 
     def __iter__(self) -> Iterator[str]:
         return iter(NAMES)
@@ -98,20 +84,81 @@ class Settings(Mapping[str, Any]):
     def __repr__(self) -> str:
         return f"Settings({', '.join(f'{name}={self[name]!r}' for name in self)})"
 
+    def table(self, with_defaults: bool = False) -> dict[str, Any]:
+        """The settings that were changed, or all, with passwords in URLs masked."""
+        from tqbroker.urls import shown
 
-NAMES: tuple[str, ...] = tuple(SettingOptions.__annotations__)
+        chosen = {name: self[name] for name in (NAMES if with_defaults else self.changes)}
+        return {name: shown(value) if name.endswith("_url") else value for name, value in chosen.items()}
 
-_RESULTS_ARE_HERE = "the broker keeps results itself: leave it out"
-_NOT_NEEDED = {
-    "backend": _RESULTS_ARE_HERE,
-    "result_backend": _RESULTS_ARE_HERE,
-    "broker": "as a setting it is called broker_url",
-}
+    def humanize(self, with_defaults: bool = False) -> str:
+        """The same as lines of text."""
+        return "\n".join(f"{name}: {value!r}" for name, value in self.table(with_defaults).items())
+
+    # -- what follows from them ---------------------------------------------------------------------------------------
+
+    @property
+    def zone(self) -> tzinfo:
+        """The zone of naive datetimes."""
+        zone: tzinfo | None = self._zone
+        if zone is None:
+            zone = self.__dict__["_zone"] = _zone(self.timezone, self.enable_utc)
+        return zone
+
+    @property
+    def directory(self) -> Directory:
+        """The queues and routes."""
+        directory: Directory | None = self._directory
+        if directory is None:
+            from tqbroker.routing import Directory
+
+            directory = self.__dict__["_directory"] = Directory(
+                self.task_queues,
+                self.task_routes,
+                self.task_default_queue,
+                strict=not self.task_create_missing_queues,
+            )
+        return directory
+
+
+def _zone(name: str | None, enable_utc: bool) -> tzinfo:
+    if name is None and not enable_utc:
+        from datetime import datetime
+
+        local = datetime.now().astimezone().tzinfo
+        return local or UTC
+    if name is None or name.upper() == "UTC":
+        return UTC
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, KeyError):
+        raise ImproperlyConfigured(
+            f"setting timezone={name!r} is not known here: write a name such as 'Europe/Berlin', or install tzdata"
+        ) from None
+
+
+def _today(name: str) -> str:
+    """The name of today for an old upper-case one, said once in the log."""
+    if name in SETTINGS or not name.isupper():
+        return name
+    new = new_name(name)
+    if new is None:
+        return name
+    say_once("setting", name, f"is called {new} today, and read as that")
+    return new
+
+
+_ELSEWHERE = {"backend": "the broker keeps results itself: leave it out", "broker": "it is called broker_url"}
 
 
 def _unknown(name: str) -> str:
-    if name in _NOT_NEEDED:
-        return f"setting {name!r}: {_NOT_NEEDED[name]}"
+    if name in _ELSEWHERE:
+        return f"setting {name!r}: {_ELSEWHERE[name]}"
+    known = SETTINGS.get(name)
+    if known is not None and known.sentence:
+        return f"setting {name!r} has no effect here: {known.sentence}"
     import difflib
 
     close = difflib.get_close_matches(name, NAMES, 3, 0.5)
@@ -119,35 +166,14 @@ def _unknown(name: str) -> str:
     return f"unknown setting {name!r}: {hint}"
 
 
-def _is_seconds(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf")
-
-
-_SECONDS = ("a number of seconds above 0", _is_seconds)
-_FLAG = ("True or False", lambda value: isinstance(value, bool))
-_FORMAT = ("'json' or 'msgpack'", lambda value: value in ("json", "msgpack"))
-_RULES: dict[str, tuple[str, Any]] = {
-    "task_default_queue": (
-        "1 to 128 printable characters",
-        lambda value: isinstance(value, str) and 1 <= len(value) <= 128 and value.isprintable(),
-    ),
-    "task_default_priority": ("an int from 0 to 9", lambda value: type(value) is int and 0 <= value <= 9),
-    "task_ignore_result": _FLAG,
-    "task_serializer": _FORMAT,
-    "result_serializer": _FORMAT,
-    "result_expires": ("None or a number of seconds above 0", lambda value: value is None or _is_seconds(value)),
-    "strict_typing": _FLAG,
-    "submit_timeout": _SECONDS,
-    "request_timeout": _SECONDS,
-}
-
-
 def _check(name: str, value: Any) -> None:
-    if name not in NAMES:
+    known = SETTINGS.get(name)
+    if known is None:
         raise ImproperlyConfigured(_unknown(name))
-    if name == "broker_url":
-        target_of(value)
+    if known.sentence:
+        off = value is None or value is False or value in ("", {}, [], ())
+        sentence = None if off else speak_up("setting", [name], SETTINGS)
+        if sentence is not None:
+            raise ImproperlyConfigured(sentence)
         return
-    allowed, valid = _RULES[name]
-    if not valid(value):
-        raise ImproperlyConfigured(f"setting {name}={value!r} is not allowed: write {allowed}")
+    check(name, value)

@@ -8,7 +8,9 @@ TqbrokerError
 │   └── DecodeError (ValueError)    bytes cannot be read back
 ├── OperationalError                the broker did not do it, or did not say so
 │   ├── BatchError                  the same for many calls: which are stored, rejected, unknown
+│   ├── QueueFull                   the queue has as many waiting jobs as it may have
 │   └── LeaseLostError              this attempt does not count any more: another worker may have the job
+├── NotUniqueError                  another job holds the unique key; .holder is its result
 ├── BackendError
 │   ├── BackendGetMetaError         for code that catches Celery's; a result cannot be read
 │   └── BackendStoreError           likewise; a result cannot be stored
@@ -69,7 +71,9 @@ __all__ = [
     "LeaseLostError",
     "MaxRetriesExceededError",
     "NotRegistered",
+    "NotUniqueError",
     "OperationalError",
+    "QueueFull",
     "QueueNotFound",
     "Reject",
     "RemoteError",
@@ -171,6 +175,20 @@ class BatchError(OperationalError):
         self.stored = list(stored)
         self.rejected_ids = rejected
         self.unknown_ids = unknown
+
+
+class QueueFull(OperationalError):  # noqa: N818 - says what it is
+    """The queue has reached its `max_length` and refuses more. Try again when workers have caught up."""
+
+
+class NotUniqueError(TqbrokerError):
+    """Another job holds the unique key, so that this one was not stored. `holder` is the result of that job."""
+
+    holder: AsyncResult[Any]
+
+    def __init__(self, message: str, *, holder: AsyncResult[Any]) -> None:
+        super().__init__(message)
+        self.holder = holder
 
 
 class LeaseLostError(OperationalError):
@@ -282,6 +300,9 @@ class AlreadyRegistered(TaskError):  # noqa: N818 - Celery's name
 
 class QueueNotFound(TaskError, KeyError):  # noqa: N818 - Celery's name
     """No queue of this name is configured, and none is made by itself."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
 
 
 class InvalidTaskError(TaskError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from tqbroker.call import Traits, Unique
 from tqbroker.failures import FailureData
 from tqbroker.ids import Key
 from tqbroker.states import Phase, RevokeEffect
@@ -17,6 +18,38 @@ _EFFECTS: dict[int, RevokeEffect] = {
     queue_pb2.CANCEL_EFFECT_FINAL: RevokeEffect.FINAL,
     queue_pb2.CANCEL_EFFECT_UNKNOWN: RevokeEffect.UNKNOWN,
 }
+
+
+_UNTIL = {
+    "queued": job_pb2.UNIQUE_UNTIL_QUEUED,
+    "started": job_pb2.UNIQUE_UNTIL_STARTED,
+    "finished": job_pb2.UNIQUE_UNTIL_FINISHED,
+    "time": job_pb2.UNIQUE_UNTIL_TIME,
+}
+_CONFLICT = {
+    "reject": job_pb2.UNIQUE_CONFLICT_REJECT,
+    "keep": job_pb2.UNIQUE_CONFLICT_KEEP,
+    "replace": job_pb2.UNIQUE_CONFLICT_REPLACE,
+}
+
+
+def traits_message(traits: Traits) -> job_pb2.Traits:
+    """What a plain job does not have, as it goes over the wire."""
+    return job_pb2.Traits(
+        tenant=traits.tenant,
+        ordering_key=traits.ordering_key,
+        limits=traits.limits,
+        requires=traits.requires,
+        stamps=traits.stamps,
+        time_limit_ms=traits.time_limit_ms,
+        soft_time_limit_ms=traits.soft_time_limit_ms,
+        unique=None if traits.unique is None else _unique_message(traits.unique),
+        shadow=traits.shadow,
+    )
+
+
+def _unique_message(unique: Unique) -> job_pb2.Unique:
+    return job_pb2.Unique(until=_UNTIL[unique.until], conflict=_CONFLICT[unique.conflict], for_ms=unique.for_ms)
 
 
 def pack_ids(keys: Iterable[Key]) -> job_pb2.Ids:

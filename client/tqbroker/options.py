@@ -1,81 +1,152 @@
-"""Options of tasks and of calls: their names, what is allowed, and what they mean on the wire."""
+"""Options of tasks and of calls by name and type. What values are allowed stands in `option_rules`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from tqbroker.call import Head
+from tqbroker import known_options
+from tqbroker.amounts import Moment, Span
+from tqbroker.verdicts import Known, speak_up
 
 if TYPE_CHECKING:
-    from tqbroker.config import Settings
+    from tqbroker.queues import Exchange, Queue
+    from tqbroker.task import Task
 
-MAX_HEADERS = 64 * 1024
-_MAX_SECONDS = 10_000_000_000
-"""About 300 years: what lies further away is a mistake in the unit."""
+Errors = type[BaseException] | Sequence[type[BaseException]]
+"""One class of exceptions, or several."""
 
-Moment = datetime | str
-"""A point in time: an aware datetime, a naive one (taken as UTC, like Celery does), or its ISO text."""
+Rates = str | float | Sequence[str | float]
+"""A rate limit: "10/s", "100/m", "5/h", a number a second, or several windows as "10/s 100/m" or a list."""
 
 
-class TaskOptions(TypedDict, total=False):
-    """Options of `@app.task(...)`, beside `bind`.
+class SharedOptions(TypedDict, total=False):
+    """Options that a task has for all its calls, and a call for itself. None means "not given".
 
-    `name` defaults to module.function. `queue`, `priority` (0 to 9, higher first), `ignore_result`, `serializer`
-    ("json" or "msgpack"), `expires` and `result_expires` (seconds) are the defaults of every call. `typing=False` sends
-    without comparing the arguments with the signature.
+    `queue` defaults to the app's. `priority`: 0 to 9, higher first. `exchange` and `routing_key` find a queue among
+    `task_queues`. `expires` (seconds; for a call also a moment): do not start later. `result_expires`: seconds to keep
+    the finished job. `serializer`: "json" or "msgpack". `compression`: "zlib", "gzip", "bzip2" or "lzma".
+    `time_limit` and `soft_time_limit`: seconds a run may take.
+
+    `ordering_key`: jobs of a queue with the same key run one at a time, in order. `tenant`: tenants take turns.
+    `limits`: up to 8 names of limits to count against. `requires`: up to 16 labels a worker must have.
+
+    `unique_until` ("queued", "started" or "finished") and `unique_for` (seconds): until then there is one job with the
+    same arguments, or the same `unique_key`. `unique_on_conflict`: "reject" (the default) raises NotUniqueError,
+    "keep" returns the result of the job that is there, "replace" cancels it while it waits.
     """
 
-    name: str
-    queue: str
-    priority: int
-    ignore_result: bool
-    serializer: str
+    queue: str | Queue | None
+    priority: int | None
+    exchange: str | Exchange | None
+    routing_key: str | None
+    ignore_result: bool | None
+    result_expires: Span | None
+    serializer: str | None
+    compression: str | None
+    time_limit: Span | None
+    soft_time_limit: Span | None
+    ordering_key: str | None
+    tenant: str | None
+    limits: str | Sequence[str] | None
+    requires: str | Sequence[str] | None
+    unique_for: Span | None
+    unique_until: Literal["queued", "started", "finished"] | None
+    unique_on_conflict: Literal["reject", "keep", "replace"] | None
+    unique_key: str | None
+    delivery_mode: object
+    mandatory: object
+    immediate: object
+
+
+class TaskOptions(SharedOptions, total=False):
+    """Options of `@app.task(...)`, beside `bind`. Defaults in brackets.
+
+    `name` [module.function]. `base`: a subclass of Task. `typing` [True]: compare arguments with the signature.
+
+    Retries: `max_retries` [3; None for ever], `default_retry_delay` [180 s], `autoretry_for` and `dont_autoretry_for`
+    [none], `retry_kwargs`, `retry_backoff` [False; True or a factor in seconds], `retry_backoff_max` [600 s],
+    `retry_jitter` [True], `throws`: expected errors, logged without traceback.
+
+    Limits over all workers: `rate_limit` ("10/s", "100/m 1000/h"), `max_concurrency`.
+
+    Ends: `acks_late` [True: a lost run is repeated; False: at most once], `acks_on_failure_or_timeout` [True],
+    `acks_on_failure`, `acks_on_timeout`, `reject_on_worker_lost`, `store_errors_even_if_ignored`, `track_started`.
+
+    Hooks: `before_start`, `on_success`, `on_retry`, `on_failure`, `after_return`, functions with Celery's parameters.
+    `shadow_name(task, args, kwargs, options)` gives the name to show. `send_events` [True], `resultrepr_maxsize`
+    [1024 characters of a result in the log]. `pydantic` [False], `pydantic_strict`, `pydantic_context`,
+    `pydantic_dump_kwargs`: models as arguments.
+    """
+
+    name: str | None
+    base: type[Task[..., Any]] | None
     typing: bool
-    expires: float | timedelta
-    result_expires: float | timedelta
-    base: Any
     max_retries: int | None
-    default_retry_delay: Any
-    autoretry_for: Any
-    dont_autoretry_for: Any
-    retry_kwargs: Any
-    retry_backoff: Any
-    retry_backoff_max: Any
+    default_retry_delay: Span
+    autoretry_for: Errors
+    dont_autoretry_for: Errors
+    retry_kwargs: Mapping[str, Any]
+    retry_backoff: bool | float
+    retry_backoff_max: Span
     retry_jitter: bool
-    throws: Any
-    time_limit: Any
-    soft_time_limit: Any
-    rate_limit: Any
-    max_concurrency: Any
+    throws: Errors
+    rate_limit: Rates | None
+    max_concurrency: int | None
+    store_errors_even_if_ignored: bool
     acks_late: bool
-    before_start: Any
-    on_success: Any
-    on_retry: Any
-    on_failure: Any
-    after_return: Any
+    acks_on_failure_or_timeout: bool
+    acks_on_failure: bool | None
+    acks_on_timeout: bool | None
+    reject_on_worker_lost: bool | None
+    track_started: bool
+    send_events: bool
+    resultrepr_maxsize: int
+    shadow_name: Callable[..., str | None] | None
+    before_start: Callable[..., Any]
+    on_success: Callable[..., Any]
+    on_retry: Callable[..., Any]
+    on_failure: Callable[..., Any]
+    after_return: Callable[..., Any]
+    pydantic: bool
+    pydantic_strict: bool
+    pydantic_context: Mapping[str, Any] | None
+    pydantic_dump_kwargs: Mapping[str, Any] | None
+    trail: object
 
 
-class CallOptions(TypedDict, total=False):
-    """Options of `apply_async(args, kwargs, ...)`.
+class CallOptions(SharedOptions, total=False):
+    """Options of `apply_async(args, kwargs, ...)`. None means "not given".
 
-    `task_id` is 1 to 128 printable characters; a new UUIDv7 by default. `countdown` (seconds) or `eta` (a moment):
-    start no earlier. `expires` (seconds or a moment): do not start later. `headers`: a mapping that the task sees as
-    `self.request.headers`. `result_expires`: seconds to keep the finished job. The others are as in TaskOptions. None
-    means "not given".
+    `task_id` is 1 to 128 printable characters; a new UUIDv7 by default. `idempotency_key` makes the id instead: the
+    same key and arguments are the same job, however often they are sent. `countdown` (seconds) or `eta` (a moment):
+    start no earlier. `headers`: a mapping that the task sees as `self.request.headers`. `stamps`: names with values
+    that jobs can be found by; or, as in Celery, `stamped_headers=["x"], x=1`. `shadow`: the name to show. `retry` and
+    `retry_policy`: how long to try to reach the broker, instead of the app's `submit_timeout`.
     """
 
     task_id: str | None
-    queue: str | None
-    priority: int | None
-    countdown: float | timedelta | None
+    idempotency_key: str | None
+    countdown: Span | None
     eta: Moment | None
-    expires: float | timedelta | Moment | None
-    ignore_result: bool | None
+    expires: Span | Moment | None
     headers: Mapping[str, Any] | None
-    serializer: str | None
-    result_expires: float | timedelta | None
+    stamps: Mapping[str, Any] | None
+    stamped_headers: Sequence[str] | None
+    shadow: str | None
+    retry: bool | None
+    retry_policy: Mapping[str, Any] | None
+    expiration: object
+    user_id: object
+    app_id: object
+    reply_to: object
+    connection: object
+    producer: object
+    publisher: object
+    router: object
+    add_to_parent: object
+    argsrepr: object
+    kwargsrepr: object
 
 
 class CallItem(CallOptions, total=False):
@@ -85,117 +156,34 @@ class CallItem(CallOptions, total=False):
     kwargs: Mapping[str, Any]
 
 
-TASK_OPTIONS = frozenset(TaskOptions.__annotations__)
-CALL_OPTIONS = frozenset(CallOptions.__annotations__)
+_REFUSED = frozenset({"refused", "later"})
 
 
-def refuse_unknown(given: Mapping[str, Any], allowed: frozenset[str], where: str) -> None:
-    """Raises TypeError for an option that does not exist, naming those that do."""
-    unknown = given.keys() - allowed
+def _allowed(table: Mapping[str, Known], *others: str) -> frozenset[str]:
+    return frozenset(name for name, known in table.items() if known.kind not in _REFUSED) - {*others}
+
+
+TASK_OPTIONS = _allowed(known_options.TASK)
+CALL_OPTIONS = _allowed(known_options.CALL, "args", "kwargs")
+
+
+def refuse_unknown(given: Mapping[str, Any], table: Mapping[str, Known], allowed: frozenset[str], where: str) -> None:
+    """Raises TypeError for an option that does not exist or is refused; logs one that has no effect."""
+    unknown = given.keys() - allowed - set(given.get("stamped_headers") or ())
+    if not unknown.isdisjoint(table) or any(table[name].sentence for name in given.keys() & allowed):
+        sentence = speak_up("option", given, table)
+        if sentence is not None:
+            raise TypeError(f"{where}: {sentence}")
     if unknown:
-        names = ", ".join(sorted(unknown))
-        raise TypeError(f"{where} has no option {names}: allowed are {', '.join(sorted(allowed))}")
+        shown = ", ".join(sorted(unknown))
+        raise TypeError(f"{where} has no option {shown}: allowed are {', '.join(sorted(allowed))}")
 
 
-def make_head(task: str, defaults: Mapping[str, Any], options: Mapping[str, Any], conf: Settings) -> Head:
-    """The shared part of a call: its own options over the task's over the app's settings."""
-    chosen = {**defaults, **{name: value for name, value in options.items() if value is not None}}
-    queue, serializer = chosen.get("queue"), chosen.get("serializer") or conf.task_serializer
-    return Head(
-        task=_task_name(task),
-        queue=_queue(conf.task_default_queue if queue is None else queue),
-        priority=_priority(chosen.get("priority", conf.task_default_priority)),
-        format=_format(serializer),
-        ignore_result=bool(chosen.get("ignore_result", conf.task_ignore_result)),
-        result_ttl_ms=_duration("result_expires", chosen.get("result_expires", conf.result_expires)),
-        headers=_headers(chosen.get("headers"), serializer),
-        **_start(chosen),
-        **_expiry(chosen.get("expires")),
-    )
+def check_task_options(given: Mapping[str, Any], where: str = "@app.task") -> None:
+    """Raises TypeError for an option that a task cannot have."""
+    refuse_unknown(given, known_options.TASK, TASK_OPTIONS, where)
 
 
-def _start(chosen: Mapping[str, Any]) -> dict[str, int]:
-    countdown, eta = chosen.get("countdown"), chosen.get("eta")
-    if countdown is not None and eta is not None:
-        raise ValueError("countdown and eta exclude each other: give one of them")
-    if eta is not None:
-        return {"eta_unix_ms": _moment("eta", eta)}
-    return {"countdown_ms": _duration("countdown", countdown)}
-
-
-def _expiry(expires: Any) -> dict[str, int]:
-    if isinstance(expires, (datetime, str)):
-        return {"expires_unix_ms": _moment("expires", expires)}
-    if expires is None:
-        return {"expires_in_ms": 0}
-    seconds = _seconds("expires", expires, "seconds as a number, a timedelta, or a datetime")
-    if seconds < 0:
-        raise ValueError(f"expires={expires!r} is not allowed: give 0 or more seconds from now, or a datetime")
-    return {"expires_in_ms": max(1, _millis(seconds))}
-
-
-def _duration(name: str, value: Any) -> int:
-    """Milliseconds, rounded up so that nothing starts or ends early; what has passed already counts as now."""
-    return 0 if value is None else _millis(_seconds(name, value, "seconds as a number, or a timedelta"))
-
-
-def _millis(seconds: float) -> int:
-    return max(0, -int(-seconds * 1000 // 1))
-
-
-def _seconds(name: str, value: Any, allowed: str) -> float:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds != seconds:
-        raise ValueError(f"{name}={value!r} is not allowed: give {allowed}")
-    if abs(seconds) >= _MAX_SECONDS:
-        raise ValueError(f"{name}={value!r} is not allowed: give less than {_MAX_SECONDS} seconds")
-    return seconds
-
-
-def _moment(name: str, value: Any) -> int:
-    """Milliseconds since 1970 UTC."""
-    allowed = "seconds, a timedelta, or a datetime" if name == "expires" else "a datetime"
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return max(1, int(moment.timestamp() * 1000))
-    except (AttributeError, TypeError, ValueError, OverflowError):
-        raise ValueError(f"{name}={value!r} is not allowed: give {allowed} (aware, or naive for UTC)") from None
-
-
-def _task_name(value: Any) -> str:
-    if not isinstance(value, str) or not 1 <= len(value) <= 255 or not value.isprintable():
-        raise ValueError(f"task name {value!r:.200} is not allowed: use 1 to 255 printable characters")
-    return value
-
-
-def _queue(value: Any) -> str:
-    if not isinstance(value, str) or not 1 <= len(value) <= 128 or not value.isprintable():
-        raise ValueError(f"queue={value!r:.200} is not allowed: use 1 to 128 printable characters")
-    return value
-
-
-def _priority(value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= 9:
-        raise ValueError(f"priority={value!r} is not allowed: use an int from 0 to 9, a higher one goes first")
-    return value
-
-
-def _format(value: Any) -> str:
-    if value not in ("json", "msgpack"):
-        raise ValueError(f"serializer={value!r} is not allowed: use 'json' or 'msgpack'")
-    return str(value)
-
-
-def _headers(headers: Any, serializer: str) -> bytes:
-    if not headers:
-        return b""
-    if not isinstance(headers, Mapping) or not all(isinstance(name, str) for name in headers):
-        raise TypeError(f"headers={headers!r:.200} is not allowed: give a mapping with str keys")
-    from tqbroker import codec
-
-    data = codec.encode(dict(headers), serializer)
-    if len(data) > MAX_HEADERS:
-        raise ValueError(f"headers take {len(data)} bytes, allowed are {MAX_HEADERS}: send large things as arguments")
-    return data
+def check_call_options(given: Mapping[str, Any], where: str) -> None:
+    """Raises TypeError for an option that a call cannot have."""
+    refuse_unknown(given, known_options.CALL, CALL_OPTIONS, where)

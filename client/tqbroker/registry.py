@@ -37,12 +37,11 @@ def _origin(function: Callable[..., Any]) -> tuple[str, str]:
     return function.__module__, getattr(function, "__qualname__", repr(function))
 
 
-def task_name(main: str | None, function: Callable[..., Any]) -> str:
-    """`module.function`. In a script that runs as `__main__` the app's name, or else the file's, is the module."""
-    module = function.__module__
+def task_name(main: str | None, name: str, module: str) -> str:
+    """`module.name`. In a script that runs as `__main__` the app's name, or else the file's, is the module."""
     if module == "__main__":
         module = main or _script_name() or module
-    return f"{module}.{function.__name__}"
+    return f"{module}.{name}"
 
 
 def _script_name() -> str:

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from tqbroker import codec
 from tqbroker.batch import active_batch
-from tqbroker.call import Batch, Head
-from tqbroker.exceptions import BatchError, EncodeError, OperationalError
-from tqbroker.ids import key_of, new_key, new_keys, text_of
+from tqbroker.call import NOTHING_OWN, Batch, Head, Own
+from tqbroker.exceptions import BatchError, EncodeError, NotUniqueError, OperationalError, QueueFull
+from tqbroker.ids import Key, key_of, new_key, new_keys, text_of
+from tqbroker.publishing import total_seconds
 from tqbroker.result import AsyncResult
+from tqbroker.transport import KEPT
+from tqbroker.unique import idempotent_id, unique_key
 
 if TYPE_CHECKING:
     from tqbroker.app import App
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 MAX_ARGS = 1 << 20
 
-_FOR_GOOD = frozenset({"INVALID", "ID_CONFLICT", "TOO_LARGE"})
+_FOR_GOOD = frozenset({"INVALID", "ID_CONFLICT", "TOO_LARGE", "NOT_UNIQUE"})
 """Refusals that sending again does not change."""
 
 
@@ -30,41 +33,44 @@ class Sender:
         self._app = app
 
     def send(
-        self, head: Head, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None = None
+        self, head: Head, args: Sequence[Any], kwargs: Mapping[str, Any], own: Own = NOTHING_OWN
     ) -> AsyncResult[Any]:
         """Submits one call, or leaves it to the batch that is open here."""
-        batch, result = self._prepare(head, args, kwargs, task_id)
+        batch, result = self._prepare(head, args, kwargs, own)
         collecting = active_batch(self._app)
         if collecting is not None:
             collecting.add(batch, result)
             return result
-        refused = self._app.transport.submit([batch], self._app.conf.submit_timeout)
+        refused = self._app.transport.submit([batch], own.timeout or self._timeout())
         if refused:
-            raise single_error(head.task, refused[0])
+            self._judge_one(head, own, refused[0], result)
         return result
 
     async def asend(
-        self, head: Head, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None = None
+        self, head: Head, args: Sequence[Any], kwargs: Mapping[str, Any], own: Own = NOTHING_OWN
     ) -> AsyncResult[Any]:
         """`send` for asyncio."""
-        batch, result = self._prepare(head, args, kwargs, task_id)
+        batch, result = self._prepare(head, args, kwargs, own)
         collecting = active_batch(self._app)
         if collecting is not None:
             collecting.add(batch, result)
             return result
-        refused = await self._app.async_transport.submit([batch], self._app.conf.submit_timeout)
+        refused = await self._app.async_transport.submit([batch], own.timeout or self._timeout())
         if refused:
-            raise single_error(head.task, refused[0])
+            self._judge_one(head, own, refused[0], result)
         return result
 
-    def send_many(self, head: Head, rows: Sequence[Sequence[Any]]) -> list[AsyncResult[Any]]:
+    def send_many(self, head: Head, rows: Sequence[Sequence[Any]], own: Own = NOTHING_OWN) -> list[AsyncResult[Any]]:
         """Submits one call for each row of positional arguments."""
         data = codec.encode_calls(rows, head.format)
         _check_size(head, data)
         keys = new_keys(len(data))
         make, app = AsyncResult._of, self._app
         results: list[AsyncResult[Any]] = [make(key, app) for key in keys]
-        batch = Batch(head, list(keys), data)
+        unique_keys = None
+        if head.traits.unique is not None:
+            unique_keys = [unique_key(head.task, own.unique_key, row, {}) for row in rows]
+        batch = Batch(head, list(keys), data, unique_keys)
         collecting = active_batch(app)
         if collecting is not None:
             collecting.extend(batch, results)
@@ -74,25 +80,57 @@ class Sender:
 
     def submit(self, batches: Iterable[Batch], results: Sequence[AsyncResult[Any]]) -> None:
         """Makes batches durable. Raises BatchError naming the jobs that are not known to be."""
-        refused = self._app.transport.submit(list(batches), self._app.conf.submit_timeout)
+        refused = self._app.transport.submit(list(batches), self._timeout())
         if refused:
-            raise batch_error(refused, results)
+            judge_many(refused, results)
 
     async def asubmit(self, batches: Iterable[Batch], results: Sequence[AsyncResult[Any]]) -> None:
         """`submit` for asyncio."""
-        refused = await self._app.async_transport.submit(list(batches), self._app.conf.submit_timeout)
+        refused = await self._app.async_transport.submit(list(batches), self._timeout())
         if refused:
-            raise batch_error(refused, results)
+            judge_many(refused, results)
+
+    def _timeout(self) -> float:
+        conf = self._app.conf
+        if conf.task_publish_retry and conf.task_publish_retry_policy is None:
+            return conf.submit_timeout
+        return total_seconds(conf.task_publish_retry, conf.task_publish_retry_policy)
 
     def _prepare(
-        self, head: Head, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None
+        self, head: Head, args: Sequence[Any], kwargs: Mapping[str, Any], own: Own
     ) -> tuple[Batch, AsyncResult[Any]]:
         data = codec.encode_call(args, kwargs, head.format)
         if len(data) > MAX_ARGS:
             _check_size(head, [data])
-        key = new_key() if task_id is None else key_of(task_id)
+        key = new_key() if own is NOTHING_OWN else _key(head, own)
         result: AsyncResult[Any] = AsyncResult._of(key, self._app)
-        return Batch(head, [key], [data]), result
+        unique_keys = None
+        if head.traits.unique is not None:
+            unique_keys = [unique_key(head.task, own.unique_key, args, kwargs)]
+        return Batch(head, [key], [data], unique_keys), result
+
+    def _judge_one(self, head: Head, own: Own, refused: Refused, result: AsyncResult[Any]) -> None:
+        """Raises what became of a single call, unless another job stands for it."""
+        if refused.reason == KEPT:
+            result._key = key_of(refused.holder)
+            return
+        if refused.reason == "NOT_UNIQUE" and refused.holder:
+            raise NotUniqueError(
+                f"job {result.id} of {head.task} is not stored: {refused.message}",
+                holder=AsyncResult._of(key_of(refused.holder), self._app),
+            )
+        if refused.reason == "ID_CONFLICT" and own.idempotency_key is not None:
+            refused = refused._replace(
+                message=f"idempotency_key {own.idempotency_key!r} was used for a call of {head.task} with other "
+                "arguments or options: use another key, or send what was sent before"
+            )
+        raise single_error(head.task, refused)
+
+
+def _key(head: Head, own: Own) -> Key:
+    if own.task_id is not None:
+        return key_of(own.task_id)
+    return new_key() if own.idempotency_key is None else idempotent_id(head.task, own.idempotency_key)
 
 
 def _check_size(head: Head, data: Sequence[bytes]) -> None:
@@ -109,7 +147,8 @@ def single_error(task: str, refused: Refused) -> OperationalError:
     job = text_of(refused.key)
     fate = "is perhaps stored" if refused.unknown else "was rejected and is not stored"
     advice = "" if refused.reason in _FOR_GOOD else "; sending it again with the same task_id is safe"
-    return OperationalError(
+    error = QueueFull if refused.reason == "QUEUE_FULL" else OperationalError
+    return error(
         f"job {job} of {task} {fate}: {refused.message} [{refused.reason}]{advice}",
         outcome="unknown" if refused.unknown else "rejected",
         task_ids=[job],
@@ -127,6 +166,18 @@ def _stored(refused: Sequence[Refused], results: Sequence[AsyncResult[Any]]) -> 
         else:
             stored.append(result)
     return stored[::-1]
+
+
+def judge_many(refused: Sequence[Refused], results: Sequence[AsyncResult[Any]]) -> None:
+    """Lets other jobs stand for those that were kept, and raises BatchError when any other is refused."""
+    holders = {item.key: item.holder for item in refused if item.reason == KEPT}
+    if holders:
+        for result in results:
+            if result._key in holders:
+                result._key = key_of(holders[result._key])
+    others = [item for item in refused if item.reason != KEPT]
+    if others:
+        raise batch_error(others, results)
 
 
 def batch_error(refused: Sequence[Refused], results: Sequence[AsyncResult[Any]]) -> BatchError:

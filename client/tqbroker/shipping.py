@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from tqbroker.call import Batch
+from tqbroker.call import PLAIN, Batch
 from tqbroker.ids import Key
-from tqbroker.messages import pack_ids
-from tqbroker.transport import Refused
+from tqbroker.messages import pack_ids, traits_message
+from tqbroker.transport import KEPT, Refused
 from tqbroker.v1 import errors_pb2, job_pb2, queue_pb2
 
 MAX_JOBS = 2000
@@ -89,7 +89,8 @@ def _pieces(batch: Batch) -> Iterator[Batch]:
 
 
 def _slice(batch: Batch, start: int, stop: int) -> Batch:
-    return Batch(batch.head, batch.keys[start:stop], batch.args[start:stop])
+    unique_keys = None if batch.unique_keys is None else batch.unique_keys[start:stop]
+    return Batch(batch.head, batch.keys[start:stop], batch.args[start:stop], unique_keys)
 
 
 def _weight(batch: Batch) -> int:
@@ -99,6 +100,16 @@ def _weight(batch: Batch) -> int:
 
 
 def _message(batch: Batch) -> job_pb2.JobBatch:
+    traits = batch.head.traits
+    message = _plain_message(batch)
+    if traits is PLAIN:
+        return message
+    message.traits.CopyFrom(traits_message(traits))
+    message.unique_keys.extend(batch.unique_keys or ())
+    return message
+
+
+def _plain_message(batch: Batch) -> job_pb2.JobBatch:
     head = batch.head
     return job_pb2.JobBatch(
         task=head.task,
@@ -125,12 +136,19 @@ def judge(shipment: Shipment, answer: queue_pb2.EnqueueStreamResponse) -> Verdic
     passing = [exception.error for exception in troubles if exception.error.reason in _LATER]
     if passing:
         return _again(shipment, max(passing, key=lambda error: error.retry_after_ms))
-    return Verdict(
-        [
-            Refused(shipment.batches[item.batch].keys[item.index], reason_name(item.error), item.error.message, False)
-            for item in troubles
-        ]
-    )
+    return Verdict([_refused(shipment, item) for item in answer.response.exceptions if _says(item)])
+
+
+def _says(item: queue_pb2.EnqueueException) -> bool:
+    """Whether this is more than a job that was stored before."""
+    return item.HasField("error") or bool(item.kept)
+
+
+def _refused(shipment: Shipment, item: queue_pb2.EnqueueException) -> Refused:
+    key = shipment.batches[item.batch].keys[item.index]
+    if item.kept:
+        return Refused(key, KEPT, "", False, item.kept)
+    return Refused(key, reason_name(item.error), item.error.message, False, item.error.facts.get("holder", ""))
 
 
 def _judge_whole(shipment: Shipment, error: errors_pb2.Error) -> Verdict:

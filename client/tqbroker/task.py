@@ -7,22 +7,16 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, Unpack
 
 from tqbroker.context import Request, pop, push, running
-from tqbroker.options import (
-    CALL_OPTIONS,
-    TASK_OPTIONS,
-    CallItem,
-    CallOptions,
-    TaskOptions,
-    make_head,
-    refuse_unknown,
-)
-from tqbroker.registry import task_name
+from tqbroker.option_rules import TASK_NAME
+from tqbroker.options import CallItem, CallOptions, TaskOptions, check_call_options
+from tqbroker.plans import Plan, make_plan, prepare
 from tqbroker.signature import Signature, positional
 from tqbroker.task_body import HOOKS, TaskBody
+from tqbroker.task_options import annotated_options, given_options
 
 if TYPE_CHECKING:
     from tqbroker.app import App
-    from tqbroker.call import Head
+    from tqbroker.call import Head, Own
     from tqbroker.eager import EagerResult
     from tqbroker.result import AsyncResult
 
@@ -31,9 +25,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 _COROUTINE = 0x80  # inspect.CO_COROUTINE, without importing inspect
-_OWN = frozenset({"base", "typing"})  # task options that are no defaults of calls
-_BASES = frozenset({"builtins", "typing", "abc", "tqbroker.handle", "tqbroker.task_body", "tqbroker.task"})
-"""Modules of classes whose attributes are defaults, not options."""
+_NO_OPTIONS: Mapping[str, Any] = {}
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -78,13 +70,13 @@ class Task(TaskBody, Generic[P, R]):
         **options: Unpack[TaskOptions],
     ) -> None:
         """Makes this the task of a function, or without one of its own `run`."""
-        refuse_unknown(options, TASK_OPTIONS, "@app.task")
         self.app = app
         self.bind = bind or function is None
         self.function: Callable[..., Any] = type(self).run if function is None else function
+        described = type(self) if function is None else function
+        for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
+            setattr(self, attribute, getattr(described, attribute, None))
         self._take_options(options)
-        name = self.options.pop("name", None)
-        self.name = task_name(app.main, function or type(self)) if name is None else name
         if function is not None:
             self.__dict__["run"] = MethodType(function, self) if bind else function
         self.is_async = is_async(self.function)
@@ -92,32 +84,34 @@ class Task(TaskBody, Generic[P, R]):
         """Whether calls go through a `__call__` of a subclass, as in Flask's pattern of an app context around tasks."""
         self._pushed = []
         self._signature = Signature(self.function, skip=int(self.bind))
-        self._head: tuple[int, Head] | None = None
-        described = type(self) if function is None else function
-        for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
-            setattr(self, attribute, getattr(described, attribute, None))
+        self._planned: Plan | None = None
         self.__wrapped__ = self.function
-        self.default_head()  # a wrong option is an error at the decorator, not at the first call
 
     def _take_options(self, given: Mapping[str, Any]) -> None:
         """The options of the decorator over those that the classes have as attributes; all become attributes."""
-        chosen: dict[str, Any] = {}
-        own = [cls for cls in type(self).__mro__ if cls.__module__ not in _BASES]
-        for cls in reversed(own):
-            values = {name: value for name, value in vars(cls).items() if name in TASK_OPTIONS}
-            chosen.update({name: value for name, value in values.items() if not isinstance(value, property)})
-        chosen.update(given)
-        hooked = {name for name in HOOKS if name in chosen}
-        for name in hooked:
+        chosen = given_options(type(self), given)
+        name = chosen.pop("name", None)
+        self.name = self.app.gen_task_name(self.__name__, self.__module__) if name is None else name
+        TASK_NAME.check("name", self.name)
+        self.own_hooks = frozenset(name for name in HOOKS if name in chosen)
+        for name in self.own_hooks:
             if name in given:
-                setattr(self, name, MethodType(given[name], self))
+                setattr(self, name, MethodType(chosen[name], self))
             del chosen[name]
-        self.own_hooks = frozenset(hooked)
-        for name, value in chosen.items():
-            if name not in ("base", "name"):
+        self._typing = chosen.pop("typing", True)
+        chosen.pop("base", None)
+        self._in_code = chosen
+        self.annotate()
+
+    def annotate(self) -> None:
+        """Takes the options anew: those of the code, and over them those of `task_annotations`."""
+        self.options: dict[str, Any] = annotated_options(self, self._in_code)
+        for name in self.__dict__.get("_annotated", frozenset()) - self.options.keys():
+            self.__dict__.pop(name, None)
+        self._annotated = self.options.keys() - self._in_code.keys()
+        for name, value in self.options.items():
+            if name != "shadow_name":
                 setattr(self, name, value)
-        self._typing = chosen.get("typing", True)
-        self.options: dict[str, Any] = {name: value for name, value in chosen.items() if name not in _OWN}
 
     # -- here and now -----------------------------------------------------------------------------------------------
 
@@ -163,12 +157,12 @@ class Task(TaskBody, Generic[P, R]):
 
         given_args, given_kwargs = positional(args, f"apply of {self.name}"), kwargs or {}
         self.check(given_args, given_kwargs)
-        self.head(options)
+        self._call(given_args, given_kwargs, options)
         names = ("task_id", "headers", "ignore_result")
         given: Mapping[str, Any] = options
         chosen: Any = {name: given[name] for name in names if given.get(name) is not None}
         result = run(self, given_args, given_kwargs, retries=retries, **chosen)
-        if throw or (throw is None and getattr(self.app.conf, "task_eager_propagates", False)):
+        if throw or (throw is None and self.app.conf.task_eager_propagates):
             result.get()
         return result
 
@@ -177,7 +171,8 @@ class Task(TaskBody, Generic[P, R]):
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Submits one job with these arguments."""
         self.check(args, kwargs)
-        return self.app.sender.send(self.default_head(), args, kwargs)
+        head, own = self._call(args, kwargs, _NO_OPTIONS)
+        return self.app.sender.send(head, args, kwargs, own)
 
     def apply_async(
         self,
@@ -188,12 +183,14 @@ class Task(TaskBody, Generic[P, R]):
         """Submits one job with options, see CallOptions: task_id, queue, priority, countdown, eta, expires, ..."""
         given_args, given_kwargs = positional(args, f"apply_async of {self.name}"), kwargs or {}
         self.check(given_args, given_kwargs)
-        return self.app.sender.send(self.head(options), given_args, given_kwargs, options.get("task_id"))
+        head, own = self._call(given_args, given_kwargs, options)
+        return self.app.sender.send(head, given_args, given_kwargs, own)
 
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """`delay` for asyncio: the loop goes on while the job is made durable."""
         self.check(args, kwargs)
-        return await self.app.sender.asend(self.default_head(), args, kwargs)
+        head, own = self._call(args, kwargs, _NO_OPTIONS)
+        return await self.app.sender.asend(head, args, kwargs, own)
 
     async def aapply_async(
         self,
@@ -204,7 +201,8 @@ class Task(TaskBody, Generic[P, R]):
         """`apply_async` for asyncio."""
         given_args, given_kwargs = positional(args, f"apply_async of {self.name}"), kwargs or {}
         self.check(given_args, given_kwargs)
-        return await self.app.sender.asend(self.head(options), given_args, given_kwargs, options.get("task_id"))
+        head, own = self._call(given_args, given_kwargs, options)
+        return await self.app.sender.asend(head, given_args, given_kwargs, own)
 
     # -- many jobs ----------------------------------------------------------------------------------------------------
 
@@ -214,7 +212,10 @@ class Task(TaskBody, Generic[P, R]):
         Raises BatchError when some are not; it says which.
         """
         rows = self._checked_rows(calls)
-        return self.app.sender.send_many(self.default_head(), rows)
+        plan = self._plan()
+        if plan.by_call:
+            return self.apply_async_many([{"args": row} for row in rows])
+        return self.app.sender.send_many(plan.head, rows, plan.own)
 
     def apply_async_many(self, calls: Iterable[CallItem]) -> list[AsyncResult[R]]:
         """The same with options for each: `[{"args": (1, 2), "queue": "mail"}, {"kwargs": {"x": 1, "y": 2}}]`."""
@@ -248,18 +249,26 @@ class Task(TaskBody, Generic[P, R]):
         return self._typing and self.app.conf.strict_typing
 
     def default_head(self) -> Head:
-        """What all calls without options share; made anew only when a setting has changed."""
-        version = self.app.conf.version
-        if self._head is None or self._head[0] != version:
-            self._head = version, make_head(self.name, self.options, {}, self.app.conf)
-        return self._head[1]
+        """What calls without options say beside their arguments."""
+        return self._plan().head
 
-    def head(self, options: Mapping[str, Any]) -> Head:
-        """What a call with these options says beside its arguments."""
-        if not options or (len(options) == 1 and "task_id" in options):
-            return self.default_head()
-        refuse_unknown(options, CALL_OPTIONS, f"apply_async of {self.name}")
-        return make_head(self.name, self.options, options, self.app.conf)
+    def _plan(self) -> Plan:
+        """How calls without options go; made anew only when a setting has changed."""
+        version = self.app.conf.version
+        plan = self._planned
+        if plan is None or plan.version != version:
+            plan = self._planned = make_plan(self)
+        return plan
+
+    def _call(self, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Head, Own]:
+        """What a call says beside its arguments, and what it has for itself."""
+        plan = self._plan()
+        if not options and not plan.by_call:
+            return plan.head, plan.own
+        if len(options) == 1 and "task_id" in options and not plan.by_call:
+            return plan.head, plan.own._replace(task_id=options["task_id"])
+        check_call_options(options, f"apply_async of {self.name}")
+        return prepare(self, args, kwargs, options)
 
     def AsyncResult(self, id: str) -> AsyncResult[R]:  # noqa: A002, N802 - Celery's names
         """The result of a job of this task by its id. Raises ValueError for what cannot be an id."""

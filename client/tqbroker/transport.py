@@ -13,12 +13,19 @@ from tqbroker.states import Phase, RevokeEffect
 
 
 class Refused(NamedTuple):
-    """One submitted job that is not known to be stored. `unknown`: it may be; otherwise it surely is not."""
+    """One submitted job that is not known to be stored. `unknown`: it may be; otherwise it surely is not.
+
+    `holder` is the job that holds its unique key. With the reason KEPT that job stands for this one, and all is well.
+    """
 
     key: Key
     reason: str
     message: str
     unknown: bool
+    holder: str = ""
+
+
+KEPT = "KEPT"
 
 
 @dataclass(slots=True)

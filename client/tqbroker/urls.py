@@ -18,14 +18,14 @@ def target_of(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
     if not separator:
-        raise ImproperlyConfigured(f"broker {_shown(url)!r} is not a URL: {_FORMS}")
+        raise ImproperlyConfigured(f"broker {shown(url)!r} is not a URL: {_FORMS}")
     if scheme == "tq":
         return _host_port(url, rest)
     if scheme == "tq+unix":
         return _socket(url, rest)
     if scheme == "tqs":
         raise ImproperlyConfigured(
-            f"broker {_shown(url)!r}: TLS is not there yet: run the broker on the same machine and write "
+            f"broker {shown(url)!r}: TLS is not there yet: run the broker on the same machine and write "
             f"{DEFAULT_URL} or tq+unix:///path/to.sock"
         )
     from tqbroker.foreign_urls import explain
@@ -33,7 +33,7 @@ def target_of(url: str) -> str:
     raise ImproperlyConfigured(explain(url))
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
     """The URL without user and password."""
     _, login, address = url.rpartition("@")
     return f"...@{address}" if login else url

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tqbroker import App, Task
+from tqbroker.call import Own
 from tqbroker.exceptions import BatchError, OperationalError
 from tqbroker.ids import key_of
 from tqbroker.v1 import queue_pb2
@@ -298,7 +299,8 @@ def test_a_thread_whose_time_is_up_leaves_the_others_waiting(wire: Any, app: App
     add.delay(1, 1)
     wire.fault = slow_or_silent
     head = add.default_head()
-    batches = [add.app.sender._prepare(head._replace(queue=queue), (1, 1), {}, None)[0] for queue in ("silent", "slow")]
+    plain = [add.app.sender._prepare(head._replace(queue=queue), (1, 1), {}, Own()) for queue in ("silent", "slow")]
+    batches = [batch for batch, _ in plain]
     with ThreadPoolExecutor(2) as pool:
         reader = pool.submit(app.transport.submit, [batches[0]], 0.4)
         follower = pool.submit(app.transport.submit, [batches[1]], 10)

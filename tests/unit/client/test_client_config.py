@@ -9,13 +9,17 @@ import pytest
 from tqbroker import App
 from tqbroker.config import NAMES, Settings
 from tqbroker.exceptions import ImproperlyConfigured
+from tqbroker.known_settings import SETTINGS
+from tqbroker.setting_values import SettingValues, TaskSettings, WorkerSettings
 
 
 def test_every_setting_is_there_by_attribute_by_key_and_in_the_documentation_of_the_class() -> None:
     conf = Settings()
 
     assert {name: conf[name] for name in conf} == {name: getattr(conf, name) for name in NAMES}
-    assert {name for name in Settings.__annotations__ if name != "version"} == set(NAMES)
+    documented = SettingValues.__annotations__ | TaskSettings.__annotations__ | WorkerSettings.__annotations__
+    assert documented.keys() == set(NAMES)
+    assert {name for name, known in SETTINGS.items() if known.kind in ("works", "adapted")} == set(NAMES)
 
 
 def test_the_url_comes_from_the_argument_then_the_environment_then_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +46,7 @@ def test_a_change_is_seen_in_the_next_call() -> None:
     ("name", "hint"),
     [
         ("task_default_que", "did you mean task_default_queue"),
-        ("zzz", "known settings are broker_url, "),
+        ("zzz", "known settings are strict_typing, "),
         ("backend", "the broker keeps results itself"),
         ("broker", "it is called broker_url"),
     ],

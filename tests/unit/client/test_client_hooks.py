@@ -150,7 +150,7 @@ def test_a_class_with_a_run_method_is_a_task() -> None:
 def test_a_base_that_is_no_task_is_refused() -> None:
     app = App("tasks", broker="tq://localhost")
     with pytest.raises((TypeError, ValueError), match="Task"):
-        app.task(base=dict)(succeed)
+        app.task(base=dict)(succeed)  # type: ignore[arg-type]
 
 
 def test_a_call_method_of_a_base_goes_around_the_body_of_a_direct_call_too() -> None:

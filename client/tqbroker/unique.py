@@ -1,0 +1,28 @@
+"""Keys made from what a job is: the unique key that no two jobs share, and the id of an idempotent call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from tqbroker import codec
+
+
+def unique_key(task: str, text: str | None, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+    """16 bytes from the task and the chosen text, or else from the arguments, whatever the order of keywords."""
+    if text is not None:
+        return _digest(b"unique", task, b"\1" + text.encode())
+    return _digest(b"unique", task, b"\0" + codec.encode_call(args, {name: kwargs[name] for name in sorted(kwargs)}))
+
+
+def idempotent_id(task: str, key: str) -> bytes:
+    """The id of the job with this idempotency key: a UUID of version 8, made of the task and the key."""
+    digest = bytearray(_digest(b"id", task, key.encode()))
+    digest[6] = 0x80 | digest[6] & 0x0F
+    digest[8] = 0x80 | digest[8] & 0x3F
+    return bytes(digest)
+
+
+def _digest(purpose: bytes, task: str, rest: bytes) -> bytes:
+    return blake2b(task.encode() + b"\0" + rest, digest_size=16, person=b"tqbroker:" + purpose).digest()
