@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 from tests.contracts.harness import ENGINES, EngineUnderTest
 
-NOT_YET: frozenset[tuple[str, str]] = frozenset(
-    ("lmdb", f"test_engine_{name}") for name in ("queue_rules", "rules", "pause", "lanes", "limits")
-)
+NOT_YET: frozenset[tuple[str, str]] = frozenset()
 """Engines, and the test modules of verbs that they do not have."""
 
 

@@ -38,6 +38,7 @@ from tqbroker_broker.records import (
 )
 from tqbroker_broker.rules import Traits
 from tqbroker_broker.storage import Engine, create_engine
+from tqbroker_broker.storage.lmdb.engine import LmdbEngine
 from tqbroker_broker.storage.memory import MemoryEngine
 
 ENGINES = ("memory", "lmdb")
@@ -62,7 +63,10 @@ def make_engine(kind: str, directory: Path, config: StorageConfig, before: Engin
     """An engine of this kind, not opened yet, over the same data as the one `before`."""
     if isinstance(before, MemoryEngine):
         return MemoryEngine("", config, store=before.store)
-    return create_engine(f"lmdb:{directory / 'data'}" if kind == "lmdb" else "memory:", config)
+    engine = create_engine(f"lmdb:{directory / 'data'}" if kind == "lmdb" else "memory:", config)
+    if isinstance(engine, LmdbEngine):
+        engine.stopwatch = lambda: 0.0
+    return engine
 
 
 class EngineUnderTest:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from tqbroker_broker.lifecycle import COUNTER_BITS
 from tqbroker_broker.records import Head, JobId, Mark
-from tqbroker_broker.storage.lmdb.lanes import Lane
+from tqbroker_broker.storage.lmdb.lanes import Kind, Lane
+from tqbroker_broker.storage.lmdb.levels import Levels
 
 
 @dataclass(slots=True, eq=False)
@@ -42,7 +43,8 @@ class Holder:
 class Book:
     """Who holds what. Tokens are (epoch << 32 | counter) and rise strictly."""
 
-    def __init__(self) -> None:
+    def __init__(self, levels: Levels) -> None:
+        self._levels = levels
         self.holders: dict[str, Holder] = {}
         self.by_seq: dict[int, Lease] = {}
         self.running: dict[str, int] = {}
@@ -62,14 +64,25 @@ class Book:
         """Records a lease."""
         lease.holder.leases[lease.token] = lease
         self.by_seq[lease.seq] = lease
-        queue = lease.lane.queue
-        self.running[queue] = self.running.get(queue, 0) + 1
+        lane = lease.lane
+        kind = lane.kind
+        self.running[kind.queue] = self.running.get(kind.queue, 0) + 1
+        if kind.gates or lane.ordering_key:
+            self._levels.started(lane)
 
     def drop(self, lease: Lease) -> None:
         """Ends a lease; the caller has decided what becomes of the job."""
         if lease.holder.leases.pop(lease.token, None) is not None:
             del self.by_seq[lease.seq]
-            self.running[lease.lane.queue] -= 1
+            lane = lease.lane
+            kind = lane.kind
+            self.running[kind.queue] -= 1
+            if kind.gates or lane.ordering_key:
+                self._levels.ended(lane)
+
+    def kinds(self) -> list[Kind]:
+        """The kind of each leased job."""
+        return [lease.lane.kind for lease in self.by_seq.values()]
 
     def overdue(self, mono: float) -> list[Holder]:
         """Holders that gave no sign of life until their deadline."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -32,8 +34,8 @@ from tqbroker_broker.records import (
     Want,
     WorkerRow,
 )
-from tqbroker_broker.rules import LimitState, QueueRule
-from tqbroker_broker.storage import StoreFull
+from tqbroker_broker.rules import LimitRule, LimitState, QueueRule
+from tqbroker_broker.storage import StoreFull, Unavailable
 from tqbroker_broker.storage.lmdb import (
     annotating,
     editing,
@@ -45,7 +47,9 @@ from tqbroker_broker.storage.lmdb import (
     opening,
     outcomes,
     overdue,
+    rates,
     reading,
+    rulebook,
     scanning,
     upkeep,
 )
@@ -69,6 +73,8 @@ class LmdbEngine:
         self._lock = -1
         self._last_beat: float | None = None
         self._stored_epoch = 0
+        self.stopwatch = time.monotonic
+        """Measures how long it took to pay for starts under a rate: they begin only then."""
         self.on_events: Callable[[], None] = lambda: None
 
     async def open(self, now: Time) -> Opened:
@@ -83,6 +89,7 @@ class LmdbEngine:
         store = self._store
         store.log.tell = lambda: self.on_events()
         store.load(now)
+        rulebook.load(store, now)
         store.done_reading()
         store.book.begin(epoch)
         self._stored_epoch = epoch
@@ -155,9 +162,21 @@ class LmdbEngine:
         if epoch > self._stored_epoch:
             await self._committer.run(lambda group: group.txn.put(b"epoch", U64.pack(epoch), db=self._store.db["meta"]))
             self._stored_epoch = epoch
-        handed = handout.lease(self._store, wants, now)
-        self._store.log.start(wants, handed, now)
-        return HandedOut(handed)
+        answer = handout.lease(self._store, wants, now) or await self._lease_paid(wants, now)
+        self._store.log.start(wants, answer.batches, now)
+        return answer
+
+    async def _lease_paid(self, wants: Sequence[Want], now: Time) -> HandedOut:
+        """Hands out after starts under a rate are on disk; those that it takes too long to pay for wait."""
+        needs = self._store.levels.gates.unspend()
+        began = self.stopwatch()
+        with contextlib.suppress(Unavailable):
+            await self._committer.run(lambda group: rates.pay(group, needs, now), weight=len(needs))
+        took = self.stopwatch() - began
+        later = Time(now.wall_ms + int(took * 1000), now.mono + took)
+        answer = handout.lease(self._store, wants, later, paid_only=True)
+        assert answer is not None, "what is paid for is handed out"
+        return answer
 
     async def finish(
         self, worker: str, successes: Sequence[Successes], endings: Sequence[Ending], now: Time
@@ -187,11 +206,19 @@ class LmdbEngine:
 
     # -- rules -------------------------------------------------------------------------------------------------------
 
+    async def put_queue(self, queue: str, rule: QueueRule | None, now: Time) -> None:
+        await self._committer.run(lambda group: rulebook.put_queue(group, queue, rule))
+
     def queue_rules(self) -> dict[str, QueueRule]:
-        return {}
+        return dict(self._store.queue_rules)
+
+    async def put_limits(
+        self, rules: Sequence[LimitRule], remove: Sequence[str], now: Time, *, operator: bool = True
+    ) -> None:
+        await self._committer.run(lambda group: rulebook.put_limits(group, rules, remove, operator=operator))
 
     def limits(self) -> list[LimitState]:
-        return []
+        return rulebook.limits(self._store)
 
     # -- upkeep ------------------------------------------------------------------------------------------------------
 

@@ -10,8 +10,8 @@ import msgspec
 from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import Failure, Head, JobId, State, Time
 from tqbroker_broker.storage.lmdb import events
-from tqbroker_broker.storage.lmdb.keys import AGENDA, NEXT_EVENT, NEXT_SEQ, NOTED, REMEMBERED, RETENTION, U32, U64
-from tqbroker_broker.storage.lmdb.lanes import Lane, LaneKey
+from tqbroker_broker.storage.lmdb.keys import AGENDA, NEXT_EVENT, NEXT_SEQ, NOTED, REMEMBERED, RETENTION, U64
+from tqbroker_broker.storage.lmdb.lanes import Lane, LaneKey, key_of
 from tqbroker_broker.storage.lmdb.rows import Note, pack_note
 from tqbroker_broker.storage.lmdb.txn import Txn
 
@@ -39,7 +39,10 @@ class Group:
         self.remembered = store.remembered
         self.deltas: dict[str, list[int]] = {}
         self.new_lanes: dict[LaneKey, Lane] = {}
-        self.woken: dict[Lane, int] = {}
+        self.touched: dict[Lane, None] = {}
+        """Lanes that may have lost their last job."""
+        self.removed: list[Lane] = []
+        self.woken: list[tuple[Lane, int]] = []
         self.ended: dict[int, Lease] = {}
         self.claimed: list[tuple[int, Lane, int]] = []
         self.adopted: dict[int, Lease] = {}
@@ -64,13 +67,33 @@ class Group:
 
     def lane(self, head: Head) -> Lane:
         """The lane of a job, made known on disk at its first use."""
-        key = (head.queue, head.priority, head.task)
-        lane = self.store.lanes.by_key.get(key) or self.new_lanes.get(key)
+        key = key_of(head)
+        lane = self.store.levels.lanes.get(key) or self.new_lanes.get(key)
         if lane is None:
-            number = len(self.store.lanes.by_key) + len(self.new_lanes) + 1
-            lane = self.new_lanes[key] = Lane(U32.pack(number), *key)
+            lane = self.new_lanes[key] = Lane(self.take_numbers(1), key, self.store.levels.kind(key))
             self.txn.put(lane.prefix, msgspec.msgpack.encode(key), db=self.store.db["names"])
+        self.touch(lane)
         return lane
+
+    def touch(self, lane: Lane) -> None:
+        """Notes that a lane may lose its last job with this commit."""
+        if lane.passing:
+            self.touched[lane] = None
+
+    def _remove_lanes(self) -> None:
+        """Lanes of which there may be any number go with their last job."""
+        store, txn = self.store, self.txn
+        for lease in self.ended.values():
+            if lease.lane.passing:
+                self.touched[lease.lane] = None
+        cursor = txn.cursor(store.db["lanes"]) if self.touched else None
+        for lane in self.touched:
+            prefix = lane.prefix
+            if cursor is None or (cursor.set_range(prefix) and cursor.key().startswith(prefix)):
+                continue
+            txn.delete(prefix, db=store.db["names"])
+            if self.new_lanes.pop(lane.key, None) is None:
+                self.removed.append(lane)
 
     def count(self, queue: str, column: int, change: int) -> None:
         """Notes that a queue's count changes."""
@@ -79,8 +102,8 @@ class Group:
         self.deltas[queue][column] += change
 
     def ready(self, lane: Lane, order: int) -> None:
-        """Notes that a job waits at this place, once this is durable."""
-        self.woken[lane] = min(order, self.woken.get(lane, order))
+        """Notes that a job waits at this place, once this is durable. Of new jobs in a row the first is enough."""
+        self.woken.append((lane, order))
 
     def live(self, worker: str, token: int) -> Lease | None:
         """The worker's lease with this token, unless it has ended."""
@@ -147,6 +170,7 @@ class Group:
     def complete(self) -> None:
         """Writes what the verbs of the group share: the last thing before the commit."""
         self._write_events()
+        self._remove_lanes()
         for until_ms, keys in self.retained.items():
             self.plan(RETENTION, until_ms, b"".join(keys))
         db = self.store.db["counts"]
@@ -169,11 +193,13 @@ class Group:
             old = store.counts.get(queue, [0] * 6)
             store.counts[queue] = [a + b for a, b in zip(old, delta, strict=True)]
         for lane in self.new_lanes.values():
-            store.lanes.add(lane)
+            store.levels.lanes.add(lane)
         for lease in self.ended.values():
             store.book.drop(lease)
-        for lane, order in self.woken.items():
+        for lane, order in self.woken:
             store.wake(lane, order)
+        for lane in self.removed:
+            store.levels.remove(lane)
         self._let_go()
         for effect in self.effects:
             effect()

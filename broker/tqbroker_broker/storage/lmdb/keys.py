@@ -1,15 +1,17 @@
 """The layout on disk.
 
 Numbers in keys are big-endian, so that their order is the order of their bytes. `seq` (8 bytes) numbers jobs in the
-order they were stored and never changes; `order` (8 bytes, from the same counter) is a job's place in its lane.
+order they were stored and never changes; `order` (8 bytes, from the same counter) is a job's place in its lane; `lane`
+(8 bytes, from the same counter) numbers lanes. Those that have a tenant, an ordering key, limits or required labels
+leave `names` with their last row in `lanes`; the others stay.
 
     database   key                          value
     --------   --------------------------   ------------------------------------------------------------
     meta       "format" "store" "epoch"     format version, id of this store, epoch of the last start
     jobs       seq                          the job as submitted, or as changed since    (rows.pack_jobs)
     ids        id                           seq, digest (16); its final token once the job is dropped
-    names      lane (4)                     queue, priority, task of the lane
-    lanes      lane (4), order              seq, flags (1): the jobs that are ready or running
+    names      lane                         what the jobs of the lane have in common     (lanes.LaneKey)
+    lanes      lane, order                  seq, flags (1): the jobs that are ready or running
     delayed    due_ms, seq                  -  : the jobs that are scheduled
     notes      seq                          what happened to a job since, if anything    (rows.Note)
     attempts   seq, token                   one earlier attempt of a job                 (records.PastAttempt)
@@ -21,6 +23,9 @@ order they were stored and never changes; `order` (8 bytes, from the same counte
     counts     queue                        jobs by state (6 numbers); and the store's own counters
     events     number of the first          what one commit did, as columns              (events.py)
     workers    name                         instance (16): who may hold leases
+    queues     queue                        how it is to behave                          (rules.QueueRule)
+    limits     name                         whether an operator set it; the rule         (rules.LimitRule)
+    starts     name                         when jobs under a rate started lately        (rates.py)
 
 A job is in exactly one of `lanes`, `delayed` and `final`. A lease writes nothing: the row in `lanes` stays until the
 outcome commits. What is in `attempts` or `progress` is in `notes` as well. An id without a row in `jobs` is remembered
@@ -50,10 +55,12 @@ DATABASES = (
     "counts",
     "events",
     "workers",
+    "queues",
+    "limits",
+    "starts",
 )
 
 U64 = Struct(">Q")
-U32 = Struct(">I")
 PAIR = Struct(">QQ")
 AGENDA = Struct(">cQQ")
 
@@ -89,7 +96,7 @@ def first_number(row: bytes) -> int:
 
 def order_of(place: bytes) -> int:
     """The order in a key of `lanes`."""
-    order: int = U64.unpack_from(place, U32.size)[0]
+    order: int = U64.unpack_from(place, U64.size)[0]
     return order
 
 

@@ -1,60 +1,239 @@
-"""Lane heads: where in each lane the next job stands.
+"""Lanes: where in each the next job stands.
 
-A lane's jobs are keys on disk. All that is kept in memory is `head`, the lowest order that may still be waiting, so the
-memory does not grow with the backlog and nothing is rebuilt at start.
+A lane's jobs are keys on disk. All that is kept in memory is `head`, the lowest order from which on jobs may wait, and
+the orders before it that became ready again, so the memory does not grow with the backlog and nothing is rebuilt at
+start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from heapq import heappush
+from sys import intern
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakValueDictionary
+
+from tqbroker_broker.records import Head
+from tqbroker_broker.rules import PLAIN
+from tqbroker_broker.storage.lmdb.heaps import Heap
+from tqbroker_broker.storage.lmdb.keys import U64
+
+if TYPE_CHECKING:
+    from tqbroker_broker.storage.lmdb.gates import Gate
 
 
-@dataclass(slots=True, eq=False)
-class Lane:
-    """The sub-order of a queue in which jobs are strictly FIFO. `head` None: nothing is waiting."""
+class LaneKey(NamedTuple):
+    """What the jobs of a lane have in common, as it stands in `names`."""
 
-    prefix: bytes
     queue: str
     priority: int
     task: str
-    head: int | None = None
-    exact: bool = False
-    """Whether a job is known to wait at `head`, as opposed to at `head` or later."""
+    tenant: str = ""
+    ordering_key: str = ""
+    limits: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+
+    @property
+    def passing(self) -> bool:
+        """Whether the lane goes with its last job: there may be any number of such."""
+        return bool(self.tenant or self.ordering_key or self.limits or self.requires)
 
 
-LaneKey = tuple[str, int, str]
+def key_of(head: Head) -> LaneKey:
+    """The lane of jobs with this head."""
+    traits = head.traits
+    if traits is PLAIN:
+        return LaneKey(head.queue, head.priority, head.task)
+    return LaneKey(
+        head.queue, head.priority, head.task, traits.tenant, traits.ordering_key, traits.limits, traits.requires
+    )
+
+
+BEHIND_ALL = (1 << 64) - 1
+"""An order that no job has."""
+
+KindKey = tuple[str, int, str, tuple[str, ...], tuple[str, ...]]
+
+
+class Kind:
+    """What lanes share that differ in tenant or ordering key only. `gates`: the limits that hold for them."""
+
+    __slots__ = ("__weakref__", "gates", "limits", "priority", "queue", "requires", "task")
+
+    def __init__(self, key: KindKey) -> None:
+        self.queue, self.priority, self.task, self.limits, self.requires = key
+        self.gates: tuple[Gate, ...] = ()
+
+    @property
+    def rated(self) -> bool:
+        """Whether a rate counts the starts of its jobs."""
+        return any(gate.windows for gate in self.gates)
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether its jobs must not run beside too many others."""
+        return any(gate.rule.concurrency for gate in self.gates)
+
+
+class Lane:
+    """The sub-order of a queue in which jobs are strictly FIFO.
+
+    `number` is its key on disk. `first`: no job of the lane was ever before it. `empty`: nothing waits at `head` or
+    behind, as far as is known. `exact`: a job is known to wait at `head`, as opposed to at `head` or later. `back`:
+    orders before `head` that became ready again, as a heap. `gate`: the closed one it waits at.
+    """
+
+    __slots__ = (
+        "back", "empty", "exact", "first", "gate", "head", "kind", "number", "ordering_key", "passing", "standing",
+        "tenant",
+    )  # fmt: skip
+
+    def __init__(self, number: int, key: LaneKey, kind: Kind) -> None:
+        self.number = number
+        self.kind = kind
+        self.tenant = intern(key.tenant)
+        self.ordering_key = key.ordering_key
+        self.passing = key.passing
+        self.first = BEHIND_ALL
+        self.head = 0
+        self.empty = True
+        self.exact = False
+        self.back: list[int] | None = None
+        self.standing: int | None = None
+        self.gate: Gate | None = None
+
+    def __lt__(self, other: Lane | Bundle) -> bool:
+        return self.number < other.number
+
+    @property
+    def prefix(self) -> bytes:
+        """How its keys in `lanes` begin."""
+        return U64.pack(self.number)
+
+    @property
+    def queue(self) -> str:
+        return self.kind.queue
+
+    @property
+    def key(self) -> LaneKey:
+        """What its jobs have in common."""
+        kind = self.kind
+        return LaneKey(kind.queue, kind.priority, kind.task, self.tenant, self.ordering_key, kind.limits, kind.requires)
+
+    def lowest(self) -> int | None:
+        """An order that no waiting job is before; None when nothing waits."""
+        if self.back:
+            return self.back[0]
+        return None if self.empty else self.head
+
+    def wake(self, order: int) -> None:
+        """A job became ready at this order."""
+        if order < self.first:
+            self.first = order
+        if order < self.head:
+            if self.back is None:
+                self.back = []
+            heappush(self.back, order)
+        elif self.empty:
+            self.head, self.empty, self.exact = order, False, False
+
+    def look_again(self, first: int) -> None:
+        """Jobs may wait anywhere from this order on."""
+        if self.first < BEHIND_ALL:
+            self.head, self.empty, self.exact, self.back = max(first, self.first), False, False, None
+
+
+class Bundle:
+    """The lanes of one kind and tenant that have an ordering key, by it. It stands in hand-out order like one lane."""
+
+    __slots__ = ("gate", "heap", "kind", "lanes", "number", "standing", "tenant")
+
+    def __init__(self, first: Lane) -> None:
+        self.kind = first.kind
+        self.tenant = first.tenant
+        self.number = first.number
+        self.lanes: dict[str, Lane] = {}
+        self.heap: Heap[int, Lane] = Heap()
+        self.standing: int | None = None
+        self.gate: Gate | None = None
+
+    def __lt__(self, other: Lane | Bundle) -> bool:
+        return self.number < other.number
+
+    def lowest(self) -> int | None:
+        """An order that no waiting job of its lanes is before; None when nothing waits."""
+        lane = self.heap.top()
+        return lane.standing if lane is not None else None
+
+
+Child = Lane | Bundle
+"""What stands in the order of one tenant."""
 
 
 class Lanes:
-    """All lanes ever used, by their key and by queue."""
+    """All lanes, by what their jobs have in common."""
 
     def __init__(self) -> None:
-        self.by_key: dict[LaneKey, Lane] = {}
-        self.by_queue: dict[str, list[Lane]] = {}
-
-    def add(self, lane: Lane) -> None:
-        """Makes a lane known; within a queue the higher priority comes first."""
-        self.by_key[lane.queue, lane.priority, lane.task] = lane
-        lanes = self.by_queue.setdefault(lane.queue, [])
-        lanes.append(lane)
-        lanes.sort(key=lambda each: -each.priority)
+        self._kinds: WeakValueDictionary[KindKey, Kind] = WeakValueDictionary()
+        self._lanes: dict[tuple[Kind, str], Lane] = {}
+        """Those without an ordering key, by kind and tenant."""
+        self._bundles: dict[tuple[Kind, str], Bundle] = {}
 
     def __iter__(self) -> Iterator[Lane]:
-        return iter(self.by_key.values())
+        yield from self._lanes.values()
+        for bundle in self._bundles.values():
+            yield from bundle.lanes.values()
 
-    def waiting(self, queues: Iterable[str], tasks: frozenset[str]) -> list[Lane]:
-        """The lanes of these queues and tasks that may have a job."""
-        return [
-            lane
-            for queue in queues
-            for lane in self.by_queue.get(queue, ())
-            if lane.head is not None and lane.task in tasks
-        ]
+    def of(self, queue: str) -> Iterator[Lane]:
+        """The lanes of one queue."""
+        return (lane for lane in self if lane.kind.queue == queue)
 
+    def kinds(self) -> list[Kind]:
+        """Every kind that has a lane or a lease."""
+        return list(self._kinds.values())
 
-def wake(lane: Lane, order: int) -> None:
-    """A job became ready at this order: a head that is already past it moves back."""
-    if lane.head is None or order < lane.head:
-        lane.head = order
-        lane.exact = False
+    def find_kind(self, key: LaneKey) -> Kind | None:
+        """The kind of such lanes, if there is one."""
+        return self._kinds.get((key.queue, key.priority, key.task, key.limits, key.requires))
+
+    def add_kind(self, key: LaneKey) -> Kind:
+        """A new kind, known as long as something refers to it."""
+        kind_key = (key.queue, key.priority, key.task, key.limits, key.requires)
+        kind = self._kinds[kind_key] = Kind(kind_key)
+        return kind
+
+    def get(self, key: LaneKey) -> Lane | None:
+        """The lane of such jobs, if there is one."""
+        kind = self.find_kind(key)
+        if kind is None:
+            return None
+        if not key.ordering_key:
+            return self._lanes.get((kind, key.tenant))
+        bundle = self._bundles.get((kind, key.tenant))
+        return bundle.lanes.get(key.ordering_key) if bundle is not None else None
+
+    def bundle(self, lane: Lane) -> Bundle:
+        """The bundle that a lane with an ordering key is in."""
+        return self._bundles[lane.kind, lane.tenant]
+
+    def add(self, lane: Lane) -> None:
+        """Makes a lane known."""
+        place = lane.kind, lane.tenant
+        if not lane.ordering_key:
+            self._lanes[place] = lane
+            return
+        bundle = self._bundles.get(place)
+        if bundle is None:
+            bundle = self._bundles[place] = Bundle(lane)
+        bundle.lanes[lane.ordering_key] = lane
+
+    def remove(self, lane: Lane) -> None:
+        """Forgets a lane; the caller has taken it out of the hand-out order."""
+        place = lane.kind, lane.tenant
+        if not lane.ordering_key:
+            del self._lanes[place]
+            return
+        bundle = self._bundles[place]
+        del bundle.lanes[lane.ordering_key]
+        if not bundle.lanes:
+            del self._bundles[place]

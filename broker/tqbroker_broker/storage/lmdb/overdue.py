@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from tqbroker_broker.records import Time
 from tqbroker_broker.storage.lmdb import events
 from tqbroker_broker.storage.lmdb.keys import AGENDA, EXPIRY, KEYS, MARKS, MEMORY, RETENTION, U64, first_number
+from tqbroker_broker.storage.lmdb.lanes import key_of
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
 
@@ -123,6 +124,6 @@ def is_withheld(store: Store, txn: Txn, seq: int) -> bool:
     if job is None:
         return False
     note = store.note(txn, seq)
-    lane = store.lanes.by_key.get((job.head.queue, job.head.priority, job.head.task))
+    lane = store.levels.lanes.get(key_of(job.head))
     ready = lane is not None and txn.get(store.place(seq, lane, note), db=store.db["lanes"]) is not None
     return ready and store.withheld(note.order or seq)

@@ -8,7 +8,9 @@ from tqbroker_broker.records import Job, JobId, QueueCounts, State, Stats
 from tqbroker_broker.storage.lmdb.annotating import said_of
 from tqbroker_broker.storage.lmdb.history import attempts_of
 from tqbroker_broker.storage.lmdb.keys import U64, delayed_key
+from tqbroker_broker.storage.lmdb.lanes import key_of
 from tqbroker_broker.storage.lmdb.rows import DAMAGED, Final, JobRow, Note, unpack_failure
+from tqbroker_broker.storage.lmdb.rulebook import held_by
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
 
@@ -72,6 +74,9 @@ def _fill_waiting(store: Store, txn: Txn, job: Job, seq: int, note: Note) -> Non
         job.state = State.SCHEDULED
     else:
         job.recovering = store.withheld(note.order or seq)
+        lane = store.levels.lanes.get(key_of(job.head)) if job.head is not None else None
+        if lane is not None and not job.recovering:
+            job.held_by = held_by(store, lane)
 
 
 def stats(store: Store) -> Stats:

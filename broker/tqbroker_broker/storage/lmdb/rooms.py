@@ -62,13 +62,12 @@ class Room:
     def _lower_bounds(self) -> list[tuple[int, int, Lane]]:
         """For each lane of the queue an order below which nothing waits that may be touched."""
         group, store = self._group, self._group.store
-        lanes = [*store.lanes.by_queue.get(self._queue, ()), *group.new_lanes.values()]
         least = store.boot_order if store.recovery_end is not None else 0
-        heads = []
-        for lane in lanes:
-            orders = [order for order in (lane.head, group.woken.get(lane)) if order is not None]
-            if lane.queue == self._queue and orders:
-                heads.append((max(min(orders), least), id(lane), lane))
+        lowest = {lane: order for lane in store.levels.lanes.of(self._queue) if (order := lane.lowest()) is not None}
+        for lane, order in group.woken:
+            if lane.queue == self._queue:
+                lowest[lane] = min(order, lowest.get(lane, order))
+        heads = [(max(order, least), id(lane), lane) for lane, order in lowest.items()]
         heapify(heads)
         return heads
 

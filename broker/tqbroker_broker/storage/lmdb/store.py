@@ -11,7 +11,6 @@ import msgspec
 
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.records import JobId, State, Time
-from tqbroker_broker.rules import QueueRule
 from tqbroker_broker.storage.lmdb.book import Book, Holder
 from tqbroker_broker.storage.lmdb.events import EventLog
 from tqbroker_broker.storage.lmdb.keys import (
@@ -24,7 +23,8 @@ from tqbroker_broker.storage.lmdb.keys import (
     first_number,
     order_of,
 )
-from tqbroker_broker.storage.lmdb.lanes import Lane, Lanes, wake
+from tqbroker_broker.storage.lmdb.lanes import Lane, LaneKey
+from tqbroker_broker.storage.lmdb.levels import Levels
 from tqbroker_broker.storage.lmdb.rows import (
     DAMAGED,
     DamagedRecordError,
@@ -37,7 +37,7 @@ from tqbroker_broker.storage.lmdb.rows import (
     unpack_job,
     unpack_note,
 )
-from tqbroker_broker.storage.lmdb.txn import Cursor, Txn, begin
+from tqbroker_broker.storage.lmdb.txn import Txn, begin
 
 # The fill of the store is looked at again this often (seconds), and at every commit once it is nearly full.
 FILL_INTERVAL = 0.25
@@ -63,21 +63,22 @@ class Store:
         self.config = config
         with env.begin(write=True) as txn:
             self.db = {name: env.open_db(name.encode(), txn=txn) for name in DATABASES}
-        self.book = Book()
+        self.levels = Levels()
+        self.queue_rules = self.levels.rules
+        self.book = Book(self.levels)
         self.log = EventLog()
-        self.lanes = Lanes()
         self.counts: dict[str, list[int]] = {}
         self.next_seq = 1
         self.remembered = 0
         self.boot_order = 1
         self.recovery_end: float | None = None
-        self.queue_rules: dict[str, QueueRule] = {}
         self.claimed: set[int] = set()
         self.resume: dict[bytes, bytes] = {}
         """Where on the agenda the next slice of each kind goes on, when the last one could not look at everything."""
         self.shut: set[Holder] = set()
         """Holders whose removal is on its way to the disk."""
         self.passed_over_ms = 0
+        self.now_ms = 0
         self.damaged: dict[int, tuple[Lane, bytes]] = {}
         self._reader: Txn | None = None
         self.commits = 0
@@ -102,10 +103,26 @@ class Store:
             deadline = now.mono + self.config.lease_ttl
             self.book.holders[name.decode()] = Holder(name.decode(), instance, deadline, awaited=True)
         self.recovery_end = now.mono + self.config.lease_ttl if self.book.holders else None
-        for prefix, key in read.cursor(self.db["names"]):
-            queue, priority, task = msgspec.msgpack.decode(key, type=tuple[str, int, str])
-            self.lanes.add(Lane(prefix, queue, priority, task))
+        self.now_ms = int(now.mono * 1000)
+        self._load_lanes(read)
         self.look_again()
+
+    def _load_lanes(self, read: Txn) -> None:
+        """The names of all lanes, and where those of which there may be many begin, so that the oldest is found."""
+        decode = msgspec.msgpack.Decoder(LaneKey).decode
+        cursor = read.cursor(self.db["lanes"])
+        for prefix, name in read.cursor(self.db["names"]):
+            key = decode(name)
+            lane = Lane(first_number(prefix), key, self.levels.kind(key))
+            lane.first = 0
+            if lane.passing and cursor.set_range(prefix) and (place := cursor.key()).startswith(prefix):
+                lane.first = order_of(place)
+            self.levels.lanes.add(lane)
+
+    def tick(self, now: Time) -> int:
+        """Keeps the time (milliseconds) for those who ask without one."""
+        self.now_ms = int(now.mono * 1000)
+        return self.now_ms
 
     # -- reading: every call sees the newest commit ------------------------------------------------------------------
 
@@ -159,20 +176,9 @@ class Store:
             log.error("what happened to job number %s does not match its checksum", seq)
             return Note(floor=MAX_TOKEN)
 
-    def first_waiting(self, cursor: Cursor, lane: Lane) -> int | None:
-        """The lowest order at or behind the lane's head whose job is waiting: not leased, claimed or damaged."""
-        assert lane.head is not None
-        leased, claimed, damaged = self.book.by_seq, self.claimed, self.damaged
-        found = cursor.set_range(lane.prefix + U64.pack(lane.head))
-        while found:
-            key, value = cursor.item()
-            if not key.startswith(lane.prefix):
-                break
-            seq = first_number(value)
-            if seq not in leased and seq not in claimed and seq not in damaged:
-                return order_of(key)
-            found = cursor.next()
-        return None
+    def is_free(self, seq: int) -> bool:
+        """Whether a job in a lane waits there: nobody has it, and nobody is about to end it."""
+        return seq not in self.book.by_seq and seq not in self.claimed and seq not in self.damaged
 
     def final_token(self, txn: Txn, job: JobId) -> int:
         """The token whose outcome ended the job with this id; 0 when none has. Survives the job's dropping."""
@@ -202,13 +208,17 @@ class Store:
 
     def look_again(self) -> None:
         """Moves every head back to where its lane begins, or as far as a recovery lets it."""
-        first = 0 if self.recovery_end is None else self.boot_order
-        for lane in self.lanes:
-            lane.head, lane.exact = first, False
+        self.levels.recovering = self.recovery_end is not None
+        self.levels.look_again(self.boot_order if self.levels.recovering else 0)
 
     def wake(self, lane: Lane, order: int) -> None:
-        """A job became ready at this order. During a recovery a head stays where the jobs since the start begin."""
-        wake(lane, max(order, self.boot_order) if self.recovery_end is not None else order)
+        """A job became ready at this order. One that is withheld is found when the recovery ends."""
+        if self.withheld(order):
+            lane.first = min(lane.first, order)
+            return
+        if lane.standing is None or lane.empty or order < lane.head:
+            lane.wake(order)
+            self.levels.stand(lane)
 
     def withheld(self, order: int) -> bool:
         """Whether a place in a lane is from before the start, during a recovery."""

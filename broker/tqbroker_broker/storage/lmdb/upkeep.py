@@ -144,6 +144,7 @@ def _end_damaged(work: Slice) -> None:
     damaged = dict(store.damaged)
     for seq, (lane, place) in damaged.items():
         if group.txn.delete(place, db=store.db["lanes"]):
+            group.touch(lane)
             put_damaged(group, seq, work.now)
             group.count(lane.queue, READY, -1)
             group.count(lane.queue, FAILED, 1)
