@@ -12,6 +12,7 @@ import pytest
 from tests.contracts.harness import CONFIG, GRACE, TTL, EngineUnderTest
 
 from tqbroker_broker.records import Cancelled, Head, NewJobs, State, text_key
+from tqbroker_broker.rules import Traits, Unique, UniqueConflict, UniqueUntil
 from tqbroker_broker.storage import Unavailable
 from tqbroker_broker.storage.lmdb import commit
 
@@ -122,6 +123,44 @@ async def test_a_job_whose_cancel_did_not_fit_is_handed_out(engine: EngineUnderT
     with pytest.raises(Unavailable):
         await cancelling
     assert list(await engine.take()) == ["job"]
+
+
+async def test_a_replacement_that_did_not_fit_leaves_the_holder_its_key(engine: EngineUnderTest, disk: Disk) -> None:
+    unique = Unique(UniqueUntil.FINISHED, UniqueConflict.REPLACE)
+    head = Head("tasks.add", "default", 0, "json", traits=Traits(unique=unique))
+    await engine.join()
+    await engine.put("old", head=head, keys=["k"])
+    disk.errors = [OSError("No space left on device"), OSError("No space left on device")]
+    disk.open.clear()
+    replacing = asyncio.create_task(engine.put("new", head=head, keys=["k"]))
+    await let_run()
+    assert await engine.take() == {}
+    disk.open.set()
+    with pytest.raises(Unavailable):
+        await replacing
+    assert (await engine.job("new")).state is State.UNKNOWN
+    assert list(await engine.take()) == ["old"]
+    assert (await engine.put("newer", head=head, keys=["k"])).holders == {0: text_key("old")}
+
+
+async def test_notes_that_do_not_fit_keep_no_outcome_waiting(engine: EngineUnderTest, disk: Disk) -> None:
+    await engine.join()
+    await engine.put("a", "b")
+    tokens = await engine.take()
+    disk.open.clear()
+    first = asyncio.create_task(engine.put("c"))
+    await let_run()
+    said = asyncio.create_task(engine.annotate("w", tokens["a"], checkpoint=b"1"))
+    done = asyncio.create_task(engine.succeed("w", [tokens["b"]]))
+    await let_run()
+    disk.errors = [OSError("No space left on device")] * 4
+    disk.open.set()
+    with pytest.raises(Unavailable):
+        await first
+    with pytest.raises(Unavailable):
+        await said
+    assert (await done).final == [text_key("b")]
+    assert (await engine.job("a")).state is State.RUNNING
 
 
 async def test_a_cancel_beside_the_adoption_of_its_job_marks_the_lease(engine: EngineUnderTest, disk: Disk) -> None:

@@ -191,7 +191,7 @@ class LmdbEngine:
 
     async def annotate(self, worker: str, annotations: Sequence[Annotation], now: Time) -> dict[int, Refusal]:
         return await self._committer.run(
-            lambda group: annotating.annotate(group, worker, annotations), weight=len(annotations)
+            lambda group: annotating.annotate(group, worker, annotations), weight=len(annotations), new_work=True
         )
 
     async def cancel(self, ids: Sequence[JobId], now: Time, *, terminate: bool = False) -> CancelAnswer:
