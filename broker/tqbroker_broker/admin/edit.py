@@ -60,12 +60,18 @@ async def _find(core: Core, request: pb.EditJobsRequest, change: Change | None) 
         raise Invalid("the jobs to change are named either by ids or by a filter: set one of them")
     if request.HasField("ids"):
         ids = list(dict.fromkeys(read_ids(request.ids, MAX_LIMIT)))
-        return [job async for jobs in core.read(ids) for job in jobs], b""
+        return [_light(job) async for jobs in core.read(ids) for job in jobs], b""
     check_cursor(request.cursor)
     wanted = _narrowed(read_filter(request.filter), change)
     search = Search(core, wanted, request.cursor, request.limit or DEFAULT_LIMIT)
     jobs = [job for job in await search.run() if not _in_place(change, job)]
     return jobs, search.cursor
+
+
+def _light(job: Job) -> Job:
+    """The job without what may be large and nobody asks for here."""
+    job.result, job.failure = b"", None
+    return job
 
 
 def _narrowed(wanted: Filter, change: Change | None) -> Filter:
@@ -89,12 +95,14 @@ def _in_place(change: Change | None, job: Job) -> bool:
 def _refusal(change: Change | None, job: Job) -> str:
     """Why a job in its state cannot be changed so; empty when it can."""
     states = _states(change)
-    if job.state in states:
-        return ""
     if job.state is State.UNKNOWN:
         return GONE
-    if job.state is State.RUNNING:
+    if change is not None and (job.state is State.RUNNING or job.recovering):
         return BUSY
+    if change is not None and job.cancel_requested and job.state not in FINAL:
+        return "a cancel was asked for: it ends as CANCELLED"
+    if job.state in states:
+        return ""
     return f"it is {job.state.name}: only what is {_names(states)} can be {_done(change)}"
 
 

@@ -32,7 +32,7 @@ async def list_jobs(core: Core, request: pb.ListJobsRequest) -> pb.ListJobsRespo
     search = Search(core, wanted, request.cursor, request.limit or DEFAULT_LIMIT, with_args=request.with_args)
     jobs = await search.run()
     return pb.ListJobsResponse(
-        jobs=[write_status(job, core.waits_for(job), with_args=request.with_args, with_result=False) for job in jobs],
+        jobs=[write_status(job, core.waits_for(job), with_args=request.with_args) for job in jobs],
         cursor=search.cursor,
     )
 
@@ -65,6 +65,8 @@ class Search:
         """Reads on. False at the end, or when the answer is full."""
         count = min(self._slice, self._limit - len(self._jobs))
         page = await self._core.orders.scan(self._wanted, self.cursor, count, with_args=self._with_args)
+        for job in page.jobs:
+            job.result = b""  # nobody lists jobs for their results, and they are the largest part
         size = sum(map(size_of, page.jobs))
         if self._bytes + size > MAX_ANSWER and count > 1:
             self._slice = max(count // 4, 1)

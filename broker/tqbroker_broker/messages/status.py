@@ -17,7 +17,7 @@ _VERDICTS = {
 }
 
 
-def write_status(job: Job, waits_for: str = "", *, with_args: bool = False, with_result: bool = True) -> pb.JobStatus:
+def write_status(job: Job, waits_for: str = "", *, with_args: bool = False) -> pb.JobStatus:
     """A JobStatus; `with_args` fills format, arguments and headers."""
     status = pb.JobStatus(
         state=pb.State.ValueType(int(job.state)),
@@ -31,14 +31,16 @@ def write_status(job: Job, waits_for: str = "", *, with_args: bool = False, with
         retries=job.retries,
         lost_leases=job.lost,
         token=job.token,
-        result=job.result if with_result else b"",
+        result=job.result,
         result_format=job.result_format,
         failure=_failure(job.failure),
         cancel_requested=job.cancel_requested,
         waits_for=waits_for,
-        progress=_progress(job.progress),
-        attempts=map(_attempt, job.attempts),
     )
+    if job.progress is not None:
+        status.progress.CopyFrom(_progress(job.progress))
+    if job.attempts:
+        status.attempts.extend(map(_attempt, job.attempts))
     if len(job.id) == 16:
         status.uuid = job.id
     else:
@@ -75,9 +77,7 @@ def _failure(failure: Failure | None) -> pb.Failure | None:
     )
 
 
-def _progress(progress: Progress | None) -> pb.Progress | None:
-    if progress is None:
-        return None
+def _progress(progress: Progress) -> pb.Progress:
     return pb.Progress(
         state=progress.state,
         meta=progress.meta,

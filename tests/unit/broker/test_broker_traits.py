@@ -190,11 +190,9 @@ def test_a_status_tells_traits_progress_and_history() -> None:
         head=Head("t", "q", 0, "json", traits=Traits(stamps=("a=b",))),
         progress=Progress("LOADING", b"{}", "json", 3.0, 10.0, "rows", 77),
         attempts=(PastAttempt("w1", 5, Verdict.RETRY, 1, 2, Failure("E", "m", "no"), 9),),
-        result=b"r",
     )
     status = write_status(job)
     assert list(status.traits.stamps) == ["a=b"]
     assert (status.progress.state, status.progress.done, status.progress.at_unix_ms) == ("LOADING", 3.0, 77)
     (attempt,) = status.attempts
     assert (attempt.worker, attempt.verdict, attempt.failure.type, attempt.next_due_unix_ms) == ("w1", "retry", "E", 9)
-    assert write_status(job, with_result=False).result == b""
