@@ -82,7 +82,7 @@ class Engine(Protocol):
     """What "durable" means here, in words for the operator."""
 
     on_events: Callable[[], None]
-    """Called when events were added to the log; the caller of `events` sets it."""
+    """Called on the event loop when events were added to the log; the caller of `events` sets it."""
 
     async def open(self, now: Time) -> Opened:
         """Checks and opens the store, raises the epoch durably. Raises CannotOpen."""
