@@ -99,9 +99,9 @@ def run(
             retries=retries,
             hostname="eager",
             headers=headers,
-            is_eager=True,
             ignore_result=ignore_result,
         )
+        request.is_eager = True
         ending = _attempt(task, request)
         if ending.state != states.RETRY:
             break

@@ -329,6 +329,9 @@ class TaskRevokedError(TaskError):
 class SoftTimeLimitExceeded(TaskError):  # noqa: N818 - Celery's name
     """Raised inside of the task once its soft time limit is over: the moment to clean up and end."""
 
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(args or ("soft time limit exceeded",)))
+
 
 class TimeLimitExceeded(TaskError):  # noqa: N818 - Celery's name
     """The job was stopped by its hard time limit."""

@@ -51,27 +51,31 @@ class Request:
     """
 
     __slots__ = (
-        "__weakref__",
+        "__dict__",
         "args",
         "called_directly",
-        "cancelled",
         "channel",
-        "details",
-        "entered",
         "fence",
         "headers",
         "hostname",
         "id",
         "ignore_result",
-        "is_eager",
         "kwargs",
         "lost_leases",
         "priority",
         "queue",
         "retries",
-        "retry",
         "task",
     )
+
+    # What is so for nearly all jobs is an attribute of the class: making a request is on the way of every job.
+    cancelled = False
+    is_eager = False
+    details = _PLAIN
+    entered = True
+    """False until a task's own `__call__` has passed the call on to Task's."""
+    retry: BaseException | None = None
+    """What `self.retry(throw=False)` has decided."""
 
     # Nothing of a workflow, nothing a broker of messages has.
     root_id = parent_id = group = group_index = chord = chain = callbacks = errbacks = origin = reply_to = None
@@ -93,8 +97,6 @@ class Request:
         headers: Mapping[str, Any] | None = None,
         fence: int = 0,
         ignore_result: bool = False,
-        is_eager: bool = False,
-        details: Details = _PLAIN,
         channel: Channel | None = None,
     ) -> None:
         self.id = id
@@ -109,15 +111,8 @@ class Request:
         self.headers = headers or {}
         self.fence = fence
         self.ignore_result = ignore_result
-        self.is_eager = is_eager
-        self.details = details
         self.channel = channel
-        self.cancelled = False
         self.called_directly = id is None
-        self.entered = True
-        """False until a task's own `__call__` has passed the call on to Task's."""
-        self.retry: BaseException | None = None
-        """What `self.retry(throw=False)` has decided."""
 
     @property
     def worker(self) -> str | None:

@@ -174,7 +174,9 @@ class TaskBody(Handle):
 
     def push_request(self, **fields: Any) -> None:
         """Makes `self.request` one with these fields, until `pop_request`."""
-        others = {name: fields.pop(name) for name in ("called_directly", "cancelled") if name in fields}
+        others = {
+            name: fields.pop(name) for name in ("called_directly", "cancelled", "details", "is_eager") if name in fields
+        }
         request = Request(**{"task": self.name, **fields})
         for name, value in others.items():
             setattr(request, name, value)

@@ -374,12 +374,12 @@ async def test_the_second_signal_returns_what_runs(broker: Broker, start: Start,
     assert (await worker.end())[0] == 0
 
 
-async def test_a_cancelled_async_job_is_stopped(broker: Broker, start: Start, tmp_path: Path) -> None:
+async def test_an_async_job_is_stopped_by_force(broker: Broker, start: Start, tmp_path: Path) -> None:
     await start("-c", "1", "-P", "asyncio")
     line = await connected(broker)
     await line.deliver("forever", (str(tmp_path / "job"),))
     await exists(tmp_path / "job.started")
-    await line.say(cancelled=[1])
+    await line.say(cancelled=[1], terminate=[pb.Terminate(token=1)])
     (ending,) = (await line.until(lambda request: request.endings)).endings
     assert (ending.token, ending.verdict) == (1, pb.VERDICT_CANCELLED)
 

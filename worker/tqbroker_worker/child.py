@@ -16,13 +16,21 @@ from tqbroker import _failpoint, loader
 from tqbroker._daemon import configure_logging
 from tqbroker.app import App
 from tqbroker.exceptions import ImproperlyConfigured, TqbrokerError
+from tqbroker_worker import announcing
+from tqbroker_worker.answers import answer
 from tqbroker_worker.arguments import Arguments, parse
-from tqbroker_worker.execute import Executor, of_the_user
-from tqbroker_worker.link import Link
+from tqbroker_worker.channel import JobChannel
+from tqbroker_worker.execute import Executor
+from tqbroker_worker.limits import TimeLimits
+from tqbroker_worker.link import Errand, Link
+from tqbroker_worker.manifest import bounds_of, manifest_of
+from tqbroker_worker.outcomes import of_the_user
 from tqbroker_worker.pipe import frame
 from tqbroker_worker.progress import Progress
-from tqbroker_worker.protocol import Broken, Manifest, encode
+from tqbroker_worker.protocol import Ask, Broken, Down, Failed, Noted, encode
+from tqbroker_worker.protocol import TimeLimits as NewLimits
 from tqbroker_worker.runners import eventloop, threads
+from tqbroker_worker.slots import Slots, die_by
 from tqbroker_worker.watchdog import Watchdog
 
 _BEFORE_THE_APP = (__file__, loader.__file__, os.path.dirname(importlib.__file__), "<frozen importlib")
@@ -40,17 +48,52 @@ def main() -> int:
         return 1
     progress = Progress(arguments.page)
     os.close(arguments.page)
+    announcing.starting(app, arguments.worker)
     link = Link(sock, progress, app.conf.result_serializer)
-    watchdog = Watchdog(link, arguments.parent)
+    executor, channel = _join(app, arguments, link)
+    watchdog = Watchdog(link, arguments.parent, [executor.slots.tick, channel.tick])
     link.listeners.append(watchdog.wake)
-    link.send(_manifest(app))
+    link.send(manifest_of(app))
     watchdog.start()
-    executor = Executor(app, arguments.worker, bool(arguments.show))
     if arguments.pool == "asyncio":
         eventloop.run(link, executor, arguments.slots, sock)
-    else:
+    elif arguments.pool == "thread":
         threads.run(link, executor, arguments.slots)
+    else:
+        threads.run_main(link, executor)
+    announcing.stopping()
     return 0
+
+
+def _join(app: App, arguments: Arguments, link: Link) -> tuple[Executor, JobChannel]:
+    """What runs jobs and what they speak through, with all that comes in leading to one of them."""
+
+    def die(number: str) -> None:
+        link.flush()
+        die_by(number)
+
+    slots = Slots(die)
+    limits = TimeLimits(app.tasks, bounds_of(app))
+    channel = JobChannel(link, app.conf.result_serializer)
+    show = bool(arguments.show)
+    executor = Executor(app, arguments.worker, show, slots=slots, limits=limits, channel=channel)
+
+    def on_other(message: Down) -> None:
+        if isinstance(message, Noted):
+            channel.noted(message)
+        elif isinstance(message, Ask):
+            link.send(answer(app, message))
+        elif isinstance(message, NewLimits):
+            limits.set(message.task, message.soft_ms, message.hard_ms)
+
+    def on_errand(errand: Errand) -> None:
+        if isinstance(errand, Failed):
+            executor.failed(errand)
+        else:
+            announcing.fire(errand)
+
+    link.on_cancel, link.on_other, link.on_errand = slots.cancel, on_other, on_errand
+    return executor, channel
 
 
 def _load(arguments: Arguments) -> App:
@@ -61,17 +104,20 @@ def _load(arguments: Arguments) -> App:
         importlib.import_module(module)
     if arguments.broker:
         app.conf.broker_url = arguments.broker  # for jobs that tasks submit
+    announcing.loaded(app, arguments)
     return app
 
 
 def _quiet_signals(sock: socket.socket) -> None:
     """Leaves SIGINT and SIGTERM to the parent, which lets us finish first.
 
-    Both may be sent to the whole process group. They are caught, not ignored: programs that a task starts would inherit
-    that. What a task forks gets the usual handlers back, and does not keep our socket open.
+    Both may be sent to the whole process group, and SIGUSR1 is for jobs in the main thread only. They are caught, not
+    ignored: programs that a task starts would inherit that. What a task forks gets the usual handlers back, and does
+    not keep our socket open.
     """
     os.set_inheritable(sock.fileno(), False)
-    former = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    quieted = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    former = {number: signal.signal(number, lambda *_: None) for number in quieted}
 
     def after_fork() -> None:
         sock.close()
@@ -79,10 +125,6 @@ def _quiet_signals(sock: socket.socket) -> None:
             signal.signal(number, handler)
 
     os.register_at_fork(after_in_child=after_fork)
-
-
-def _manifest(app: App) -> Manifest:
-    return Manifest(app.main or "", app.conf.broker_url, app.conf.task_default_queue, sorted(app.tasks))
 
 
 def _broken(error: BaseException) -> Broken:

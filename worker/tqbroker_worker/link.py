@@ -6,22 +6,23 @@ Whoever has nothing to do reads the socket itself, so that a job starts without 
 from __future__ import annotations
 
 import os
+import select
 import socket
 import threading
 from collections import deque
 from collections.abc import Callable
-from itertools import repeat
 from time import monotonic
 
-from tqbroker.ids import Key
-from tqbroker_worker.execute import Job, Success
+from tqbroker_worker.delivery import Job, Success, jobs_of
 from tqbroker_worker.pipe import READ_BYTES, Frames, frame
 from tqbroker_worker.progress import Progress
 from tqbroker_worker.protocol import (
-    UUID_BYTES,
     Cancel,
     Done,
+    Down,
     Ended,
+    Failed,
+    Fire,
     HandBack,
     Jobs,
     Stop,
@@ -37,13 +38,19 @@ BATCH_BYTES = 1 << 18
 """Bytes of results after which a message is sent."""
 LINGER = 0.0005
 """Seconds a result may wait for others while jobs follow each other."""
+MAX_ERRANDS = 10_000
+"""Signals and hooks that may wait for a slot; beyond, the oldest are dropped."""
+
+Errand = Failed | Fire
 
 
 class Link:
     """What the parent gave and what it gets. `format` is that of the results.
 
-    `on_cancel` gets the tokens of started jobs that somebody cancelled; `listeners` are called when jobs, or the wish
-    to stop, have arrived, by whichever thread reads.
+    What others do with what comes in: `on_cancel` gets the tokens of started jobs that somebody cancelled, whether by
+    force, and the signal for it; `on_other` gets messages that are answered at once, `on_errand` those that are to run
+    user code, between jobs. `listeners` are called when there is something to run, or the wish to stop, by whichever
+    thread reads. `on_outcome` is called with a job's token before its outcome is sent.
     """
 
     def __init__(self, sock: socket.socket, progress: Progress, format: str) -> None:  # noqa: A002
@@ -51,13 +58,17 @@ class Link:
         self.waiting_since = 0.0
         self.started = 0
         self.finished = 0
-        self.on_cancel: Callable[[list[int]], None] = lambda _tokens: None
+        self.on_cancel: Callable[[list[int], bool, str], None] = lambda _tokens, _force, _signal: None
+        self.on_other: Callable[[Down], None] = lambda _message: None
+        self.on_errand: Callable[[Errand], None] = lambda _errand: None
+        self.on_outcome: Callable[[int], None] | None = None
         self.listeners: list[Callable[[], None]] = []
         self._sock = sock
         self._progress = progress
         self._format = format
         self._frames = Frames()
         self._jobs: deque[Job] = deque()
+        self._errands: deque[Errand] = deque(maxlen=MAX_ERRANDS)
         self._taking = threading.Lock()
         self._reading = threading.Lock()
         self._writing = threading.RLock()
@@ -68,13 +79,15 @@ class Link:
     def next(self) -> Job | None:
         """The next job to run, waiting for one if need be; None when it is time to end."""
         while True:
+            if self._errands:
+                self.run_errands()
             if (job := self.take()) is not None:
                 return job
             self.flush()
             if self.stopped:
                 return None
             with self._reading:
-                if not self._jobs and not self.stopped:
+                if not self._jobs and not self._errands and not self.stopped:
                     self._receive(0)
 
     def take(self) -> Job | None:
@@ -85,6 +98,27 @@ class Link:
             self.started += 1
             self._progress.started = self.started
             return self._jobs.popleft()
+
+    def run_errands(self) -> None:
+        """Does what is to be done between jobs, in the calling thread."""
+        while True:
+            with self._taking:
+                if not self._errands:
+                    return
+                errand = self._errands.popleft()
+            self.on_errand(errand)
+
+    def pump(self, seconds: float) -> bool:
+        """Waits for at most so long for something to come in, and handles it. False at once if another thread reads."""
+        if not self._reading.acquire(blocking=False):
+            return False
+        try:
+            ready, _, _ = select.select([self._sock], [], [], seconds)
+            if ready:
+                self._receive(socket.MSG_DONTWAIT)
+        finally:
+            self._reading.release()
+        return True
 
     def poll(self) -> bool:
         """Reads what has arrived without waiting, unless another thread is reading. False once the parent is gone."""
@@ -117,43 +151,43 @@ class Link:
         """Nobody wants our outcomes any more, and the jobs will be given to others: end at once."""
         os._exit(1)
 
-    def _handle(self, message: Jobs | Cancel | HandBack | Stop) -> None:
+    def _handle(self, message: Down) -> None:
         if isinstance(message, Jobs):
             self._accept(message)
             self._tell()
         elif isinstance(message, Cancel):
-            self._cancel(set(message.tokens))
+            self._cancel(message)
         elif isinstance(message, HandBack):
             self.hand_back()
-        else:
+        elif isinstance(message, Stop):
             self.stopped = True
             self._tell()
+        elif isinstance(message, Failed | Fire):
+            with self._taking:
+                self._errands.append(message)
+            self._tell()
+        else:
+            self.on_other(message)
 
     def _tell(self) -> None:
         for listener in self.listeners:
             listener()
 
     def _accept(self, jobs: Jobs) -> None:
-        uuids = jobs.uuids
-        ids: list[str] | list[bytes] = jobs.texts or [
-            uuids[at : at + UUID_BYTES] for at in range(0, len(uuids), UUID_BYTES)
-        ]
-        columns = zip(
-            repeat(jobs.head), _keys(ids), jobs.tokens, jobs.args, jobs.retries or repeat(0), jobs.lost or repeat(0)
-        )
         with self._taking:
             if not self._jobs:
                 self.waiting_since = monotonic()
-            self._jobs.extend(map(Job._make, columns))
+            self._jobs.extend(jobs_of(jobs))
 
-    def _cancel(self, tokens: set[int]) -> None:
+    def _cancel(self, message: Cancel) -> None:
+        tokens = set(message.tokens)
         with self._taking:
             back = [job.token for job in self._jobs if job.token in tokens]
             self._jobs = deque(job for job in self._jobs if job.token not in tokens)
         if back:
             self._send(Unstarted(back))
         if running := tokens.difference(back):
-            self.on_cancel(list(running))
+            self.on_cancel(list(running), message.force, message.signal)
 
     def hand_back(self, overdue: bool = False) -> None:
         """Gives every job that is not started back to the parent. `overdue`: without being asked."""
@@ -168,6 +202,8 @@ class Link:
 
     def report(self, outcome: Success | Ended) -> None:
         """Tells the parent of an outcome: a failure at once, successes in batches while jobs follow each other."""
+        if self.on_outcome is not None:
+            self.on_outcome(outcome.token)
         with self._writing:
             self.finished += 1
             if isinstance(outcome, Ended):
@@ -213,7 +249,3 @@ class Link:
         self._shown: list[str] = []
         self._bytes = 0
         self._oldest = 0.0
-
-
-def _keys(ids: list[str] | list[bytes]) -> list[Key]:
-    return list(ids)

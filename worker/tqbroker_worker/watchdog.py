@@ -1,13 +1,14 @@
 """The thread in a child that looks after it while user code runs.
 
-Some forty times a second it reads what the parent says, sends results that wait, gives unstarted jobs back when what
-runs takes too long, and ends the process when the parent is gone.
+Some forty times a second it reads what the parent says, sends results and progress that wait, holds jobs to their time
+limits, gives unstarted jobs back when what runs takes too long, and ends the process when the parent is gone.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from tqbroker_worker.link import Link
@@ -21,11 +22,15 @@ _DOZE = 5.0
 
 
 class Watchdog:
-    """Watches one link. `start` runs it as a daemon thread; `tick` is one look, for tests too."""
+    """Watches one link. `start` runs it as a daemon thread; `tick` is one look, for tests too.
 
-    def __init__(self, link: Link, parent: int) -> None:
+    `others` are called with the time at every look while jobs run.
+    """
+
+    def __init__(self, link: Link, parent: int, others: Sequence[Callable[[float], None]] = ()) -> None:
         self._link = link
         self._parent = parent
+        self._others = others
         self._started = 0
         self._since = 0.0
         self._quiet = 0
@@ -48,6 +53,8 @@ class Watchdog:
             link.parent_gone()
         link.poll()
         link.flush()
+        for other in self._others:
+            other(now)
         if link.started != self._started:
             self._started, self._since = link.started, now
         elif link.waiting() and now - max(self._since, link.waiting_since) >= OVERDUE:

@@ -8,8 +8,11 @@ import pytest
 
 from tqbroker import App
 from tqbroker.codec import decode, encode_call
-from tqbroker_worker.execute import MAX_RESULT, Executor, Job, Success
+from tqbroker_worker.coroutines import Running
+from tqbroker_worker.delivery import Job, Success
+from tqbroker_worker.execute import MAX_RESULT, Executor
 from tqbroker_worker.protocol import Ended, Head, Verdict
+from tqbroker_worker.slots import Slot
 
 app = App("tasks", broker="tq://localhost")
 UUID = bytes(range(16))
@@ -84,7 +87,13 @@ def job(task: str, *args: Any, **head: Any) -> Job:
 
 
 def run(executor: Executor, task: str, *args: Any, **head: Any) -> Success | Ended:
-    return executor.run(job(task, *args, **head))
+    return outcome(executor, job(task, *args, **head))
+
+
+def outcome(executor: Executor, job: Job) -> Success | Ended:
+    found = executor.run(job, Slot())
+    assert found is not None
+    return found
 
 
 def success(outcome: Success | Ended) -> Success:
@@ -100,16 +109,16 @@ def failure(outcome: Success | Ended) -> tuple[str, str, str]:
 
 
 def test_a_result_comes_back_encoded_with_times_and_as_the_log_shows_it(executor: Executor) -> None:
-    outcome = success(run(executor, "add", 4, 4))
-    assert (outcome.token, decode(outcome.result, "json"), outcome.shown) == (7, 8, "8")
-    assert outcome.started_ms > 1_600_000_000_000
-    assert 0 <= outcome.runtime_us < 10_000_000
+    done = success(run(executor, "add", 4, 4))
+    assert (done.token, decode(done.result, "json"), done.shown) == (7, 8, "8")
+    assert done.started_ms > 1_600_000_000_000
+    assert 0 <= done.runtime_us < 10_000_000
 
 
 def test_a_task_sees_its_request(executor: Executor) -> None:
-    outcome = success(run(executor, "who", headers=b'{"a":5}'))
+    done = success(run(executor, "who", headers=b'{"a":5}'))
     text = "00010203-0405-0607-0809-0a0b0c0d0e0f"
-    assert decode(outcome.result, "json") == [text, "worker@here", 2, 7, "default", 5]
+    assert decode(done.result, "json") == [text, "worker@here", 2, 7, "default", 5]
 
 
 def test_an_ignored_result_is_empty(executor: Executor) -> None:
@@ -141,7 +150,7 @@ def test_a_result_that_cannot_be_encoded_is_a_failure(executor: Executor) -> Non
 
 def test_arguments_that_cannot_be_decoded_are_a_failure(executor: Executor) -> None:
     broken = job("add")._replace(args=b"{not json")
-    assert failure(executor.run(broken))[0] == "DecodeError"
+    assert failure(outcome(executor, broken))[0] == "DecodeError"
 
 
 def test_wrong_arguments_are_a_failure_without_frames_of_ours(executor: Executor) -> None:
@@ -163,7 +172,7 @@ def test_an_async_task_runs_in_a_loop_of_its_own_that_is_kept(executor: Executor
 
 def test_each_async_task_sees_its_own_request_and_no_context_of_another(executor: Executor) -> None:
     jobs = [job("who_async", "a")._replace(id=name) for name in ("one", "two")]
-    values = [decode(success(executor.run(each)).result, "json") for each in jobs]
+    values = [decode(success(outcome(executor, each)).result, "json") for each in jobs]
     assert values == [["one", "nobody"], ["two", "nobody"]]
     executor.close()
 
@@ -179,23 +188,42 @@ def test_the_traceback_of_an_async_task_begins_in_the_task(executor: Executor) -
     executor.close()
 
 
-async def test_in_a_loop_async_tasks_run_natively_and_plain_ones_in_a_thread(executor: Executor) -> None:
-    def nobody(_token: int) -> bool:
-        return False
+def start(executor: Executor, job: Job) -> Running:
+    """The job as a task of this loop."""
+    running = Running(executor, job, lambda _running: None)
+    running.task = asyncio.create_task(running.run())
+    return running
 
+
+async def end(running: Running) -> Success | Ended:
+    assert running.task is not None
+    return await running.task
+
+
+async def test_in_a_loop_async_tasks_run_natively_and_plain_ones_in_a_thread(executor: Executor) -> None:
     jobs = [job("wait", 1), job("add", 1, 2), job("fail", "value")]
-    one, two, three = await asyncio.gather(*(executor.run_async(each, nobody) for each in jobs))
+    one, two, three = await asyncio.gather(*(end(start(executor, each)) for each in jobs))
     assert [decode(success(each).result, "json") for each in (one, two)] == [1, 3]
     assert failure(three)[0] == "ValueError"
 
 
-@pytest.mark.parametrize("by_request", [True, False])
-async def test_a_cancelled_async_task_ends_cancelled_only_if_somebody_asked(
-    executor: Executor, by_request: bool
-) -> None:
-    task = asyncio.create_task(executor.run_async(job("forever"), lambda _token: by_request))
+async def test_an_async_task_is_stopped_by_force_only(executor: Executor) -> None:
+    running = start(executor, job("forever"))
     await asyncio.sleep(0)
-    task.cancel()
-    outcome = await task
-    assert isinstance(outcome, Ended)
-    assert outcome.verdict is (Verdict.CANCELLED if by_request else Verdict.FAILED)
+    running.cancel(force=False)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert running.attempt.request is not None
+    assert running.attempt.request.cancelled
+    running.cancel(force=True)
+    ended = await end(running)
+    assert isinstance(ended, Ended)
+    assert ended.verdict is Verdict.CANCELLED
+
+
+async def test_an_async_task_that_is_cancelled_by_itself_has_failed(executor: Executor) -> None:
+    running = start(executor, job("forever"))
+    await asyncio.sleep(0)
+    assert running.task is not None
+    running.task.cancel()
+    assert failure(await end(running))[0] == "CancelledError"

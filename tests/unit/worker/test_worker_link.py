@@ -8,7 +8,7 @@ from time import monotonic
 
 import pytest
 
-from tqbroker_worker.execute import Success
+from tqbroker_worker.delivery import Success
 from tqbroker_worker.link import Link
 from tqbroker_worker.pipe import Frames, frame
 from tqbroker_worker.progress import Progress, create_page
@@ -103,7 +103,7 @@ def test_of_cancelled_jobs_the_unstarted_come_back_and_the_running_are_told(
     parent: Parent, make_jobs: MakeJobs
 ) -> None:
     running: list[int] = []
-    parent.link.on_cancel = running.extend
+    parent.link.on_cancel = lambda tokens, _force, _signal: running.extend(tokens)
     parent.tell(make_jobs(3))
     take(parent.link, 1)
     parent.tell(Cancel([1, 3]))

@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from tqbroker_worker.execute import Executor, Job, Success
+from tqbroker_worker.coroutines import Running
+from tqbroker_worker.delivery import Success
+from tqbroker_worker.execute import Executor
 from tqbroker_worker.link import Link
 from tqbroker_worker.protocol import Ended, Verdict
 
@@ -32,15 +34,15 @@ class _Loop:
         self._executor = executor
         self._slots = slots
         self._loop = asyncio.get_running_loop()
-        self._running: dict[int, asyncio.Task[Success | Ended]] = {}
-        self._cancelled: set[int] = set()
+        self._running: dict[int, Running] = {}
         self._ended = asyncio.Event()
         self._flushing = False
 
     async def run(self, sock: socket.socket) -> None:
         """Runs until the parent says stop and nothing runs any more."""
         loop = asyncio.get_running_loop()
-        loop.set_default_executor(ThreadPoolExecutor(self._slots, "tqbroker-slot"))
+        # Twice the slots: threads that a hard limit left behind must not keep jobs from starting.
+        loop.set_default_executor(ThreadPoolExecutor(2 * self._slots, "tqbroker-slot"))
         self._link.on_cancel = partial(self._soon, self._cancel)
         self._link.listeners.append(partial(self._soon, self._fill))
         loop.add_reader(sock, self._readable)
@@ -57,30 +59,42 @@ class _Loop:
         self._fill()
 
     def _fill(self) -> None:
+        self._link.run_errands()
         while len(self._running) < self._slots and (job := self._link.take()) is not None:
             if job.lost:
                 self._link.flush()
-            task = self._loop.create_task(self._executor.run_async(job, self._cancelled.__contains__))
-            self._running[job.token] = task
-            task.add_done_callback(partial(self._over, job))
+            running = Running(self._executor, job, self._over_hard)
+            self._running[job.token] = running
+            running.task = self._loop.create_task(running.run())
+            running.task.add_done_callback(partial(self._over, running))
         if self._link.stopped and not self._running:
             self._ended.set()
 
-    def _over(self, job: Job, task: asyncio.Task[Success | Ended]) -> None:
-        """Reports an outcome. A task that was cancelled before its first step has none of its own."""
-        self._link.report(Ended(job.token, Verdict.CANCELLED, None) if task.cancelled() else task.result())
-        if job.lost:
+    def _over(self, running: Running, task: asyncio.Task[Success | Ended]) -> None:
+        """Reports an outcome, unless the hard limit did. A task cancelled before its first step has none of its own."""
+        job = running.job
+        if self._running.get(job.token) is running:
+            self._report(running, Ended(job.token, Verdict.CANCELLED, None) if task.cancelled() else task.result())
+        elif not task.cancelled():
+            task.exception()
+
+    def _over_hard(self, running: Running) -> None:
+        """The job's outcome is told now; what its task still does is nobody's."""
+        ended = self._executor.timed_out(running.job, running.attempt.request, running.hard_ms)
+        self._report(running, ended)
+
+    def _report(self, running: Running, outcome: Success | Ended) -> None:
+        self._link.report(outcome)
+        if running.job.lost:
             self._link.flush()
-        del self._running[job.token]
-        self._cancelled.discard(job.token)
+        del self._running[running.job.token]
         self._flush_soon()
         self._fill()
 
-    def _cancel(self, tokens: list[int]) -> None:
+    def _cancel(self, tokens: list[int], force: bool, _signal: str) -> None:
         for token in tokens:
-            if (task := self._running.get(token)) is not None:
-                self._cancelled.add(token)
-                task.cancel()
+            if (running := self._running.get(token)) is not None:
+                running.cancel(force)
 
     def _flush_soon(self) -> None:
         """Outcomes of one round of the loop go out together."""

@@ -1,0 +1,47 @@
+"""The signals of a worker's life, as a child sends them, and the logging that some of them set up."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import msgspec
+
+from tqbroker import signals
+from tqbroker.app import App
+from tqbroker_worker.arguments import Arguments
+from tqbroker_worker.protocol import Fire
+
+
+def loaded(app: App, arguments: Arguments) -> None:
+    """The app is imported: its handlers may import more, and set up logging."""
+    signals.import_modules.send(sender=app)
+    setup = {"loglevel": logging.getLevelNamesMapping()[arguments.level.upper()], "logfile": None}
+    look = {"format": None, "colorize": None}
+    root = logging.getLogger()
+    if signals.setup_logging.receivers:
+        root.handlers.clear()
+        signals.setup_logging.send(sender=None, **setup, **look)
+    signals.after_setup_logger.send(sender=None, logger=root, **setup, **look)
+    signals.after_setup_task_logger.send(sender=None, logger=logging.getLogger("tqbroker.task"), **setup, **look)
+
+
+def starting(app: App, worker: str) -> None:
+    """The child is about to run jobs. Each child sends what Celery sends once before it forks."""
+    signals.celeryd_init.send(sender=worker, instance=None, conf=app.conf, options={})
+    signals.celeryd_after_setup.send(sender=worker, instance=None, conf=app.conf)
+    signals.worker_init.send(sender=worker)
+    signals.worker_process_init.send(sender=None)
+
+
+def stopping() -> None:
+    """The child has run its last job."""
+    signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
+
+
+def fire(message: Fire) -> None:
+    """Sends a signal of the parent."""
+    named = msgspec.json.decode(message.kwargs)
+    signal = signals.ALL.get(message.signal)
+    if signal is not None:
+        signal.send(**named)

@@ -1,0 +1,91 @@
+"""How an attempt ended, as what the parent is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+from time import time
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from tqbroker import states
+from tqbroker.codec import encode_call
+from tqbroker.exceptions import Reject, Retry
+from tqbroker.failures import FailureData, failure_of
+from tqbroker.retrying import Ending, delay_ms
+from tqbroker.task_body import TaskBody
+from tqbroker_worker.delivery import Job, Success
+from tqbroker_worker.protocol import Ended, Verdict
+
+_HERE = os.path.dirname(__file__)
+_OURS = ("execute", "outcomes", "guard")
+_BEFORE_THE_TASK = (
+    *(os.path.join(_HERE, f"{name}.py") for name in _OURS),
+    os.path.dirname(asyncio.__file__),
+    os.path.dirname(concurrent.futures.__file__),
+)
+
+
+class Times(NamedTuple):
+    """When an attempt began, in milliseconds since 1970, and how long it took, in microseconds."""
+
+    started_ms: int
+    runtime_us: int
+
+
+def ended(job: Job, times: Times, ending: Ending, task: TaskBody | None, format: str) -> Success | Ended:  # noqa: A002
+    """The outcome of an attempt that returned nothing to send. Raises EncodeError for new arguments of a retry."""
+    error = ending.value
+    if ending.state == states.IGNORED:
+        return Success(job.token, b"", *times, "ignored")
+    if ending.state == states.RETRY:
+        return _retry(job, times, error, format)
+    verdict = Verdict.FAILED
+    if ending.state == states.REVOKED:
+        verdict = Verdict.CANCELLED
+    elif isinstance(error, Reject) and ending.state == states.REJECTED:
+        verdict = Verdict.REQUEUED if error.requeue else Verdict.REJECTED
+    failure = None if verdict is Verdict.CANCELLED else failure_in_task(error, format)
+    expected = task is not None and isinstance(error, _classes(task.throws))
+    return Ended(job.token, verdict, failure, *times, expected=expected)
+
+
+def _retry(job: Job, times: Times, retry: Retry, format: str) -> Ended:  # noqa: A002
+    return Ended(
+        job.token,
+        Verdict.RETRY,
+        failure_in_task(retry if retry.exc is None else retry.exc, format),
+        *times,
+        retry_in_ms=delay_ms(retry, time()),
+        args=b"" if retry.call is None else encode_call(*retry.call, job.head.format),
+        shown=str(retry),
+    )
+
+
+def failure_in_task(error: BaseException, format: str) -> FailureData:  # noqa: A002
+    """The failure with a traceback that begins in the task."""
+    return failure_of(error.with_traceback(of_the_user(error.__traceback__)), format)
+
+
+def of_the_user(trace: TracebackType | None, before: tuple[str, ...] = _BEFORE_THE_TASK) -> TracebackType | None:
+    """A traceback without the frames at its begin whose files start with one of `before`: they help nobody.
+
+    None when no others are there, as after a call with the wrong arguments.
+    """
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(before):
+        trace = trace.tb_next
+    return trace
+
+
+def shown(value: Any, most: int) -> str:
+    """A result as the log shows it."""
+    try:
+        text = repr(value)
+    except Exception as error:
+        return f"<repr() raised {type(error).__name__}>"
+    return (text if len(text) <= most else f"{text[:most]}...") or "<empty repr()>"
+
+
+def _classes(value: Any) -> tuple[type[BaseException], ...]:
+    return (value,) if isinstance(value, type) else tuple(value or ())

@@ -1,0 +1,205 @@
+"""The places in which a child runs jobs, one thread each, and how to interrupt the job in one, and never its successor.
+
+A thread enters its slot with a job and leaves it when the body has ended. Whoever interrupts does so under the lock
+that `leave` takes too, and what was not delivered by then is taken back. So an interruption reaches the job it was
+meant for, or nobody.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import Protocol
+
+from tqbroker.exceptions import SoftTimeLimitExceeded, TaskRevokedError, TimeLimitExceeded
+from tqbroker.request import Request
+from tqbroker_worker.delivery import Job
+
+_NEVER = float("inf")
+_MISSED = 256
+"""Cancelled jobs to remember that no slot has: they are about to enter, or have just left."""
+
+_raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+_raise_in.argtypes = (ctypes.c_ulong, ctypes.py_object)
+
+
+class Stoppable(Protocol):
+    """A coroutine on its way that takes an exception from any thread."""
+
+    def strike_soon(self, error: type[BaseException]) -> None:
+        """Raises it where the coroutine waits."""
+        ...
+
+
+class Slot:
+    """One slot in a thread of its own, the one that makes it."""
+
+    def __init__(self) -> None:
+        self.job: Job | None = None
+        self.request: Request | None = None
+        self.guard: Stoppable | None = None
+        self.limited = False
+        self.abandoned = False
+        """The job was ended by its hard limit while the thread is still in it: what comes of it is nobody's."""
+        self.lock = threading.Lock()
+        self.hard_ms = 0
+        self._soft_at = self._hard_at = _NEVER
+        self._struck = False
+        self._thread = threading.get_ident()
+
+    def enter(self, job: Job) -> None:
+        """A job starts here."""
+        self.job = job
+
+    def limit(self, soft_ms: int, hard_ms: int) -> None:
+        """Bounds the job that has just entered; 0: not."""
+        now = monotonic()
+        self.hard_ms = hard_ms
+        self._soft_at = now + soft_ms / 1000 if soft_ms else _NEVER
+        self._hard_at = now + hard_ms / 1000 if hard_ms else _NEVER
+        self.limited = True
+
+    def leave(self) -> None:
+        """The body has ended: nothing reaches it any more. Safe to repeat."""
+        with self.lock:
+            self.job = None
+            self.limited = False
+            if self._struck:
+                self._struck = False
+                self._calm()
+        self.request = self.guard = None
+
+    def has(self, token: int) -> bool:
+        """Whether the job with this token runs here. Only certain under the lock."""
+        return self.job is not None and self.job.token == token
+
+    def interrupt(self, token: int, error: type[BaseException]) -> bool:
+        """Raises `error` in the job with this token, if it still runs here."""
+        with self.lock:
+            if not self.has(token):
+                return False
+            self._interrupt(error)
+        return True
+
+    def look(self, now: float, on_hard: Callable[[Slot, Job, Request | None], None] | None) -> None:
+        """Interrupts the job if it is over its soft limit, abandons it if over its hard one and somebody wants that."""
+        with self.lock:
+            if not self.limited or self.job is None:
+                return
+            if now >= self._soft_at:
+                self._soft_at = _NEVER
+                self._interrupt(SoftTimeLimitExceeded)
+            if on_hard is None or now < self._hard_at:
+                return
+            job, request = self.job, self.request
+            self.job = None
+            self.abandoned = True
+            self._interrupt(TimeLimitExceeded)
+        on_hard(self, job, request)
+
+    def _interrupt(self, error: type[BaseException]) -> None:
+        if self.guard is not None:
+            self.guard.strike_soon(error)
+        else:
+            self._struck = True
+            self._strike(error)
+
+    def _strike(self, error: type[BaseException]) -> None:
+        _raise_in(self._thread, error)
+
+    def _calm(self) -> None:
+        _raise_in(self._thread, None)
+
+
+class MainSlot(Slot):
+    """The slot in the main thread, which a signal interrupts even while it waits for the system."""
+
+    NUMBER = signal.SIGUSR1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._error: type[BaseException] | None = None
+
+    def listen(self) -> None:
+        """Takes the signal from now on. Sent from outside it raises SoftTimeLimitExceeded in the job, as in Celery."""
+        signal.signal(self.NUMBER, self._on_signal)
+
+    def _strike(self, error: type[BaseException]) -> None:
+        self._error = error
+        signal.pthread_kill(self._thread, self.NUMBER)
+
+    def _calm(self) -> None:
+        self._error = None
+
+    def _on_signal(self, *_: object) -> None:
+        """Runs in the main thread between two instructions, so the job cannot change meanwhile."""
+        if self.job is not None:
+            error, self._error = self._error or SoftTimeLimitExceeded, None
+            raise error
+
+
+class Slots:
+    """The slots of a child. `die` ends the process with a signal: how a job in the main thread is stopped by force."""
+
+    def __init__(self, die: Callable[[str], None]) -> None:
+        self._slots: list[Slot] = []
+        self._die = die
+        self._missed: deque[tuple[int, bool]] = deque(maxlen=_MISSED)
+        self.on_hard: Callable[[Slot, Job, Request | None], None] | None = None
+        """Called with a job that was abandoned at its hard limit. None: the parent kills the process instead."""
+
+    def add(self, slot: Slot) -> Slot:
+        """One more."""
+        self._slots = [*self._slots, slot]
+        return slot
+
+    def remove(self, slot: Slot) -> None:
+        """One less."""
+        self._slots = [other for other in self._slots if other is not slot]
+
+    def tick(self, now: float) -> None:
+        """Looks after the limits of what runs."""
+        for slot in self._slots:
+            if slot.limited:
+                slot.look(now, self.on_hard)
+
+    def cancel(self, tokens: Iterable[int], force: bool, number: str) -> None:
+        """Somebody cancelled these jobs."""
+        for token in tokens:
+            if not self._cancel_in_slots(token, force, number):
+                self._missed.append((token, force))
+                self._cancel_in_slots(token, force, number)  # it may have entered meanwhile
+
+    def _cancel_in_slots(self, token: int, force: bool, number: str) -> bool:
+        return any(self._cancel(slot, token, force, number) for slot in self._slots)
+
+    def begun(self, slot: Slot, job: Job, request: Request) -> None:
+        """The job's request is there; it may have been cancelled before."""
+        slot.request = request
+        if self._missed:
+            found = [force for token, force in list(self._missed) if token == job.token]
+            request.cancelled = bool(found)
+            if any(found):
+                raise TaskRevokedError(f"job {request.id} was cancelled")
+
+    def _cancel(self, slot: Slot, token: int, force: bool, number: str) -> bool:
+        with slot.lock:
+            if not slot.has(token) or slot.request is None:
+                return False
+            slot.request.cancelled = True
+            if force and isinstance(slot, MainSlot):
+                self._die(number)
+        if force and not isinstance(slot, MainSlot):
+            slot.interrupt(token, TaskRevokedError)
+        return True
+
+
+def die_by(number: str) -> None:
+    """Ends this process by the signal of that name; SIGTERM and SIGINT, which children do not act on, as SIGKILL."""
+    chosen = getattr(signal, number or "SIGTERM", signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGKILL if chosen in (signal.SIGTERM, signal.SIGINT) else chosen)
