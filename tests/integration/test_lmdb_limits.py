@@ -13,7 +13,7 @@ from tests.contracts.harness import CONFIG, EngineUnderTest
 
 from tqbroker_broker.config import MIB
 from tqbroker_broker.lifecycle import COUNTER_BITS
-from tqbroker_broker.questions import Filter
+from tqbroker_broker.questions import EventKind, Filter
 from tqbroker_broker.records import Head, NewJobs, State, Verdict, key_text, text_key
 from tqbroker_broker.storage import StoreFull, Unavailable
 from tqbroker_broker.storage.lmdb.engine import LmdbEngine
@@ -121,6 +121,10 @@ async def test_a_damaged_record_fails_its_job_and_no_other(tmp_path: Path) -> No
     assert job.failure is not None
     assert job.failure.type == "DamagedRecord"
     assert list(await engine.take()) == []
+    assert (await engine.verbs.scan(Filter(error="DamagedRecord"), b"", 10)).jobs == [job]
+    assert (await engine.verbs.scan(Filter(queue="default", error="DamagedRecord"), b"", 10)).jobs == []
+    (told,) = [each for each in (await engine.verbs.events(0, 100)).events if each.kind is EventKind.FAILED]
+    assert (told.ids, told.error) == ([text_key("bad")], "DamagedRecord")
     await engine.verbs.close()
 
 

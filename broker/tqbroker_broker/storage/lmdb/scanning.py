@@ -15,6 +15,7 @@ from tqbroker_broker.records import Job, State
 from tqbroker_broker.selection import fate_matches, submit_matches
 from tqbroker_broker.storage.lmdb.keys import U64, first_number
 from tqbroker_broker.storage.lmdb.reading import describe
+from tqbroker_broker.storage.lmdb.rows import DAMAGED
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
 
@@ -87,10 +88,21 @@ def _walk(store: Store, txn: Txn, database: str, start: bytes, end: bytes = b"\x
 
 
 def _look(store: Store, txn: Txn, key: bytes, wanted: Filter, with_args: bool) -> Job | None:
-    """The job with this number, if it is there and matches. One that cannot be read matches nothing."""
+    """The job with this number, if it is there and matches."""
     seq = first_number(key)
     row = store.job(txn, seq)
-    if row is None or not submit_matches(wanted, row.head, row.submitted_ms):
+    if row is None:
+        return _damaged(store, txn, seq, wanted)
+    if not submit_matches(wanted, row.head, row.submitted_ms):
         return None
     job = describe(store, txn, seq, row, with_args)
+    return job if fate_matches(wanted, job) else None
+
+
+def _damaged(store: Store, txn: Txn, seq: int, wanted: Filter) -> Job | None:
+    """A job that cannot be read is a dead letter of which only the id is known, and that not always."""
+    job_id = store.damaged_id(txn, seq)
+    if job_id is None or wanted._replace(states=frozenset(), worker="", error="") != Filter():
+        return None
+    job = Job(job_id, State.FAILED, failure=DAMAGED)
     return job if fate_matches(wanted, job) else None

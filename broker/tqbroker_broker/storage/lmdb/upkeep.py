@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tqbroker_broker.lifecycle import SILENT, lost_failure
-from tqbroker_broker.records import Due, Expired, JobId, State, Time
+from tqbroker_broker.questions import EventKind
+from tqbroker_broker.records import Due, Expired, Head, JobId, State, Time
 from tqbroker_broker.storage.lmdb import events, uniques
 from tqbroker_broker.storage.lmdb.endings import drop_finished, end_waiting, lose, write_final
 from tqbroker_broker.storage.lmdb.group import FAILED, READY, SCHEDULED, Group
@@ -67,10 +68,14 @@ def _make_due(group: Group, seq: int, now: Time) -> tuple[str, ...]:
     return (lane.queue,)
 
 
-def put_damaged(group: Group, seq: int, now: Time) -> None:
-    """Ends a job that cannot be read; what is left of it is kept for the operator."""
+def put_damaged(group: Group, seq: int, now: Time) -> JobId | None:
+    """Ends a job that cannot be read; what is left of it is kept for the operator. Returns its id if that is known."""
     final = Final(State.FAILED, finished_ms=now.wall_ms, value=pack_failure(DAMAGED))
     write_final(group, U64.pack(seq), final)
+    job = group.store.damaged_id(group.txn, seq)
+    if job is not None:
+        group.event(EventKind.FAILED, now, [job], Head("", "", 0, ""), failure=DAMAGED)
+    return job
 
 
 # -- expire ----------------------------------------------------------------------------------------------------------
@@ -145,10 +150,9 @@ def _end_damaged(work: Slice) -> None:
     for seq, (lane, place) in damaged.items():
         if group.txn.delete(place, db=store.db["lanes"]):
             group.touch(lane)
-            put_damaged(group, seq, work.now)
+            job = put_damaged(group, seq, work.now)
             group.count(lane.queue, READY, -1)
             group.count(lane.queue, FAILED, 1)
-            job = store.damaged_id(group.txn, seq)
             work.final += [job] if job is not None else []
 
     def forget() -> None:
