@@ -12,7 +12,8 @@ dispatch, sessions, waiters         who is handed what; connected workers; who w
 commands, feed                      what is asked of workers; who follows the event log
 timers, agenda, clock               what time asks for, and when; the one place that sleeps
 guard, inflight, refusals           the engine with its clock; bounds; what is refused
-lifecycle, limits, turns, selection  decisions, pure: after an attempt, of limits, whose turn it is, what a filter means
+lifecycle, limits, selection        decisions, pure: after an attempt, which limits hold, what a filter means
+shares, windows                     arithmetic, pure: whose turn it is, what a rate admits
 records, rules, questions           plain values
 storage                             the seam; behind it the engines, picked by URL
 

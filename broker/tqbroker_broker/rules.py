@@ -94,7 +94,10 @@ class LimitRule(msgspec.Struct, frozen=True, array_like=True):
 
 
 class LimitState(NamedTuple):
-    """A limit as it is now. `operator`: set by hand, so that no app changes it. `running` counts all its names."""
+    """A limit as it is now. `operator`: set by hand, so that no app changes it.
+
+    `running` counts the leases under all its names; 0 for a rule that admits everything.
+    """
 
     rule: LimitRule
     operator: bool

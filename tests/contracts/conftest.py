@@ -8,15 +8,10 @@ from pathlib import Path
 import pytest
 from tests.contracts.harness import ENGINES, EngineUnderTest
 
-NOT_YET: frozenset[tuple[str, str]] = frozenset()
-"""Engines, and the test modules of verbs that they do not have."""
-
 
 @pytest.fixture(params=ENGINES)
 async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[EngineUnderTest]:
     """An engine that is open and empty."""
-    if (request.param, request.path.stem) in NOT_YET:
-        pytest.skip(f"the {request.param} engine does not have these verbs")
     under_test = EngineUnderTest(request.param, tmp_path)
     await under_test.open()
     yield under_test

@@ -81,6 +81,7 @@ class Course:
 
     async def _compare(self, ids: Sequence[JobId]) -> None:
         await self.same("workers", _workers)
+        await self.same("rules", _rules)
         await self.same("stats", lambda engine: engine.verbs.stats(), lambda stats: stats.queues)
         for job in ids:
             await self._same_job(job)
@@ -96,6 +97,10 @@ class Course:
 
 async def _workers(engine: EngineUnderTest) -> object:
     return engine.verbs.workers()
+
+
+async def _rules(engine: EngineUnderTest) -> object:
+    return sorted(engine.verbs.queue_rules().items(), key=lambda rule: rule[0]), engine.verbs.limits()
 
 
 async def _scan(engine: EngineUnderTest, wanted: Filter) -> list[JobId]:

@@ -27,6 +27,9 @@ from tqbroker_broker.records import (
 )
 from tqbroker_broker.rules import (
     PLAIN,
+    LimitRule,
+    Overflow,
+    QueueRule,
     Traits,
     Unique,
     UniqueConflict,
@@ -38,6 +41,7 @@ T = TypeVar("T")
 QUEUES = ("default", "mail")
 TASKS = ("add", "slow", "rare")
 KEYS = (b"a unique key ...", b"another key ....")
+LIMITS = ("api", "user:*", "user:1", "task:slow", "queue:mail", "*")
 
 
 @dataclass(slots=True)
@@ -111,6 +115,10 @@ class Draws:
             return PLAIN
         rng = self.rng
         return Traits(
+            tenant=rng.choice(("", "", "t")),
+            ordering_key=rng.choice(("", "", "k", "l")),
+            limits=rng.choice(((), (), ("api",), ("api", "user:1"), ("user:2",))),
+            requires=rng.choice(((), (), ("gpu",))),
             stamps=rng.choice(((), ("run=1",), ("run=1", "who=me"))),
             unique=self.unique() if self.chance(0.4) else None,
         )
@@ -120,6 +128,9 @@ class Draws:
         return Unique(until, conflict, 20_000 if until is UniqueUntil.TIME else self.rng.choice((0, 0, 15_000)))
 
     # -- operators -------------------------------------------------------------------------------------------------
+
+    def queue(self) -> str:
+        return self.rng.choice(QUEUES)
 
     def change(self, now: Time) -> Change:
         """What an operator may want of some jobs."""
@@ -131,6 +142,25 @@ class Draws:
             Drop(),
         ]
         return rng.choices(changes, (5, 2, 4, 1))[0]
+
+    def queue_rule(self) -> QueueRule | None:
+        """Mostly one that lets jobs through."""
+        if self.chance(0.4):
+            return self.rng.choice((None, QueueRule()))
+        return QueueRule(
+            paused=self.chance(0.2),
+            max_length=self.rng.choice((0, 4, 10)),
+            overflow=self.rng.choice(list(Overflow)),
+            ttl_ms=self.rng.choice((0, 0, 15_000)),
+            weights=self.rng.choice(({}, {"t": 2})),
+        )
+
+    def limit_rules(self) -> list[LimitRule]:
+        names = self.rng.sample(LIMITS, self.rng.randint(0, 2))
+        return [LimitRule(name, self.rng.choice((0, 1, 2, 3))) for name in names]
+
+    def limit_names(self) -> list[str]:
+        return self.rng.sample(LIMITS, self.rng.randint(0, 2))
 
     # -- workers ---------------------------------------------------------------------------------------------------
 
@@ -145,6 +175,7 @@ class Draws:
             window=slots + self.rng.randint(0, 3),
             fast=frozenset(tasks[: self.rng.randint(0, 2)]),
             max_bytes=self.rng.choice((1 << 20, 1 << 20, 5)),
+            labels=self.rng.choice((frozenset(), frozenset({"gpu", "arm"}))),
         )
 
     def presented(self, client: Client) -> list[Held]:

@@ -148,12 +148,12 @@ class Engine(Protocol):
         """Hands out jobs, for each want in turn.
 
         The highest priority goes first, over all queues of the want. Each queue that has a job of that priority for the
-        worker names one: of the tenant whose turn it is (`turns.Turns`) the oldest head among the lanes that nothing
+        worker names one: of the tenant whose turn it is (`shares.Shares`) the oldest head among the lanes that nothing
         holds. The oldest of those named is handed out, and only its tenant's turn is used.
 
         A lane is held while its queue is paused; while a lease of its queue has its ordering key; while a limit of its
         jobs (`limits.limit_names`, `limits.rule_for`) has as many leases under that concrete name as it may, or no room
-        in the window of a rate (`limits.Window`; the spend is durable before the job is handed out). While workers are
+        in the window of a rate (`windows.Window`; the spend is durable before the job is handed out). While workers are
         awaited after a start, all lanes with an ordering key or under a concurrency are held.
         """
         ...

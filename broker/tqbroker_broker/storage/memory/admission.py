@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tqbroker_broker.limits import Window, limit_names, rule_for
+from tqbroker_broker.limits import limit_names, rule_for
 from tqbroker_broker.records import Head, Time
 from tqbroker_broker.rules import LimitRule, LimitState
 from tqbroker_broker.storage.memory.book import Book
 from tqbroker_broker.storage.memory.recovery import Recovery
 from tqbroker_broker.storage.memory.store import MemoryStore
+from tqbroker_broker.windows import Window
 
 
 class Obstacle(NamedTuple):
@@ -26,7 +27,7 @@ class Admission:
         self._store = store
         self._book = book
         self._recovery = recovery
-        self._windows: dict[str, Window] = {}
+        self._starts: dict[str, list[tuple[int, int]]] = {}
         self.now = Time(0, 0.0)
 
     def open(self, now: Time) -> None:
@@ -34,7 +35,7 @@ class Admission:
         self.now = now
         for name, starts in self._store.starts.items():
             ages = ((max(now.wall_ms - at, 0), count) for at, count in starts)
-            self._windows[name] = Window((self._mono_ms - age, count) for age, count in ages)
+            self._starts[name] = [(self._mono_ms - age, count) for age, count in ages]
 
     @property
     def _mono_ms(self) -> int:
@@ -64,26 +65,29 @@ class Admission:
         """A job with this head starts now."""
         for name, limit in self._limits(head):
             if limit.rates:
-                window = self._windows.setdefault(name, Window())
-                window.spend(limit.rates, self._mono_ms)
-                ages = ((self._mono_ms - at, count) for at, count in window.starts)
-                self._store.starts[name] = [(self.now.wall_ms - age, count) for age, count in ages]
+                self._starts.setdefault(name, []).append((self._mono_ms, 1))
+                self._forget(name)
 
     def forget(self) -> None:
         """Forgets names whose starts no rate looks back to."""
-        for name, window in list(self._windows.items()):
-            limit = rule_for(name, self._rules)
-            window.forget(limit.rates if limit else (), self._mono_ms)
-            if not window.starts:
-                del self._windows[name]
-                self._store.starts.pop(name, None)
+        for name in list(self._starts):
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        limit = rule_for(name, self._rules)
+        longest = max((rate.period_ms for rate in limit.rates), default=0) if limit else 0
+        starts = [(at, count) for at, count in self._starts.pop(name) if at > self._mono_ms - longest]
+        self._store.starts.pop(name, None)
+        if starts:
+            self._starts[name] = starts
+            self._store.starts[name] = [(self.now.wall_ms - (self._mono_ms - at), count) for at, count in starts]
 
     def states(self) -> list[LimitState]:
         """Every limit, and how many leases count against it."""
         counts = dict.fromkeys(self._rules, 0)
         for lease in self._book.by_job:
             for _, limit in self._limits(self._store.jobs[lease].head):
-                counts[limit.name] += 1
+                counts[limit.name] += bool(limit.concurrency or limit.rates)
         limits = sorted(self._store.limits.items())
         return [LimitState(limit.rule, limit.operator, counts[name]) for name, limit in limits]
 
@@ -108,5 +112,5 @@ class Admission:
         return sum(name in limit_names(self._store.jobs[job].head) for job in self._book.by_job)
 
     def _wait_ms(self, name: str, limit: LimitRule) -> int:
-        window = self._windows.get(name)
-        return window.wait_ms(limit.rates, self._mono_ms) if window else 0
+        windows = [Window(rate, self._starts.get(name, ())) for rate in limit.rates]
+        return max(window.opens_at(self._mono_ms) for window in windows) - self._mono_ms
