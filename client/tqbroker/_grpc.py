@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Sequence
 
+from tqbroker._grpc_admin import GrpcOperator
 from tqbroker._grpc_connection import Connection
 from tqbroker._grpc_forks import settle
 from tqbroker._grpc_submit import Submitter
@@ -43,10 +44,14 @@ class GrpcTransport:
         found = {info.key: info for info in map(job_info, answer.jobs)}
         return [found[key] for key in keys]
 
-    def cancel(self, keys: Sequence[Key], timeout: float) -> list[RevokeEffect]:
+    def cancel(
+        self, keys: Sequence[Key], timeout: float, *, terminate: bool = False, signal: str = ""
+    ) -> list[RevokeEffect]:
         """See Transport.cancel."""
         ordered = sorted(keys, key=lambda key: isinstance(key, str))
-        request = queue_pb2.CancelRequest(ids=pack_ids(ordered))
+        request = queue_pb2.CancelRequest(
+            ids=pack_ids(ordered), terminate=terminate, signal=signal if terminate else ""
+        )
         answer = self.connection.ask(lambda stubs: stubs.queue.Cancel, request, timeout)
         found = dict(zip(ordered, effects(answer.effects), strict=True))
         return [found[key] for key in keys]
@@ -64,6 +69,10 @@ class GrpcTransport:
             ask(lambda stubs: stubs.admin.ListQueues, admin_pb2.ListQueuesRequest(), timeout),
             ask(lambda stubs: stubs.admin.ListWorkers, admin_pb2.ListWorkersRequest(), timeout),
         )
+
+    def operator(self, timeout: float) -> GrpcOperator:
+        """See Transport.operator."""
+        return GrpcOperator(self.connection, timeout)
 
     def close(self) -> None:
         """See Transport.close."""

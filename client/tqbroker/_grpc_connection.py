@@ -67,6 +67,18 @@ class Connection:
                     raise operational(error, self.address, timeout) from None
             time.sleep(_PAUSE)
 
+    def watch(self, method: Callable[[Stubs], Any], request: Any, timeout: float | None) -> Iterator[Any]:
+        """The answers of a call that goes on, at most `timeout` seconds.
+
+        Raises grpc.RpcError when it breaks, as at the end of that time, by a fork or by `close`.
+        """
+        with self._gate:
+            call = method(self._open())(request, timeout=timeout, wait_for_ready=True)
+        try:
+            yield from call
+        finally:
+            call.cancel()
+
     def _ask(self, method: Callable[[Stubs], Any], request: Any, timeout: float | None) -> Any:
         with self._gate:
             stubs = self._open()

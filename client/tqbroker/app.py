@@ -14,7 +14,10 @@ from tqbroker.signature import positional
 from tqbroker.task import AsyncTask, Task, is_async
 
 if TYPE_CHECKING:
+    from tqbroker._grpc_admin import GrpcOperator
     from tqbroker.batch import BatchContext
+    from tqbroker.control import Control
+    from tqbroker.events import Events
     from tqbroker.result import AsyncResult
     from tqbroker.sending import Sender
     from tqbroker.transport import AsyncTransport, Transport
@@ -179,6 +182,25 @@ class App:
         from tqbroker._grpc_aio import transport_for
 
         return transport_for(self.conf.broker_url)
+
+    @property
+    def operator(self) -> GrpcOperator:
+        """What an operator can ask and order, beside Celery's `control`: jobs, queues, limits."""
+        return self.transport.operator(self.conf.request_timeout)
+
+    @property
+    def control(self) -> Control:
+        """Commands to workers: `app.control.ping()`, `app.control.revoke(id)`, `app.control.inspect().active()`."""
+        from tqbroker.control import Control
+
+        return Control(self)
+
+    @property
+    def events(self) -> Events:
+        """The event log of the broker: `for event in app.events.follow(): ...`."""
+        from tqbroker.events import Events
+
+        return Events(self)
 
     def close(self) -> None:
         """Closes this process's connection to the broker. The next call opens it again."""

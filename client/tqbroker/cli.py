@@ -24,6 +24,14 @@ COMMANDS = {
     "call": _Entry("tqbroker.commands.call:call", "Submit a job by the name of its task."),
     "result": _Entry("tqbroker.commands.result:result", "Show how a job ended, or wait for it."),
     "status": _Entry("tqbroker.commands.status:status", "Show the broker, its queues and its workers."),
+    "queues": _Entry("tqbroker.commands.queues:queues", "List queues; pause, bound, empty and delete them."),
+    "jobs": _Entry("tqbroker.commands.jobs:jobs", "List, show, cancel, move and reschedule jobs."),
+    "dead": _Entry("tqbroker.commands.dead:dead", "List, redrive and purge dead letters."),
+    "limits": _Entry("tqbroker.commands.limits:limits", "List and change limits on rates and numbers."),
+    "workers": _Entry("tqbroker.commands.workers:workers", "List workers."),
+    "inspect": _Entry("tqbroker.commands.inspect:inspect", "Ask workers what they do."),
+    "control": _Entry("tqbroker.commands.control:control", "Command workers."),
+    "events": _Entry("tqbroker.commands.events:events", "Print what happens."),
 }
 
 

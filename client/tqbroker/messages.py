@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from tqbroker.call import Traits, Unique
 from tqbroker.failures import FailureData
 from tqbroker.ids import Key
 from tqbroker.states import Phase, RevokeEffect
-from tqbroker.transport import BrokerInfo, JobInfo, QueueInfo, WorkerInfo
+from tqbroker.transport import AttemptInfo, BrokerInfo, JobInfo, ProgressInfo, QueueInfo, WorkerInfo
 from tqbroker.v1 import admin_pb2, job_pb2, queue_pb2
 
 _EFFECTS: dict[int, RevokeEffect] = {
@@ -100,6 +101,45 @@ def job_info(status: job_pb2.JobStatus) -> JobInfo:
         failure=failure_data(status.failure) if status.HasField("failure") else None,
         cancel_requested=status.cancel_requested,
         waits_for=status.waits_for,
+        traits=_traits(status.traits) if status.HasField("traits") else {},
+        progress=_progress(status.progress) if status.HasField("progress") else None,
+        attempts=[_attempt(attempt) for attempt in status.attempts],
+    )
+
+
+def _traits(traits: job_pb2.Traits) -> dict[str, Any]:
+    return {
+        "tenant": traits.tenant,
+        "ordering_key": traits.ordering_key,
+        "limits": list(traits.limits),
+        "requires": list(traits.requires),
+        "stamps": list(traits.stamps),
+        "time_limit_ms": traits.time_limit_ms,
+        "soft_time_limit_ms": traits.soft_time_limit_ms,
+        "shadow": traits.shadow,
+    }
+
+
+def _progress(progress: job_pb2.Progress) -> ProgressInfo:
+    return ProgressInfo(
+        state=progress.state,
+        meta=progress.meta,
+        format=progress.format,
+        done=progress.done,
+        total=progress.total,
+        note=progress.note,
+        at_ms=progress.at_unix_ms,
+    )
+
+
+def _attempt(attempt: job_pb2.Attempt) -> AttemptInfo:
+    return AttemptInfo(
+        worker=attempt.worker,
+        verdict=attempt.verdict,
+        started_ms=attempt.started_unix_ms,
+        ended_ms=attempt.ended_unix_ms,
+        next_due_ms=attempt.next_due_unix_ms,
+        failure=failure_data(attempt.failure) if attempt.HasField("failure") else None,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from tqbroker import codec
 from tqbroker.batch import active_batch
@@ -22,9 +22,17 @@ from tqbroker.states import FINAL, Phase, RevokeEffect, state_of
 
 if TYPE_CHECKING:
     from tqbroker.app import App
-    from tqbroker.transport import JobInfo
+    from tqbroker.transport import AttemptInfo, JobInfo
 
 R = TypeVar("R")
+
+
+class Progress(NamedTuple):
+    """How far a job is, as its task says."""
+
+    done: float
+    total: float
+    note: str
 
 
 class AsyncResult(Handle, Generic[R]):
@@ -69,9 +77,13 @@ class AsyncResult(Handle, Generic[R]):
 
     @property
     def state(self) -> str:
-        """PENDING, STARTED, RETRY, SUCCESS, FAILURE or REVOKED; UNKNOWN when the broker knows no such job."""
+        """PENDING, STARTED, RETRY, SUCCESS, FAILURE or REVOKED; UNKNOWN when the broker knows no such job.
+
+        While a job runs, the state that its task has named by `self.update_state`, if it has.
+        """
         info = self._info()
-        return state_of(info.phase, info.retries)
+        named = info.progress.state if info.phase is Phase.RUNNING and info.progress is not None else ""
+        return named or state_of(info.phase, info.retries)
 
     status = state
 
@@ -128,7 +140,29 @@ class AsyncResult(Handle, Generic[R]):
         info = self._info()
         return self._value(info) if info.phase in FINAL else None
 
-    info = result
+    @property
+    def info(self) -> Any:
+        """`result`; of a job that runs the `meta` that its task has given to `self.update_state`."""
+        known = self._info()
+        if known.phase is not Phase.RUNNING or known.progress is None or not known.progress.meta:
+            return self.result
+        return codec.decode(known.progress.meta, known.progress.format or codec.DEFAULT_FORMAT)
+
+    @property
+    def progress(self) -> Progress | None:
+        """What the task has said by `self.progress` and `self.update_state`; None when it has said nothing."""
+        said = self._info().progress
+        return Progress(said.done, said.total, said.note) if said is not None else None
+
+    @property
+    def attempts(self) -> list[AttemptInfo]:
+        """Every attempt that did not end the job, and the one that made it FAILED: worker, times, error, traceback."""
+        return self.app.operator.job(self._key).attempts
+
+    @property
+    def waits_for(self) -> str:
+        """Why a queued job is not handed out, in words; empty when it is simply next, or not queued."""
+        return self._info().waits_for
 
     @property
     def traceback(self) -> str | None:
@@ -188,9 +222,14 @@ class AsyncResult(Handle, Generic[R]):
         self.app.transport.forget([self._key], self.app.conf.request_timeout)
         self._final = None
 
-    def revoke(self) -> RevokeEffect:
-        """Cancels the job durably, and returns what that did. A running job is stopped only if it cooperates."""
-        return self.app.transport.cancel([self._key], self.app.conf.request_timeout)[0]
+    def revoke(self, terminate: bool = False, signal: str = "SIGTERM") -> RevokeEffect:
+        """Cancels the job durably, and returns what that did.
+
+        A running job goes on, and may look at `self.request.cancelled`, unless `terminate` is set: then its process
+        gets `signal`, its coroutine is cancelled, or an exception is raised in its thread.
+        """
+        conf = self.app.conf
+        return self.app.transport.cancel([self._key], conf.request_timeout, terminate=terminate, signal=signal)[0]
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

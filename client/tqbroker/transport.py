@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from tqbroker.call import Batch
 from tqbroker.failures import FailureData
 from tqbroker.ids import Key
 from tqbroker.states import Phase, RevokeEffect
+
+if TYPE_CHECKING:
+    from tqbroker._grpc_admin import GrpcOperator
 
 
 class Refused(NamedTuple):
@@ -26,6 +29,34 @@ class Refused(NamedTuple):
 
 
 KEPT = "KEPT"
+
+
+@dataclass(slots=True)
+class ProgressInfo:
+    """What an attempt said of itself while it ran. `meta` is encoded in `format`; `at_ms` is since 1970 UTC."""
+
+    state: str
+    meta: bytes
+    format: str
+    done: float
+    total: float
+    note: str
+    at_ms: int
+
+
+@dataclass(slots=True)
+class AttemptInfo:
+    """One attempt that did not end its job, or that made it FAILED. Times are milliseconds since 1970 UTC.
+
+    `verdict`: retry, lost, failed, rejected or requeued. `next_due_ms`: when the next was planned for.
+    """
+
+    worker: str
+    verdict: str
+    started_ms: int
+    ended_ms: int
+    next_due_ms: int
+    failure: FailureData | None
 
 
 @dataclass(slots=True)
@@ -55,6 +86,11 @@ class JobInfo:
     failure: FailureData | None = None
     cancel_requested: bool = False
     waits_for: str = ""
+    traits: dict[str, Any] = field(default_factory=dict)
+    """What a plain job does not have, by the names of the wire."""
+    progress: ProgressInfo | None = None
+    attempts: list[AttemptInfo] = field(default_factory=list)
+    """Filled only when one job is asked for with everything known of it."""
 
 
 @dataclass(slots=True)
@@ -124,8 +160,10 @@ class Transport(Protocol):
         """
         ...
 
-    def cancel(self, keys: Sequence[Key], timeout: float) -> list[RevokeEffect]:
-        """Cancels jobs; one effect each, in order."""
+    def cancel(
+        self, keys: Sequence[Key], timeout: float, *, terminate: bool = False, signal: str = ""
+    ) -> list[RevokeEffect]:
+        """Cancels jobs; one effect each, in order. With `terminate` running ones are stopped, by `signal` if given."""
         ...
 
     def forget(self, keys: Sequence[Key], timeout: float) -> int:
@@ -134,6 +172,10 @@ class Transport(Protocol):
 
     def broker(self, timeout: float) -> BrokerInfo:
         """The broker with its queues and workers."""
+        ...
+
+    def operator(self, timeout: float) -> GrpcOperator:
+        """What an operator can ask and order; `timeout` is for each call."""
         ...
 
     def close(self) -> None:

@@ -28,6 +28,18 @@ def client_options(command: Command) -> Command:
     return _app(_broker(_json(command)))
 
 
+class Family(click.Group):
+    """A command with subcommands: what is said of app and broker before one of these is its default."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        ctx = super().make_context(info_name, args, parent, **extra)
+        given = {name: value for name, value in ctx.params.items() if value}
+        ctx.default_map = {name: {**(ctx.default_map or {}), **given} for name in self.commands}
+        return ctx
+
+
 @contextmanager
 def client(app: str | None, broker: str | None) -> Iterator[App]:
     """The app of -A, or one without tasks; at the broker of -b if given. Errors end the command with their code."""

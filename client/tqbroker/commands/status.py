@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import click
 
 from tqbroker.commands.common import client, client_options, print_json
+from tqbroker.commands.tables import duration, size, table
 from tqbroker.transport import BrokerInfo, WorkerInfo
 
 
@@ -27,16 +28,16 @@ def status(app: str | None, broker: str | None, as_json: bool) -> None:
 
 def describe(info: BrokerInfo, url: str, now: float) -> Iterator[str]:
     """The lines to print. `now` is in seconds since 1970."""
-    yield f"broker    {info.version} at {url}, up {_duration(now - info.started_ms / 1000)}, data in {info.data_dir}"
+    yield f"broker    {info.version} at {url}, up {duration(now - info.started_ms / 1000)}, data in {info.data_dir}"
     yield f"durable   {info.durability}"
-    yield f"store     {_size(info.used_bytes)} used, new work is refused above {_size(info.high_water_bytes)}"
+    yield f"store     {size(info.used_bytes)} used, new work is refused above {size(info.high_water_bytes)}"
     if info.awaited:
-        left = _duration(info.recovery_left_ms / 1000)
+        left = duration(info.recovery_left_ms / 1000)
         yield f"recovery  waiting for {', '.join(info.awaited)}, at most {left} more"
     yield ""
     yield from _queues(info)
     yield ""
-    yield from _workers(info)
+    yield from worker_lines(info)
     yield from _untaken(info)
 
 
@@ -46,10 +47,11 @@ def _queues(info: BrokerInfo) -> Iterator[str]:
         return
     names = ("queued", "running", "scheduled", "succeeded", "failed", "cancelled", "expired")
     rows = [(queue.name, *(str(getattr(queue, name)) for name in names)) for queue in info.queues]
-    yield from _table([("QUEUE", *names), *rows])
+    yield from table([("QUEUE", *names), *rows])
 
 
-def _workers(info: BrokerInfo) -> Iterator[str]:
+def worker_lines(info: BrokerInfo) -> Iterator[str]:
+    """The table of workers."""
     if not info.workers:
         yield "no workers: start one with `tqbroker worker -A your_module`"
         return
@@ -65,7 +67,7 @@ def _workers(info: BrokerInfo) -> Iterator[str]:
         )
         for worker in info.workers
     ]
-    yield from _table([("WORKER", "state", "running", "pool", "queues", "tasks", "version"), *rows])
+    yield from table([("WORKER", "state", "running", "pool", "queues", "tasks", "version"), *rows])
 
 
 def _is_known(worker: WorkerInfo) -> bool:
@@ -84,25 +86,3 @@ def _untaken(info: BrokerInfo) -> Iterator[str]:
                 f"queue {queue.name}: {queue.queued} queued, and no connected worker takes it;"
                 f" start one with `tqbroker worker -A your_module -Q {queue.name}`"
             )
-
-
-def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _duration(seconds: float) -> str:
-    whole = max(0, int(seconds))
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if whole >= size:
-            return f"{whole // size} {unit}"
-    return f"{whole} s"
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"

@@ -1,0 +1,87 @@
+"""The options that say which jobs are meant, and what prints what became of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, TypeVar
+
+import click
+
+from tqbroker.commands.common import print_json
+from tqbroker.ids import Key, key_of
+from tqbroker.operations import Edited, JobFilter
+from tqbroker.states import Phase
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option("--queue", "-q", default="", help="Only of this queue."),
+    click.option("--task", "-t", default="", help="Only of this task."),
+    click.option("--stamp", "stamps", multiple=True, metavar="NAME=VALUE", help="Only with this stamp."),
+    click.option("--worker", "-w", default="", help="Only those that this worker has or had last."),
+    click.option("--error", "-e", default="", metavar="CLASS", help="Only those that failed with it, as ValueError."),
+    click.option("--since", metavar="WHEN", help="Only those submitted after: ISO time, or 30s, 10m, 2h, 7d ago."),
+    click.option("--until", metavar="WHEN", help="Only those submitted before."),
+)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def filter_options(command: Command) -> Command:
+    """--queue, --task, --stamp, --worker, --error, --since and --until."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def job_filter(phases: Iterable[Phase], given: dict[str, Any]) -> JobFilter:
+    """The filter that the options make."""
+    since, until = given.pop("since"), given.pop("until")
+    return JobFilter(
+        phases=frozenset(phases),
+        submitted_after_ms=_millis("--since", since),
+        submitted_before_ms=_millis("--until", until),
+        **given,
+    )
+
+
+def keys(ids: Iterable[str]) -> list[Key]:
+    """Ids from the command line. An error names what cannot be one."""
+    try:
+        return [key_of(each) for each in ids]
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def chosen(ids: tuple[str, ...], everything: bool, wanted: JobFilter) -> JobFilter | list[Key]:
+    """Either ids or a filter: all that match must be asked for in so many words."""
+    is_filter = wanted._replace(phases=frozenset()) != JobFilter()
+    if ids and (is_filter or everything):
+        raise click.UsageError("name either jobs by their ids, or a filter")
+    if not ids and not is_filter and not everything:
+        raise click.UsageError("name jobs by their ids, or a filter such as --queue or --task, or --all")
+    return keys(ids) if ids else wanted
+
+
+def report(done: Iterable[Edited], as_json: bool, dry_run: bool) -> None:
+    """Prints what became of each job, and how many."""
+    jobs = list(done)
+    if as_json:
+        print_json([job._asdict() for job in jobs])
+        return
+    for job in jobs:
+        click.echo(f"{job.id}  {job.effect or job.refusal}")
+    count = sum(bool(job.effect) for job in jobs)
+    click.echo(f"{count} of {len(jobs)} jobs {'would be changed' if dry_run else 'changed'}", err=True)
+
+
+def _millis(name: str, text: str | None) -> int:
+    if text is None:
+        return 0
+    if text[:-1].isdigit() and text[-1] in _UNITS:
+        return round((time.time() - int(text[:-1]) * _UNITS[text[-1]]) * 1000)
+    try:
+        return round(datetime.fromisoformat(text).timestamp() * 1000)
+    except ValueError:
+        raise click.UsageError(f"{name} {text!r}: write an ISO time, or 30s, 10m, 2h, 7d for so long ago") from None

@@ -1,0 +1,63 @@
+"""`tqbroker inspect`: ask workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tqbroker.commands.common import client, client_options, fail, print_json, show
+from tqbroker.exits import FAILED
+
+ASKED = (
+    "active", "active_queues", "conf", "ping", "query_task", "registered", "report", "reserved", "revoked", "scheduled",
+    "stacks", "stats",
+)  # fmt: skip
+
+
+@click.command()
+@click.argument("question", type=click.Choice(ASKED))
+@click.argument("arguments", metavar="[ARGUMENT]...", nargs=-1)
+@click.option("--destination", "-d", "names", metavar="NAME,...", help="Only these workers.")
+@click.option("--timeout", "-t", default=1.0, show_default=True, help="Seconds to wait for answers.")
+@client_options
+def inspect(
+    question: str,
+    arguments: tuple[str, ...],
+    names: str | None,
+    timeout: float,
+    app: str | None,
+    broker: str | None,
+    as_json: bool,
+) -> None:
+    """Asks workers what they do and know. Exits with 1 when one of them did not answer."""
+    with client(app, broker) as speaker:
+        asked = speaker.control.inspect([each for each in (names or "").split(",") if each], timeout)
+        answer: Any = getattr(asked, question)(*arguments)
+    if as_json:
+        print_json(answer)
+    elif isinstance(answer, dict):
+        for name, said in sorted(answer.items()):
+            _print(name, said)
+    else:
+        for each in answer:
+            click.echo(show(each))
+    silent = [name for name, said in answer.items() if _is_error(said)] if isinstance(answer, dict) else []
+    if silent:
+        fail(f"no complete answer: {', '.join(sorted(silent))} did not answer", FAILED)
+
+
+def _is_error(said: Any) -> bool:
+    return isinstance(said, dict) and said.keys() == {"error"}
+
+
+def _print(name: str, said: Any) -> None:
+    click.echo(f"{name}:")
+    if isinstance(said, str):
+        lines = said.splitlines()
+    elif isinstance(said, dict):
+        lines = [f"{key}: {value if isinstance(value, str) else show(value)}" for key, value in said.items()]
+    else:
+        lines = [each if isinstance(each, str) else show(each) for each in said] or ["- empty -"]
+    for line in lines:
+        click.echo(f"    {line}")
