@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.contracts.harness import CONFIG, FAILURE, RESULT_TTL, TTL, EngineUnderTest
+from tests.contracts.harness import CONFIG, FAILURE, RESULT_TTL, TTL, EngineUnderTest, new_jobs
 
 from tqbroker_broker.questions import Change, Drop, EditAnswer, Effect, Move, Redrive, Reschedule
 from tqbroker_broker.records import Enqueued, Head, QueueCounts, Refusal, State, Stored, Verdict, Want, text_key
+from tqbroker_broker.rules import Traits, Unique, UniqueConflict, UniqueUntil
 
 HEAD = Head("tasks.add", "default", 0, "json")
 DONE, WRONG, RUNNING, UNKNOWN = Effect.DONE, Effect.WRONG_STATE, Effect.RUNNING, Effect.UNKNOWN
@@ -381,3 +382,78 @@ async def test_once_a_recovery_is_over_what_waits_can_be_moved(engine: EngineUnd
     assert (await edit(engine, Move(priority=5), "a")).effects == [DONE]
     await engine.join("v")
     assert list(await engine.take("v")) == ["a"]
+
+
+# -- lanes of their own ------------------------------------------------------------------------------------------------
+
+
+def keyed(key: str = "k", tenant: str = "", queue: str = "default") -> Head:
+    return Head("tasks.add", queue, 0, "json", traits=Traits(ordering_key=key, tenant=tenant, limits=("lim",)))
+
+
+async def test_a_redriven_job_of_an_ordering_key_waits_behind_the_others_of_its_key(engine: EngineUnderTest) -> None:
+    await engine.put("a", "b", head=keyed())
+    await engine.join()
+    await engine.end("w", (await engine.take())["a"], Verdict.FAILED)
+    await edit(engine, Redrive(), "a")
+
+    for name in ("b", "a"):
+        tokens = await engine.take()
+        assert list(tokens) == [name]
+        await engine.succeed("w", tokens.values())
+
+
+async def test_a_dead_letter_finds_its_lane_again_when_nothing_else_was_in_it(engine: EngineUnderTest) -> None:
+    await engine.put("a", head=keyed(tenant="t"))
+    await engine.join()
+    await engine.end("w", (await engine.take())["a"], Verdict.FAILED)
+    await engine.leave()
+    await engine.restart()
+    await engine.join()
+    await edit(engine, Redrive(), "a")
+
+    assert list(await engine.take()) == ["a"]
+
+
+async def test_a_moved_job_takes_its_ordering_key_along(engine: EngineUnderTest) -> None:
+    await engine.put("a", "b", head=keyed())
+    await engine.put("mail", head=keyed(queue="mail"))
+    await edit(engine, Move(queue="mail"), "a")
+    await engine.join()
+
+    assert list(await engine.take()) == ["b"]
+    tokens = await engine.take(queue="mail")
+    assert list(tokens) == ["mail"]
+    await engine.succeed("w", tokens.values())
+    assert list(await engine.take(queue="mail")) == ["a"]
+
+
+async def test_a_scheduled_job_of_an_ordering_key_can_be_moved_and_run_now(engine: EngineUnderTest) -> None:
+    await engine.put("a", head=keyed(), due_ms=engine.later(60))
+    await edit(engine, Move("mail", 3), "a")
+    await edit(engine, Reschedule(0), "a")
+    await engine.join()
+
+    assert list(await engine.take()) == []
+    assert list(await engine.take(queue="mail")) == ["a"]
+
+
+async def test_a_redriven_job_leaves_its_unique_key_to_others(engine: EngineUnderTest) -> None:
+    unique = Unique(UniqueUntil.FINISHED, UniqueConflict.REJECT)
+    head = Head("tasks.add", "default", 0, "json", traits=Traits(unique=unique))
+
+    async def put(name: str) -> Enqueued:
+        batch = new_jobs([name], head)._replace(unique=[b"k" * 16])
+        return (await engine.verbs.enqueue([batch], engine.now))[0]
+
+    await put("a")
+    await engine.join()
+    await engine.end("w", (await engine.take())["a"], Verdict.FAILED)
+    await put("b")
+    assert (await edit(engine, Redrive(), "a")).effects == [DONE]
+    tokens = await engine.take()
+    assert list(tokens) == ["b", "a"]
+
+    await engine.succeed("w", [tokens["a"]])
+
+    assert (await put("c")).holders == {0: text_key("b")}
