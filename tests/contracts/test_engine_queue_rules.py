@@ -158,6 +158,18 @@ async def test_a_job_that_a_worker_may_have_never_makes_room(engine: EngineUnder
     assert await states(engine, "ab") == [State.QUEUED] * 2
 
 
+async def test_a_job_that_has_expired_makes_room_like_any_other(engine: EngineUnderTest) -> None:
+    await rule(engine, DROPPING)
+    await engine.put("old", expires_ms=engine.later(1))
+    await engine.put("a")
+    engine.advance(1)
+    await engine.join()
+    assert list(await engine.take(slots=1)) == ["a"]
+    await engine.put("b")
+
+    assert await engine.put("c") == dropped("old")
+
+
 async def test_scheduled_jobs_do_not_make_room(engine: EngineUnderTest) -> None:
     await rule(engine, DROPPING)
     await engine.put("a", "b", due_ms=engine.later(60))

@@ -60,10 +60,15 @@ class Room:
         return False
 
     def _lower_bounds(self) -> list[tuple[int, int, Lane]]:
-        """For each lane of the queue an order below which nothing waits that may be touched."""
+        """For each lane of the queue an order below which nothing waits that may be touched.
+
+        Jobs that have expired may stand before the head of their lane: they wait until `expire` ends them.
+        """
         group, store = self._group, self._group.store
         least = store.boot_order if store.recovery_end is not None else 0
-        lowest = {lane: order for lane in store.levels.lanes.of(self._queue) if (order := lane.lowest()) is not None}
+        lanes = store.levels.lanes.of(self._queue)
+        bounds = ((lane, lane.first if store.passed_over_ms else lane.lowest()) for lane in lanes)
+        lowest = {lane: order for lane, order in bounds if order is not None}
         for lane, order in group.woken:
             if lane.queue == self._queue:
                 lowest[lane] = min(order, lowest.get(lane, order))
