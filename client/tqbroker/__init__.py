@@ -16,17 +16,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tqbroker.app import App, Celery
     from tqbroker.context import current_task
+    from tqbroker.current import current_app
+    from tqbroker.queues import Exchange, Queue
     from tqbroker.result import AsyncResult
+    from tqbroker.shared import shared_task
     from tqbroker.task import Task
 
-__all__ = ["App", "AsyncResult", "Celery", "Task", "current_task"]
+__all__ = ["App", "AsyncResult", "Celery", "Exchange", "Queue", "Task", "current_app", "current_task", "shared_task"]
 
 _HOMES = {
     "App": "tqbroker.app",
     "AsyncResult": "tqbroker.result",
     "Celery": "tqbroker.app",
     "Task": "tqbroker.task",
+    "Exchange": "tqbroker.queues",
+    "Queue": "tqbroker.queues",
+    "current_app": "tqbroker.current",
     "current_task": "tqbroker.context",
+    "shared_task": "tqbroker.shared",
 }
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
 
+from tqbroker import current
+from tqbroker.app_setup import AppSetup
 from tqbroker.config import Settings
 from tqbroker.options import CallOptions, TaskOptions, check_call_options
 from tqbroker.plans import prepare_by_name
@@ -29,7 +31,7 @@ Bound = Task[..., Any]
 """What a bound task gets as its first argument."""
 
 
-class _Decorator(Protocol):
+class Decorator(Protocol):
     """`@app.task(...)`: keeps the function's parameters and result for editors and type checkers."""
 
     @overload
@@ -38,7 +40,7 @@ class _Decorator(Protocol):
     def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
 
 
-class _BoundDecorator(Protocol):
+class BoundDecorator(Protocol):
     """The same with bind=True: the first parameter is the task itself and not part of a call."""
 
     @overload
@@ -47,23 +49,40 @@ class _BoundDecorator(Protocol):
     def __call__(self, function: Callable[Concatenate[Bound, P], R], /) -> Task[P, R]: ...
 
 
-class App:
+class App(AppSetup):
     """One application: its tasks, its settings, its broker.
 
     `main` is the name that tasks of a script run as `__main__` get in front. `broker` is tq://host[:port] or
     tq+unix:///path; without it TQBROKER_URL is used, then tq://localhost. Further settings are keywords, see
-    `tqbroker.config.Settings`. Raises ImproperlyConfigured for a URL of another broker or an unknown setting, naming
-    what to write. Nothing is connected before the first call.
+    `tqbroker.setting_values`; `config_source` is what `config_from_object` reads, with `namespace`. `task_cls` is the
+    class of tasks that name no `base`. The app made last is `current_app`, unless it has `set_as_current=False`.
+    Raises ImproperlyConfigured for a URL of another broker or an unknown setting, naming what to write. Nothing is
+    connected before the first call.
     """
 
     def __init__(
-        self, main: str | None = None, *, broker: str | None = None, **settings: Unpack[SettingOptions]
+        self,
+        main: str | None = None,
+        *,
+        broker: str | None = None,
+        config_source: Any = None,
+        namespace: str | None = None,
+        task_cls: type[Bound] | str | None = None,
+        set_as_current: bool = True,
+        **settings: Unpack[SettingOptions],
     ) -> None:
         if broker is not None:
             settings["broker_url"] = broker
         self.main = main
         self.conf = Settings(**settings)
         self.tasks = TaskRegistry()
+        self._task_cls = task_cls
+        self._pinned = frozenset(settings)
+        self._discover = []
+        self.conf.listeners.append(self._settings_changed)
+        if config_source is not None:
+            self.config_from_object(config_source, namespace=namespace)
+        current.join(self, set_as_current)
         self._sender: Sender | None = None
 
     # -- tasks --------------------------------------------------------------------------------------------------------
@@ -73,9 +92,9 @@ class App:
     @overload
     def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
     @overload
-    def task(self, /, *, bind: Literal[True], **options: Unpack[TaskOptions]) -> _BoundDecorator: ...
+    def task(self, /, *, bind: Literal[True], **options: Unpack[TaskOptions]) -> BoundDecorator: ...
     @overload
-    def task(self, /, *, bind: Literal[False] = False, **options: Unpack[TaskOptions]) -> _Decorator: ...
+    def task(self, /, *, bind: Literal[False] = False, **options: Unpack[TaskOptions]) -> Decorator: ...
 
     def task(self, function: Callable[..., Any] | None = None, /, *, bind: bool = False, **options: Any) -> Any:
         """Registers a function as a task: `@app.task`, or `@app.task(queue="mail")` with options, see TaskOptions.
@@ -107,12 +126,22 @@ class App:
     def _register(self, function: Callable[..., Any], bind: bool, options: Any) -> Task[..., Any]:
         if not callable(function):
             raise TypeError(f"@app.task takes a function, not {function!r}; write options by name")
-        base = options.get("base") or (AsyncTask if is_async(function) else Task)
+        base = options.get("base") or self._base(function)
         if not isinstance(base, type) or not issubclass(base, Task):
             raise TypeError(f"base={base!r} is no subclass of tqbroker.Task: derive it from Task")
         task: Task[..., Any] = base.make(self, function, bind=bind, **options)
         self.tasks.register(task)
         return task
+
+    def _base(self, function: Callable[..., Any]) -> type[Bound]:
+        if self._task_cls is None:
+            return AsyncTask if is_async(function) else Task
+        return self.Task
+
+    def _settings_changed(self, names: Iterable[str]) -> None:
+        if "task_annotations" in names:
+            for task in self.tasks.values():
+                task.annotate()
 
     # -- calls --------------------------------------------------------------------------------------------------------
 
@@ -215,9 +244,18 @@ class App:
         await close(self.conf.broker_url)
 
     @property
-    def Task(self) -> type[Bound]:  # noqa: N802 - Celery's name
-        """What `base=` classes are derived from."""
-        return Task
+    def Task(self) -> type[Task[..., Any]]:  # noqa: N802 - Celery's name
+        """The class of tasks that name no `base`, and what others are derived from."""
+        if isinstance(self._task_cls, str):
+            from tqbroker.dotted import load
+
+            loaded: type[Bound] = load(self._task_cls, "task_cls")
+            self._task_cls = loaded
+        return Task if self._task_cls is None else self._task_cls
+
+    @Task.setter
+    def Task(self, cls: type[Bound]) -> None:  # noqa: N802
+        self._task_cls = cls
 
     def __repr__(self) -> str:
         return f"<App {self.main or '(no name)'} at {self.conf.broker_url}>"

@@ -37,7 +37,18 @@ def _format(name: str) -> _Format:
     try:
         return FORMATS[name]
     except KeyError:
-        raise DecodeError(f"unknown format {name!r}: use one of {', '.join(FORMATS)}") from None
+        return _compressed(name)
+
+
+def _compressed(name: str) -> _Format:
+    """The format "json+zlib" and its like. Raises DecodeError for what is none."""
+    serializer, _, method = name.partition("+")
+    if serializer not in FORMATS or method not in ("zlib", "bzip2", "lzma"):
+        raise DecodeError(f"unknown format {name!r}: use one of {', '.join(FORMATS)}, or one with +zlib, +bzip2, +lzma")
+    from tqbroker.compression import pack, unpack
+
+    plain = FORMATS[serializer]
+    return _Format(lambda value: pack(plain.write(value), method), lambda data: plain.read(unpack(data, method)))
 
 
 def encode(value: Any, format: str = DEFAULT_FORMAT) -> bytes:  # noqa: A002 - the word of the wire
@@ -53,7 +64,7 @@ def decode(data: bytes, format: str = DEFAULT_FORMAT) -> Any:  # noqa: A002
     if not data:
         return None
     value = _read(_format(format), data, format)
-    return untag(value) if MARKER in data else value
+    return untag(value) if MARKER in data or "+" in format else value
 
 
 def encode_call(args: Sequence[Any], kwargs: Mapping[str, Any], format: str = DEFAULT_FORMAT) -> bytes:  # noqa: A002
@@ -79,7 +90,7 @@ def decode_call(data: bytes, format: str = DEFAULT_FORMAT) -> tuple[tuple[Any, .
     value = _read(_format(format), data, format)
     try:
         args, kwargs = value
-        if MARKER in data:
+        if MARKER in data or "+" in format:
             return tuple(map(untag, args)), {name: untag(item) for name, item in kwargs.items()}
         return tuple(args), kwargs if type(kwargs) is dict else dict(kwargs)
     except (TypeError, ValueError, AttributeError) as error:
@@ -112,5 +123,7 @@ def _unwritable(error: Exception, name: str) -> EncodeError:
 def _read(fmt: _Format, data: bytes, name: str) -> Any:
     try:
         return fmt.read(data)
+    except DecodeError:
+        raise
     except (msgspec.DecodeError, RecursionError) as error:
         raise DecodeError(f"not valid {name}: {error}") from None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Any, Unpack
 
+from tqbroker.codec_names import format_name
 from tqbroker.exceptions import ImproperlyConfigured
 from tqbroker.known_settings import SETTINGS
 from tqbroker.old_settings import new_name
@@ -28,8 +29,11 @@ class Settings(SettingValues, Mapping[str, Any]):
     version: int
     """Rises with every change, so that what was derived from settings can be kept until then."""
 
+    listeners: list[Callable[[Iterable[str]], None]]
+    """Called with the names that have changed."""
+
     def __init__(self, **settings: Unpack[SettingOptions]) -> None:
-        state = {"version": 0, "changes": {}, "_defaults": {}, "_zone": None, "_directory": None}
+        state = {"version": 0, "changes": {}, "_defaults": {}, "_zone": None, "_directory": None, "listeners": []}
         self.__dict__.update(state)
         settings.setdefault("broker_url", os.environ.get("TQBROKER_URL") or DEFAULT_URL)
         self.update(settings)
@@ -56,6 +60,8 @@ class Settings(SettingValues, Mapping[str, Any]):
     def _settle(self, given: Mapping[str, Any]) -> None:
         self.__dict__.update(given)
         self.__dict__.update(version=self.version + 1, _zone=None, _directory=None)
+        for listener in self.listeners:
+            listener(given.keys())
 
     def __setattr__(self, name: str, value: Any) -> None:
         self.update({name: value})
@@ -104,6 +110,11 @@ class Settings(SettingValues, Mapping[str, Any]):
         if zone is None:
             zone = self.__dict__["_zone"] = _zone(self.timezone, self.enable_utc)
         return zone
+
+    @property
+    def result_format(self) -> str:
+        """The format of return values on the wire."""
+        return format_name(self.result_serializer, self.result_compression)
 
     @property
     def directory(self) -> Directory:

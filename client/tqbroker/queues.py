@@ -46,7 +46,7 @@ class Exchange:
     def __init__(self, name: str = "", type: str = "direct", **arguments: Any) -> None:  # noqa: A002 - Celery's name
         if type not in _KINDS:
             instead = (
-                "one copy for each worker is app.control.broadcast"
+                "to reach each worker write app.control.broadcast"
                 if type == "fanout"
                 else "write the choice as a function in task_routes"
             )

@@ -159,8 +159,7 @@ class Task(TaskBody, Generic[P, R]):
         self.check(given_args, given_kwargs)
         self._call(given_args, given_kwargs, options)
         names = ("task_id", "headers", "ignore_result")
-        given: Mapping[str, Any] = options
-        chosen: Any = {name: given[name] for name in names if given.get(name) is not None}
+        chosen: Any = {name: value for name, value in options.items() if name in names and value is not None}
         result = run(self, given_args, given_kwargs, retries=retries, **chosen)
         if throw or (throw is None and self.app.conf.task_eager_propagates):
             result.get()
@@ -170,6 +169,8 @@ class Task(TaskBody, Generic[P, R]):
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Submits one job with these arguments."""
+        if self.app.conf.task_always_eager:
+            return self.apply(args, kwargs)  # type: ignore[return-value]
         self.check(args, kwargs)
         head, own = self._call(args, kwargs, _NO_OPTIONS)
         return self.app.sender.send(head, args, kwargs, own)
@@ -181,6 +182,8 @@ class Task(TaskBody, Generic[P, R]):
         **options: Unpack[CallOptions],
     ) -> AsyncResult[R]:
         """Submits one job with options, see CallOptions: task_id, queue, priority, countdown, eta, expires, ..."""
+        if self.app.conf.task_always_eager:
+            return self.apply(args, kwargs, **options)  # type: ignore[return-value]
         given_args, given_kwargs = positional(args, f"apply_async of {self.name}"), kwargs or {}
         self.check(given_args, given_kwargs)
         head, own = self._call(given_args, given_kwargs, options)
@@ -188,6 +191,8 @@ class Task(TaskBody, Generic[P, R]):
 
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """`delay` for asyncio: the loop goes on while the job is made durable."""
+        if self.app.conf.task_always_eager:
+            return await self._eagerly(args, kwargs, _NO_OPTIONS)
         self.check(args, kwargs)
         head, own = self._call(args, kwargs, _NO_OPTIONS)
         return await self.app.sender.asend(head, args, kwargs, own)
@@ -199,10 +204,19 @@ class Task(TaskBody, Generic[P, R]):
         **options: Unpack[CallOptions],
     ) -> AsyncResult[R]:
         """`apply_async` for asyncio."""
+        if self.app.conf.task_always_eager:
+            return await self._eagerly(args, kwargs, options)
         given_args, given_kwargs = positional(args, f"apply_async of {self.name}"), kwargs or {}
         self.check(given_args, given_kwargs)
         head, own = self._call(given_args, given_kwargs, options)
         return await self.app.sender.asend(head, given_args, given_kwargs, own)
+
+    async def _eagerly(self, args: Any, kwargs: Any, options: Mapping[str, Any]) -> AsyncResult[R]:
+        import asyncio
+
+        apply: Callable[..., Any] = self.apply
+        result: AsyncResult[R] = await asyncio.to_thread(apply, args, kwargs, **options)
+        return result
 
     # -- many jobs ----------------------------------------------------------------------------------------------------
 
@@ -213,7 +227,7 @@ class Task(TaskBody, Generic[P, R]):
         """
         rows = self._checked_rows(calls)
         plan = self._plan()
-        if plan.by_call:
+        if plan.by_call or self.app.conf.task_always_eager:
             return self.apply_async_many([{"args": row} for row in rows])
         return self.app.sender.send_many(plan.head, rows, plan.own)
 

@@ -49,7 +49,7 @@ def main() -> int:
     progress = Progress(arguments.page)
     os.close(arguments.page)
     announcing.starting(app, arguments.worker)
-    link = Link(sock, progress, app.conf.result_serializer)
+    link = Link(sock, progress, app.conf.result_format)
     executor, channel = _join(app, arguments, link)
     watchdog = Watchdog(link, arguments.parent, [executor.slots.tick, channel.tick])
     link.listeners.append(watchdog.wake)
@@ -74,7 +74,7 @@ def _join(app: App, arguments: Arguments, link: Link) -> tuple[Executor, JobChan
 
     slots = Slots(die)
     limits = TimeLimits(app.tasks, bounds_of(app))
-    channel = JobChannel(link, app.conf.result_serializer)
+    channel = JobChannel(link, app.conf.result_format)
     show = bool(arguments.show)
     executor = Executor(app, arguments.worker, show, slots=slots, limits=limits, channel=channel)
 
@@ -102,6 +102,7 @@ def _load(arguments: Arguments) -> App:
     app = loader.find_app(arguments.app)
     for module in filter(None, arguments.include.split(",")):
         importlib.import_module(module)
+    app.load_modules()
     if arguments.broker:
         app.conf.broker_url = arguments.broker  # for jobs that tasks submit
     announcing.loaded(app, arguments)

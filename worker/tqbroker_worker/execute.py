@@ -73,7 +73,7 @@ class Executor:
         limits: TimeLimits | None = None,
         channel: Channel | None = None,
     ) -> None:
-        self.format = app.conf.result_serializer
+        self.format = app.conf.result_format
         self.slots = slots or Slots(lambda _number: None)
         self.limits = limits or TimeLimits(app.tasks)
         self.plans = Plans(app.tasks)
