@@ -14,6 +14,7 @@ from tqbroker.registry import TaskRegistry, task_name
 from tqbroker.setting_options import SettingOptions
 from tqbroker.signature import positional
 from tqbroker.task import AsyncTask, Task, is_async
+from tqbroker.task_options import BY_SETTING
 
 if TYPE_CHECKING:
     from tqbroker._grpc_admin import GrpcOperator
@@ -47,6 +48,9 @@ class BoundDecorator(Protocol):
     def __call__(self, function: Callable[Concatenate[Bound, P], Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
     @overload
     def __call__(self, function: Callable[Concatenate[Bound, P], R], /) -> Task[P, R]: ...
+
+
+_OF_TASKS = frozenset({"task_annotations", *BY_SETTING.values()})
 
 
 class App(AppSetup):
@@ -139,7 +143,7 @@ class App(AppSetup):
         return self.Task
 
     def _settings_changed(self, names: Iterable[str]) -> None:
-        if "task_annotations" in names:
+        if not _OF_TASKS.isdisjoint(names):
             for task in self.tasks.values():
                 task.annotate()
 

@@ -12,17 +12,22 @@ _ONE_STORE = "the broker keeps results itself: leave it out"
 _DAEMON = "there is no such daemon: leave it out of the unit file too"
 _SCHEDULES = "schedules belong to a later version"
 _PLUGINS = "parts of the worker cannot be replaced by class: leave it out"
+_FLAG = "write it as a flag of tqbroker worker"
+_LOGGING = "a worker logs to stderr, as -l says; for more, connect the signal setup_logging"
 _SECURITY = "signed messages belong to a later version: run broker and clients on one machine or in one private network"
 
 _TASKS = {
-    **names("works", "accept_content timezone enable_utc task_annotations task_serializer result_serializer"),
+    **names("works", "timezone enable_utc task_annotations task_serializer result_serializer"),
     **names("works", "task_publish_retry task_publish_retry_policy task_always_eager task_eager_propagates"),
-    **names("works", "task_ignore_result task_store_errors_even_if_ignored task_time_limit task_soft_time_limit"),
+    **names("works", "task_ignore_result task_time_limit task_soft_time_limit"),
     **names("works", "task_queues task_routes task_default_queue task_inherit_parent_priority"),
-    **names("adapted", "task_compression result_compression task_default_priority task_create_missing_queues"),
+    **names(
+        "adapted", "accept_content task_compression result_compression task_default_priority task_create_missing_queues"
+    ),
     **names("adapted", "task_default_rate_limit task_acks_late task_acks_on_failure_or_timeout"),
     **names("adapted", "task_acks_on_failure task_acks_on_timeout task_reject_on_worker_lost result_expires"),
     **names("accepted", "result_accept_content", "a client reads json and msgpack, and nothing else"),
+    **names("accepted", "task_store_errors_even_if_ignored", "failures are always kept"),
     **names("accepted", "task_protocol", "there is one message layout"),
     **names("accepted", "task_store_eager_result", "an eager call never reaches the broker"),
     **names("accepted", "task_remote_tracebacks", "the traceback of the worker always comes with the exception"),
@@ -86,12 +91,21 @@ _BROKER = {
 
 _WORKER = {
     **names("works", "imports include worker_concurrency worker_max_tasks_per_child worker_max_memory_per_child"),
-    **names("works", "worker_enable_remote_control worker_proc_alive_timeout worker_soft_shutdown_timeout"),
-    **names("works", "worker_pool_restarts worker_hijack_root_logger worker_redirect_stdouts"),
-    **names("works", "worker_redirect_stdouts_level worker_log_color worker_log_format worker_task_log_format"),
-    **names("works", "worker_logfile worker_pidfile worker_uid worker_gid worker_umask worker_disable_rate_limits"),
-    **names("adapted", "worker_pool worker_prefetch_multiplier worker_lost_wait worker_direct"),
-    **names("adapted", "worker_cancel_long_running_tasks_on_connection_loss"),
+    **names("works", "worker_disable_rate_limits"),
+    **names("adapted", "worker_pool"),
+    **names("accepted", "worker_logfile worker_pidfile worker_uid worker_gid worker_umask", _FLAG),
+    **names("accepted", "worker_prefetch_multiplier", "the worker measures; to bound it write --prefetch-multiplier"),
+    **names("accepted", "worker_lost_wait worker_proc_alive_timeout", "the worker watches its children by itself"),
+    **names("accepted", "worker_soft_shutdown_timeout", "what a worker cannot end goes back to its queue uncounted"),
+    **names("accepted", "worker_enable_remote_control worker_pool_restarts", "a worker always answers its broker"),
+    **names(
+        "accepted",
+        "worker_cancel_long_running_tasks_on_connection_loss",
+        "a run goes on while the broker is away, and its outcome is stored when it is back",
+    ),
+    **names("accepted", "worker_hijack_root_logger worker_redirect_stdouts worker_redirect_stdouts_level", _LOGGING),
+    **names("accepted", "worker_log_color worker_log_format worker_task_log_format", _LOGGING),
+    **names("later", "worker_direct", "give each worker a queue of its own instead: -Q default,w1"),
     **names("accepted", "worker_executable", "children are forked: the interpreter is that of the worker"),
     **names("accepted", "worker_eta_task_limit worker_timer worker_timer_precision", "delays wait in the broker"),
     **names("accepted", "worker_disable_prefetch", "an idle worker never starves: what waits stays in the broker"),

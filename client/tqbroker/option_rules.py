@@ -91,6 +91,10 @@ def whole(low: int, high: int, more: str = "") -> Rule:
 
 
 FLAG = Rule("use True or False", lambda value: isinstance(value, bool))
+ENDS = Rule(
+    "use True: a job that failed or timed out ends as a dead letter, and autoretry_for tries it again before",
+    lambda value: value is True,
+)
 SPAN = Rule(f"give 0 or more seconds, and less than {MAX_SECONDS}, as a number or a timedelta", _is_span)
 LONG = Rule(
     f"give more than 0 seconds, and less than {MAX_SECONDS}, as a number or a timedelta",
@@ -146,21 +150,14 @@ TASK: dict[str, Rule] = {
     "throws": ERRORS,
     "rate_limit": RATE,
     "max_concurrency": whole(1, 1_000_000),
-    "store_errors_even_if_ignored": FLAG,
     "acks_late": FLAG,
-    "acks_on_failure_or_timeout": FLAG,
-    "acks_on_failure": FLAG,
-    "acks_on_timeout": FLAG,
+    "acks_on_failure_or_timeout": ENDS,
+    "acks_on_failure": ENDS,
+    "acks_on_timeout": ENDS,
     "reject_on_worker_lost": FLAG,
     "track_started": FLAG,
-    "send_events": FLAG,
-    "resultrepr_maxsize": whole(1, 1 << 20),
     "shadow_name": HOOK,
     **dict.fromkeys(("before_start", "on_success", "on_retry", "on_failure", "after_return"), HOOK),
-    "pydantic": FLAG,
-    "pydantic_strict": FLAG,
-    "pydantic_context": MAPPING,
-    "pydantic_dump_kwargs": MAPPING,
     "expires": SPAN,
 }
 

@@ -71,12 +71,10 @@ class TaskOptions(SharedOptions, total=False):
     Limits over all workers: `rate_limit` ("10/s", "100/m 1000/h"), `max_concurrency`.
 
     Ends: `acks_late` [True: a lost run is repeated; False: at most once], `acks_on_failure_or_timeout` [True],
-    `acks_on_failure`, `acks_on_timeout`, `reject_on_worker_lost`, `store_errors_even_if_ignored`, `track_started`.
+    `acks_on_failure`, `acks_on_timeout`, `reject_on_worker_lost`, `track_started`: as they are, see docs/migrating.md.
 
     Hooks: `before_start`, `on_success`, `on_retry`, `on_failure`, `after_return`, functions with Celery's parameters.
-    `shadow_name(task, args, kwargs, options)` gives the name to show. `send_events` [True], `resultrepr_maxsize`
-    [1024 characters of a result in the log]. `pydantic` [False], `pydantic_strict`, `pydantic_context`,
-    `pydantic_dump_kwargs`: models as arguments.
+    `shadow_name(task, args, kwargs, options)` gives the name to show.
     """
 
     name: str | None
@@ -93,25 +91,21 @@ class TaskOptions(SharedOptions, total=False):
     throws: Errors
     rate_limit: Rates | None
     max_concurrency: int | None
-    store_errors_even_if_ignored: bool
+    store_errors_even_if_ignored: object
     acks_late: bool
     acks_on_failure_or_timeout: bool
     acks_on_failure: bool | None
     acks_on_timeout: bool | None
     reject_on_worker_lost: bool | None
     track_started: bool
-    send_events: bool
-    resultrepr_maxsize: int
+    send_events: object
+    resultrepr_maxsize: object
     shadow_name: Callable[..., str | None] | None
     before_start: Callable[..., Any]
     on_success: Callable[..., Any]
     on_retry: Callable[..., Any]
     on_failure: Callable[..., Any]
     after_return: Callable[..., Any]
-    pydantic: bool
-    pydantic_strict: bool
-    pydantic_context: Mapping[str, Any] | None
-    pydantic_dump_kwargs: Mapping[str, Any] | None
     trail: object
 
 
@@ -169,7 +163,8 @@ CALL_OPTIONS = _allowed(known_options.CALL, "args", "kwargs")
 
 def refuse_unknown(given: Mapping[str, Any], table: Mapping[str, Known], allowed: frozenset[str], where: str) -> None:
     """Raises TypeError for an option that does not exist or is refused; logs one that has no effect."""
-    unknown = given.keys() - allowed - set(given.get("stamped_headers") or ())
+    unknown = given.keys() - allowed - _stamp_names(given)
+    unknown -= {name for name in unknown & table.keys() if given[name] is None or given[name] is False}
     if not unknown.isdisjoint(table) or any(table[name].sentence for name in given.keys() & allowed):
         sentence = speak_up("option", given, table)
         if sentence is not None:
@@ -177,6 +172,12 @@ def refuse_unknown(given: Mapping[str, Any], table: Mapping[str, Known], allowed
     if unknown:
         shown = ", ".join(sorted(unknown))
         raise TypeError(f"{where} has no option {shown}: allowed are {', '.join(sorted(allowed))}")
+
+
+def _stamp_names(given: Mapping[str, Any]) -> set[str]:
+    """The names that Celery's `stamped_headers=["x"], x=1` allows."""
+    names = given.get("stamped_headers") or ()
+    return {name for name in names if isinstance(name, str)} if isinstance(names, (list, tuple, set)) else {str(names)}
 
 
 def check_task_options(given: Mapping[str, Any], where: str = "@app.task") -> None:

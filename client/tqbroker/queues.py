@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tqbroker.exceptions import ImproperlyConfigured
-from tqbroker.verdicts import Known, names, speak_up
+from tqbroker.verdicts import Known, names, say_once, speak_up
 
 _KINDS = ("direct", "topic")
 
@@ -38,6 +38,12 @@ class WantedRule(NamedTuple):
     max_length: int = 0
     overflow: str = "drop_oldest"
     ttl_ms: int = 0
+
+    def flags(self) -> str:
+        """The same for the command line; empty when nothing is wanted."""
+        length = f"--max-length {self.max_length} --overflow {self.overflow}" if self.max_length else ""
+        ttl = f"--ttl {self.ttl_ms / 1000:g}" if self.ttl_ms else ""
+        return f"{length} {ttl}".strip()
 
 
 class Exchange:
@@ -91,6 +97,12 @@ class Queue:
         self.routing_key = routing_key
         self.wanted = _wanted(name, given.pop("max_length"), given.pop("overflow"), given.pop("message_ttl"))
         _check(f"queue {name!r}", given, _ARGUMENTS)
+
+    def tell_wanted(self) -> None:
+        """Says once in the log how to give the queue the rules it wants: they are the broker's, for all apps."""
+        flags = self.wanted.flags()
+        if flags:
+            say_once("queue", self.name, f"keeps its rules in the broker: run tqbroker queues set {self.name} {flags}")
 
     def takes(self, exchange: str | None, routing_key: str | None) -> bool:
         """Whether a call with this exchange and routing key goes to this queue."""

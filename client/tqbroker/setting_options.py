@@ -28,7 +28,6 @@ class _TaskSettings(TypedDict, total=False):
     task_serializer: str
     task_compression: str | None
     task_ignore_result: bool
-    task_store_errors_even_if_ignored: bool
     task_time_limit: Span | None
     task_soft_time_limit: Span | None
     task_default_rate_limit: Rates | None
@@ -44,28 +43,9 @@ class _TaskSettings(TypedDict, total=False):
 class _WorkerSettings(TypedDict, total=False):
     worker_concurrency: int | None
     worker_pool: str
-    worker_prefetch_multiplier: int | None
     worker_max_tasks_per_child: int | None
     worker_max_memory_per_child: int | None
-    worker_lost_wait: Span
-    worker_proc_alive_timeout: Span
-    worker_soft_shutdown_timeout: Span
     worker_disable_rate_limits: bool
-    worker_enable_remote_control: bool
-    worker_pool_restarts: bool
-    worker_cancel_long_running_tasks_on_connection_loss: bool
-    worker_direct: bool
-    worker_hijack_root_logger: bool
-    worker_redirect_stdouts: bool
-    worker_redirect_stdouts_level: str
-    worker_log_color: bool | None
-    worker_log_format: str | None
-    worker_task_log_format: str | None
-    worker_logfile: str | None
-    worker_pidfile: str | None
-    worker_uid: str | int | None
-    worker_gid: str | int | None
-    worker_umask: str | int | None
 
 
 class SettingOptions(_TaskSettings, _WorkerSettings, total=False):

@@ -7,7 +7,7 @@ from typing import Any
 
 from tqbroker import option_rules as rules
 from tqbroker.exceptions import ImproperlyConfigured
-from tqbroker.option_rules import COMPRESSION, FLAG, LONG, RATE, SPAN, Rule, one_of, text, whole
+from tqbroker.option_rules import COMPRESSION, FLAG, LONG, RATE, Rule, one_of, text, whole
 from tqbroker.publishing import check_policy
 from tqbroker.urls import target_of
 
@@ -44,11 +44,10 @@ def _flags(names: str) -> dict[str, Rule]:
 
 RULES: dict[str, Rule] = {
     **_flags("strict_typing enable_utc task_always_eager task_eager_propagates task_create_missing_queues"),
-    **_flags("task_inherit_parent_priority task_ignore_result task_store_errors_even_if_ignored task_acks_late"),
-    **_flags("task_acks_on_failure_or_timeout task_acks_on_failure task_acks_on_timeout task_publish_retry"),
-    **_flags("task_reject_on_worker_lost worker_disable_rate_limits worker_enable_remote_control"),
-    **_flags("worker_pool_restarts worker_cancel_long_running_tasks_on_connection_loss worker_direct"),
-    **_flags("worker_hijack_root_logger worker_redirect_stdouts worker_log_color"),
+    **_flags("task_inherit_parent_priority task_ignore_result task_acks_late"),
+    **_flags("task_publish_retry"),
+    **dict.fromkeys(("task_acks_on_failure_or_timeout", "task_acks_on_failure", "task_acks_on_timeout"), rules.ENDS),
+    **_flags("task_reject_on_worker_lost worker_disable_rate_limits "),
     "accept_content": FORMATS,
     "timezone": text(255),
     "imports": MODULES,
@@ -71,20 +70,9 @@ RULES: dict[str, Rule] = {
     "request_timeout": SECONDS,
     "worker_concurrency": whole(1, 10_000),
     "worker_pool": POOL,
-    "worker_prefetch_multiplier": whole(0, 1_000),
     "worker_max_tasks_per_child": whole(1, 1 << 31),
     "worker_max_memory_per_child": whole(1, 1 << 40),
-    "worker_lost_wait": SPAN,
-    "worker_proc_alive_timeout": LONG,
-    "worker_soft_shutdown_timeout": SPAN,
-    "worker_redirect_stdouts_level": one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
-    "worker_log_format": TEXT,
-    "worker_task_log_format": TEXT,
-    "worker_logfile": TEXT,
-    "worker_pidfile": TEXT,
-    "worker_uid": USER,
-    "worker_gid": USER,
-    "worker_umask": USER,
+    "_level": one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
 }
 
 

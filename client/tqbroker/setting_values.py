@@ -17,7 +17,7 @@ class TaskSettings:
     """Compare arguments with the task's signature before sending."""
 
     accept_content: Sequence[str] = ("json", "msgpack")
-    """Formats that a worker decodes. A job in another one fails."""
+    """Formats that a worker decodes: there are no others, and none of them runs code."""
 
     timezone: str | None = None
     """Zone of naive datetimes, for example "Europe/Berlin". None is UTC, or the machine's without enable_utc."""
@@ -67,9 +67,6 @@ class TaskSettings:
     task_ignore_result: bool = False
     """Keep no return values, unless task or call say otherwise."""
 
-    task_store_errors_even_if_ignored: bool = False
-    """Keep failures of tasks that ignore their result."""
-
     task_time_limit: Span | None = None
     """Seconds after which a run is stopped."""
 
@@ -83,7 +80,7 @@ class TaskSettings:
     """A run lost with its worker is repeated. False: each job is started at most once."""
 
     task_acks_on_failure_or_timeout: bool = True
-    """A job ends when its run failed or timed out. False: it goes back to its queue."""
+    """A job ends when its run failed or timed out. It cannot be False: a retry says when to try again."""
 
     task_acks_on_failure: bool | None = None
     """The same for failures alone; None is the setting above."""
@@ -92,7 +89,7 @@ class TaskSettings:
     """The same for timeouts alone; None is the setting above."""
 
     task_reject_on_worker_lost: bool | None = None
-    """False: a run that takes its process down ends the job. None and True: it is repeated, a few times."""
+    """A run that takes its process down is repeated, a few times, unless task_acks_late is False."""
 
     task_publish_retry: bool = True
     """Send again what was not confirmed. False: give up after a second."""
@@ -110,71 +107,14 @@ class WorkerSettings:
     worker_pool: str = "process"
     """process (or prefork), thread (or threads), asyncio, solo."""
 
-    worker_prefetch_multiplier: int | None = None
-    """Short jobs held ahead for each slot, at most; long ones never are. None lets the worker measure."""
-
     worker_max_tasks_per_child: int | None = None
     """Jobs after which a child process is replaced."""
 
     worker_max_memory_per_child: int | None = None
     """KiB of memory above which a child process is replaced after its job."""
 
-    worker_lost_wait: Span = 10.0
-    """Seconds to wait for the last words of a child that died."""
-
-    worker_proc_alive_timeout: Span = 60.0
-    """Seconds a child may take to start. Celery's are 4: imports of large apps take longer."""
-
-    worker_soft_shutdown_timeout: Span = 0.0
-    """Seconds between the polite and the forced end of a worker's shutdown."""
-
     worker_disable_rate_limits: bool = False
     """This worker declares no rate limits."""
-
-    worker_enable_remote_control: bool = True
-    """Answer commands such as `tqbroker inspect`."""
-
-    worker_pool_restarts: bool = False
-    """Allow the command pool_restart."""
-
-    worker_cancel_long_running_tasks_on_connection_loss: bool = False
-    """Stop a run as soon as its lease is lost, instead of letting it end in vain."""
-
-    worker_direct: bool = False
-    """Each worker also takes jobs from a queue of its own, "worker:NAME"."""
-
-    worker_hijack_root_logger: bool = True
-    """Set up the root logger."""
-
-    worker_redirect_stdouts: bool = True
-    """What tasks print goes to the log."""
-
-    worker_redirect_stdouts_level: str = "WARNING"
-    """The level it gets there."""
-
-    worker_log_color: bool | None = None
-    """Colours in the log. None: on a terminal."""
-
-    worker_log_format: str | None = None
-    """Format of log lines, as in the standard library's logging."""
-
-    worker_task_log_format: str | None = None
-    """The same for lines from inside tasks, with task_name and task_id."""
-
-    worker_logfile: str | None = None
-    """File to log to. None is stderr."""
-
-    worker_pidfile: str | None = None
-    """File for the process id."""
-
-    worker_uid: str | int | None = None
-    """User to run as."""
-
-    worker_gid: str | int | None = None
-    """Group to run as."""
-
-    worker_umask: str | int | None = None
-    """File mode mask, octal as text."""
 
 
 class SettingValues(TaskSettings, WorkerSettings):

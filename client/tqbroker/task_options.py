@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _BY_CLASS = TASK_OPTIONS - {"base", "shadow_name"}
 """Options that a class can have as attributes. `shadow_name` is a method there."""
 
+BY_SETTING = {"acks_late": "task_acks_late", "rate_limit": "task_default_rate_limit"}
+"""Options whose default is a setting that is read with the task. Other such settings are read with each call."""
+
 _BASES = frozenset({"builtins", "typing", "abc", "tqbroker.handle", "tqbroker.task_body", "tqbroker.task"})
 """Modules of classes whose attributes are defaults, not options."""
 
@@ -41,5 +44,12 @@ def _of_class(cls: type[Task[..., Any]]) -> dict[str, Any]:
 
 def annotated_options(task: Task[..., Any], in_code: Mapping[str, Any]) -> dict[str, Any]:
     """The options as they are now: configuration wins over the code."""
-    annotations = task.app.conf.task_annotations
-    return {**in_code, **annotated(annotations, task)} if annotations else dict(in_code)
+    conf = task.app.conf
+    options = {option: conf[setting] for option, setting in BY_SETTING.items() if _says(conf[setting])}
+    options |= in_code
+    return {**options, **annotated(conf.task_annotations, task)} if conf.task_annotations else options
+
+
+def _says(value: Any) -> bool:
+    """Whether a setting differs from the default of its option."""
+    return value is not None and value is not True

@@ -6,6 +6,7 @@ from typing import Any
 
 from tqbroker import signals
 from tqbroker.app import App
+from tqbroker.rates import parse_rates
 from tqbroker.task import Task
 from tqbroker_worker.limits import Bounds, millis
 from tqbroker_worker.protocol import Manifest, TaskLimits, WorkerSettings
@@ -13,7 +14,8 @@ from tqbroker_worker.protocol import Manifest, TaskLimits, WorkerSettings
 
 def manifest_of(app: App) -> Manifest:
     """The app's name, tasks and settings, as far as they are a worker's."""
-    limits = {name: found for name, task in app.tasks.items() if (found := _limits(task)) != TaskLimits()}
+    rated = not app.conf.worker_disable_rate_limits
+    limits = {name: found for name, task in app.tasks.items() if (found := _limits(task, rated)) != TaskLimits()}
     return Manifest(
         app.main or "",
         app.conf.broker_url,
@@ -30,10 +32,11 @@ def bounds_of(app: App) -> Bounds:
     return Bounds(millis(_setting(app, "task_soft_time_limit")), millis(_setting(app, "task_time_limit")))
 
 
-def _limits(task: Task[..., Any]) -> TaskLimits:
+def _limits(task: Task[..., Any], rated: bool) -> TaskLimits:
     return TaskLimits(
         soft_ms=millis(task.soft_time_limit),
         hard_ms=millis(task.time_limit),
+        rates=parse_rates(task.rate_limit) if rated else (),
         max_concurrency=task.max_concurrency or 0,
     )
 

@@ -61,24 +61,15 @@ BAD_TASK: dict[str, list[Any]] = {
     "max_concurrency": [0, -1, "2", True, 1.5],
     **dict.fromkeys(
         (
-            "store_errors_even_if_ignored",
             "acks_late",
-            "acks_on_failure_or_timeout",
-            "acks_on_failure",
-            "acks_on_timeout",
             "reject_on_worker_lost",
             "track_started",
-            "send_events",
-            "pydantic",
-            "pydantic_strict",
         ),
         FLAG,
     ),
-    "resultrepr_maxsize": [0, -1, "big", True],
+    **{key: [*FLAG, False] for key in ("acks_on_failure_or_timeout", "acks_on_failure", "acks_on_timeout")},
     "shadow_name": HOOK,
     **dict.fromkeys(("before_start", "on_success", "on_retry", "on_failure", "after_return"), HOOK),
-    "pydantic_context": MAPPING,
-    "pydantic_dump_kwargs": MAPPING,
     "expires": SPAN,
 }
 
