@@ -1,223 +1,28 @@
-"""A worker as a process of its own, and a broker's end of its stream in the hands of the test."""
+"""A worker as a process of its own: its jobs, its streams, its end."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import signal
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
-from uuid import UUID, uuid4
 
-import grpc
-import grpc.aio
 import pytest
-from google.rpc import status_pb2
+from tests.integration.worker_harness import (
+    SECONDS,
+    STORE,
+    Broker,
+    Start,
+    children_of,
+    connected,
+    exists,
+    success,
+    there,
+    uuids,
+)
 
-from tqbroker.codec import decode, encode_call
-from tqbroker.v1 import errors_pb2, job_pb2, worker_pb2_grpc
+from tqbroker.v1 import errors_pb2
 from tqbroker.v1 import worker_pb2 as pb
-
-SECONDS = 20.0
-STORE = b"s" * 16
-
-TASKS = """
-import asyncio, os, signal, threading, time
-from pathlib import Path
-from tqbroker import App
-
-app = App("tasks", broker="tq://localhost:1")
-
-@app.task
-def add(x, y):
-    return x + y
-
-@app.task
-def broker_url():
-    return app.conf.broker_url
-
-@app.task
-def fail():
-    raise ValueError("no", 3)
-
-@app.task
-def killed():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-@app.task
-def until(path):
-    Path(path + ".started").touch()
-    while not Path(path).exists():
-        time.sleep(0.01)
-    return "seen"
-
-@app.task
-async def forever(path):
-    Path(path + ".started").touch()
-    await asyncio.Event().wait()
-"""
-
-
-class Line:
-    """One stream of the worker, from its Hello on."""
-
-    def __init__(self, hello: pb.WorkRequest, context: Any) -> None:
-        self.hello = hello.hello
-        self.requests: asyncio.Queue[pb.WorkRequest] = asyncio.Queue()
-        self.broken = asyncio.Event()
-        self._context = context
-
-    async def say(self, **fields: Any) -> None:
-        """Sends one message down."""
-        await self._context.write(pb.WorkResponse(**fields))
-
-    async def welcome(self, **fields: Any) -> None:
-        """Answers the Hello."""
-        fields = {"store": STORE, "epoch": 1, "lease_ttl_ms": 30_000, "heartbeat_ms": 500, "grace_ms": 5000, **fields}
-        await self.say(welcome=pb.Welcome(**fields))
-
-    async def deliver(self, task: str, *calls: tuple[Any, ...], first: int = 1) -> list[UUID]:
-        """Delivers one job for each call, under tokens from `first` on."""
-        ids = [uuid4() for _ in calls]
-        batch = pb.DeliveryBatch(
-            task=f"tasks.{task}",
-            queue="default",
-            format="json",
-            ids=job_pb2.Ids(uuids=b"".join(each.bytes for each in ids)),
-            tokens=range(first, first + len(calls)),
-            args=[encode_call(args, {}) for args in calls],
-        )
-        await self.say(deliveries=[batch])
-        return ids
-
-    async def until(self, wanted: Callable[[pb.WorkRequest], object], *, ack: bool = True) -> pb.WorkRequest:
-        """The next message that has what is wanted; all before it are acknowledged, and it too unless told not to."""
-        async with asyncio.timeout(SECONDS):
-            while True:
-                request = await self.requests.get()
-                found = bool(wanted(request))
-                if (ack or not found) and not request.leaving:  # after its goodbye the stream may be over
-                    await self.say(acked=request.number, heartbeat=request.heartbeat)
-                if found:
-                    return request
-
-
-class Broker(worker_pb2_grpc.WorkerServicer):
-    """Hands each new stream to the test."""
-
-    def __init__(self) -> None:
-        self.lines: asyncio.Queue[Line] = asyncio.Queue()
-        self.refusal: errors_pb2.Error | None = None
-
-    async def Work(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]  # noqa: N802
-        if self.refusal is not None:
-            status = status_pb2.Status(message=self.refusal.message)
-            status.details.add().Pack(self.refusal)
-            context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, self.refusal.message)
-        line = Line(await anext(request_iterator), context)
-        await self.lines.put(line)
-        reading = asyncio.ensure_future(self._read(request_iterator, line))
-        broken = asyncio.ensure_future(line.broken.wait())
-        await asyncio.wait([reading, broken], return_when=asyncio.FIRST_COMPLETED)
-        for task in (reading, broken):
-            task.cancel()
-
-    async def _read(self, requests: AsyncIterator[pb.WorkRequest], line: Line) -> None:
-        async for request in requests:
-            line.requests.put_nowait(request)
-
-    async def line(self) -> Line:
-        """The next stream that the worker opens."""
-        async with asyncio.timeout(SECONDS):
-            return await self.lines.get()
-
-
-class Worker:
-    """The worker's process and what it printed."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-
-    def signal(self, number: int) -> None:
-        """Sends a signal to the parent."""
-        self.process.send_signal(number)
-
-    async def end(self) -> tuple[int, str]:
-        """Waits for the end; gives the exit code and stderr."""
-        async with asyncio.timeout(SECONDS):
-            _, err = await self.process.communicate()
-        assert self.process.returncode is not None
-        return self.process.returncode, err.decode()
-
-
-@pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
-    """Listens on a socket in the test's folder."""
-    broker = Broker()
-    server = grpc.aio.server()
-    worker_pb2_grpc.add_WorkerServicer_to_server(broker, server)
-    server.add_insecure_port(f"unix:{tmp_path}/tq.sock")
-    await server.start()
-    yield broker
-    await server.stop(None)
-
-
-Start = Callable[..., Awaitable[Worker]]
-
-
-@pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    """Starts a worker on tasks.py in the test's folder; arguments are those of the command line."""
-    (tmp_path / "tasks.py").write_text(TASKS)
-    workers: list[Worker] = []
-
-    async def start(*arguments: str, app: str = "tasks") -> Worker:
-        command = [sys.executable, "-m", "tqbroker", "worker", "-A", app, "-b", f"tq+unix://{tmp_path}/tq.sock"]
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            *("-l", "info", "-n", "w@test", *arguments),
-            cwd=tmp_path,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        workers.append(Worker(process))
-        return workers[-1]
-
-    yield start
-    for worker in workers:
-        if worker.process.returncode is None:
-            worker.process.kill()
-            await worker.process.wait()
-        transport = getattr(worker.process, "_transport", None)
-        if transport is not None:
-            transport.close()
-
-
-async def connected(broker: Broker, slots: int = 1) -> Line:
-    """A stream that was welcomed, with this many slots on offer."""
-    line = await broker.line()
-    await line.welcome()
-    await line.until(lambda request: request.credit.slots == slots)
-    return line
-
-
-async def exists(path: Path) -> None:
-    """Waits until a file is there."""
-    async with asyncio.timeout(SECONDS):
-        while not _there(path):  # noqa: ASYNC110 - another process makes it
-            await asyncio.sleep(0.01)
-
-
-def success(request: pb.WorkRequest) -> list[tuple[int, Any]]:
-    """Token and value of each success in a message."""
-    return [
-        (token, decode(result, columns.format))
-        for columns in request.successes
-        for token, result in zip(columns.tokens, columns.results, strict=True)
-    ]
 
 
 @pytest.mark.parametrize("pool", ["process", "threads", "asyncio", "solo"])
@@ -258,11 +63,11 @@ async def test_after_a_broken_stream_running_jobs_go_on_and_outcomes_come_again_
     assert again.hello.instance == line.hello.instance
     assert again.hello.store == STORE
     held = again.hello.held
-    assert dict(zip(held.tokens, _uuids(held.ids), strict=True)) == {1: added, 2: running}
+    assert dict(zip(held.tokens, uuids(held.ids), strict=True)) == {1: added, 2: running}
     await again.welcome()
     resent = await again.until(lambda request: request.successes)
     assert success(resent) == [(1, 3)]
-    assert _uuids(resent.successes[0].ids) == [added]
+    assert uuids(resent.successes[0].ids) == [added]
     gate.touch()
     assert success(await again.until(lambda request: request.successes)) == [(2, "seen")]
 
@@ -389,11 +194,11 @@ async def test_children_end_when_the_parent_is_killed(broker: Broker, start: Sta
     line = await connected(broker)
     await line.deliver("until", (str(tmp_path / "never"),))
     await exists(tmp_path / "never.started")
-    (child,) = _children(worker.process.pid)
+    (child,) = children_of(worker.process.pid)
     worker.signal(signal.SIGKILL)
     await worker.end()
     async with asyncio.timeout(SECONDS):
-        while _there(Path(f"/proc/{child}")):  # noqa: ASYNC110 - a process that is not ours
+        while there(Path(f"/proc/{child}")):  # noqa: ASYNC110 - a process that is not ours
             await asyncio.sleep(0.01)
 
 
@@ -474,15 +279,3 @@ async def test_the_brokers_words_go_into_a_sentence_without_their_full_stop(brok
     async with asyncio.timeout(SECONDS):
         event = json.loads(await worker.process.stderr.readline())["event"]
     assert event == "w@test is taken; use -n; waiting 7 s for it to go"
-
-
-def _uuids(ids: job_pb2.Ids) -> list[UUID]:
-    return [UUID(bytes=ids.uuids[at : at + 16]) for at in range(0, len(ids.uuids), 16)]
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _there(path: Path) -> bool:
-    return path.exists()
