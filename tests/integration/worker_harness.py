@@ -69,6 +69,14 @@ def until(path):
     return "seen"
 
 @app.task
+def stubborn(path):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+        signal.signal(number, lambda *_: None)
+    Path(path + ".started").touch()
+    while not Path(path).exists():
+        time.sleep(0.01)
+
+@app.task
 async def forever(path):
     Path(path + ".started").touch()
     await asyncio.Event().wait()
@@ -124,6 +132,12 @@ class Line:
                     await self.say(acked=request.number, heartbeat=request.heartbeat)
                 if found:
                     return request
+
+
+async def slots_are(line: Line, slots: int) -> None:
+    """Waits until the worker takes so many jobs at once."""
+    if line.slots != slots:
+        await line.until(lambda _: line.slots == slots)
 
 
 class Broker(worker_pb2_grpc.WorkerServicer):

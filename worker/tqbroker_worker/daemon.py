@@ -96,8 +96,6 @@ class Daemon:
         desk = self._desk(config, manifest, url, session)
         self._stream = stream = Stream(session, target, url)
         with Reactions(desk) as reactions:
-            for name in ("celeryd_init", "worker_init", "celeryd_after_setup"):
-                reactions.fire(name)
             streaming = asyncio.ensure_future(stream.run())
             try:
                 stream.on_first_welcome = lambda: self._ready(reactions, identity.name)

@@ -113,7 +113,7 @@ class Slot:
         _raise_in(self._thread, error)
 
     def _calm(self) -> None:
-        _raise_in(self._thread, None)
+        _raise_in(self._thread, ctypes.py_object())  # NULL takes back; None would be raised
 
 
 class MainSlot(Slot):

@@ -7,7 +7,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from tests.integration.worker_harness import Broker, Line, Start, connected, exists, success
+import pytest
+from tests.integration.worker_harness import Broker, Line, Start, connected, exists, slots_are, success
 
 from tqbroker.v1 import worker_pb2 as pb
 
@@ -47,9 +48,9 @@ async def test_a_pool_grows_and_shrinks_and_the_broker_hears_it(broker: Broker, 
     await start("-c", "1")
     line = await connected(broker)
     await ask(line, "pool_grow", n=2)
-    await line.until(lambda request: request.credit.slots == 3)
+    await slots_are(line, 3)
     await ask(line, "pool_shrink", n=2)
-    await line.until(lambda request: request.credit.slots == 1)
+    await slots_are(line, 1)
     await line.deliver("add", (1, 1))
     assert success(await line.until(lambda request: request.successes)) == [(1, 2)]
 
@@ -59,8 +60,8 @@ async def test_children_are_restarted_on_demand(broker: Broker, start: Start) ->
     line = await connected(broker)
     (before,) = (await ask(line, "stats"))["pool"]["processes"]
     await ask(line, "pool_restart")
-    await line.until(lambda request: request.HasField("credit") and request.credit.slots == 0)
-    await line.until(lambda request: request.credit.slots == 1)
+    await slots_are(line, 0)
+    await slots_are(line, 1)
     assert (await ask(line, "stats"))["pool"]["processes"] != [before]
 
 
@@ -95,6 +96,7 @@ async def test_a_signal_logs_where_every_thread_is(broker: Broker, start: Start,
     await line.deliver("until", (str(tmp_path / "gate"),))
     await exists(tmp_path / "gate.started")
     worker.signal(signal.SIGUSR1)
+    await ask(line, "stacks")
     (tmp_path / "gate").touch()
     await line.until(lambda request: request.successes)
     worker.signal(signal.SIGTERM)
@@ -102,3 +104,48 @@ async def test_a_signal_logs_where_every_thread_is(broker: Broker, start: Start,
     code, err = await worker.end()
     assert code == 0
     assert "stacks of worker w@test" in err
+    assert "in until" in err
+
+
+@pytest.mark.parametrize("pool", ["process", "solo", "thread", "asyncio"])
+async def test_a_job_that_is_ended_by_force_ends_cancelled_in_every_pool(
+    broker: Broker, start: Start, tmp_path: Path, pool: str
+) -> None:
+    await start("-c", "1", "-P", pool)
+    line = await connected(broker)
+    await line.deliver("forever" if pool == "asyncio" else "until", (str(tmp_path / "gate"),))
+    await exists(tmp_path / "gate.started")
+    await line.say(cancelled=[1], terminate=[pb.Terminate(token=1)])
+    (ending,) = (await line.until(lambda request: request.endings)).endings
+    assert (ending.token, ending.verdict) == (1, pb.VERDICT_CANCELLED), ending
+    await slots_are(line, 1)
+    await line.deliver("add", (1, 1), first=2)
+    assert success(await line.until(lambda request: request.successes)) == [(2, 2)]
+
+
+@pytest.mark.parametrize("name", ["", "SIGINT", "SIGKILL", "SIGUSR2"])
+async def test_a_job_that_does_not_mind_its_signal_ends_within_the_grace(
+    broker: Broker, start: Start, tmp_path: Path, name: str
+) -> None:
+    worker = await start("-c", "1")
+    line = await connected(broker)
+    await line.deliver("stubborn", (str(tmp_path / "gate"),))
+    await exists(tmp_path / "gate.started")
+    await line.say(cancelled=[1], terminate=[pb.Terminate(token=1, signal=name)])
+    (ending,) = (await line.until(lambda request: request.endings)).endings
+    assert (ending.token, ending.verdict) == (1, pb.VERDICT_CANCELLED)
+    worker.signal(signal.SIGTERM)
+    await line.until(lambda request: request.leaving)
+    _, err = await worker.end()
+    assert f"revoked (terminated by {name or 'SIGTERM'})" in err
+
+
+async def test_the_settings_and_the_tasks_of_the_app_can_be_asked_for(broker: Broker, start: Start) -> None:
+    await start("-c", "1")
+    line = await connected(broker)
+    assert (await ask(line, "conf"))["task_default_queue"] == "default"
+    assert "tasks.add" in await ask(line, "registered")
+    assert "tasks.add [max_retries=3]" in await ask(line, "registered", taskinfoitems=["max_retries"])
+    assert "software -> tqbroker" in (await ask(line, "report"))["ok"]
+    stacks = await ask(line, "stacks")
+    assert any("child process" in where and "thread tqbroker-watchdog" in text for where, text in stacks.items())

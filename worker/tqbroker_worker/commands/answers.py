@@ -56,7 +56,8 @@ async def registered(desk: Desk, taskinfoitems: list[str] | None = None) -> obje
     """Names of the tasks, or with these of their attributes."""
     if not taskinfoitems:
         return list(desk.manifest.tasks)
-    return await _of_a_child(desk, "registered", {"taskinfoitems": taskinfoitems})
+    tasks: Any = await _of_a_child(desk, "registered")
+    return [f"{task} [{_items(known, taskinfoitems)}]" for task, known in tasks.items()]
 
 
 def active_queues(desk: Desk) -> object:
@@ -65,8 +66,9 @@ def active_queues(desk: Desk) -> object:
 
 
 async def conf(desk: Desk, with_defaults: bool = False) -> object:
-    """The app's settings, without secrets."""
-    return await _of_a_child(desk, "conf", {"with_defaults": with_defaults})
+    """The app's settings, without secrets; those that have their default are always among them."""
+    del with_defaults
+    return await _of_a_child(desk, "conf")
 
 
 async def report(desk: Desk) -> object:
@@ -81,12 +83,17 @@ async def report(desk: Desk) -> object:
     return {"ok": "\n".join(lines)}
 
 
-async def _of_a_child(desk: Desk, command: str, arguments: dict[str, Any]) -> object:
+def _items(known: dict[str, Any], wanted: list[str]) -> str:
+    """As Celery shows them: "rate_limit=10/s max_retries=3". What a task has not, it does not show."""
+    return " ".join(f"{name}={known[name]}" for name in wanted if known.get(name) is not None)
+
+
+async def _of_a_child(desk: Desk, command: str) -> object:
     """What one child answers: the app is loaded there, not here."""
     children = [child for child in desk.pool.children if not child.seat.leaving][:1]
     if not children:
         raise CommandError("no child process is up at the moment: ask again")
-    (answer,) = (await desk.asks.ask(children, command, json.dumps(arguments).encode())).values()
+    (answer,) = (await desk.asks.ask(children, command)).values()
     return body_of(answer)
 
 

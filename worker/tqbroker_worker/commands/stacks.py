@@ -20,8 +20,8 @@ async def stacks(desk: Desk) -> dict[str, str]:
     """Stacks by process, as text."""
     found = {f"worker {desk.config.name}": _own()}
     for pid, answer in (await desk.asks.ask(desk.pool.children, "stacks")).items():
-        body = answer.error or json.loads(answer.body)
-        found[f"child process {pid}"] = body if isinstance(body, str) else json.dumps(body, indent=1)
+        threads = {"no answer": answer.error} if answer.error else json.loads(answer.body)
+        found[f"child process {pid}"] = "".join(f"thread {name}:\n{stack}" for name, stack in threads.items())
     return found
 
 
