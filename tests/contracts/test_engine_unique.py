@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.contracts.harness import DEAD_TTL, FAILURE, TTL, EngineUnderTest
+from tests.contracts.harness import DEAD_TTL, FAILURE, TTL, EngineUnderTest, new_jobs
 
 from tqbroker_broker.questions import Redrive
 from tqbroker_broker.records import Cancelled, Enqueued, Head, State, Stored, Verdict, text_key
@@ -275,3 +275,24 @@ async def test_a_redriven_job_takes_its_key_from_nobody(engine: EngineUnderTest)
     await engine.cancel("a")
 
     assert await put(engine, "c", head()) == refused(Stored.NOT_UNIQUE, "b")
+
+
+async def test_a_job_may_be_replaced_in_the_commit_that_stored_it_the_only_one_of_its_ordering_key(
+    engine: EngineUnderTest,
+) -> None:
+    unique = Unique(UniqueUntil.FINISHED, REPLACE)
+    batches = [
+        new_jobs([name], Head("tasks.add", "default", 0, "json", traits=traits))._replace(unique=[b"k" * 16])
+        for name, traits in (
+            ("a", Traits(ordering_key="own", tenant="t", unique=unique)),
+            ("b", Traits(unique=unique)),
+        )
+    ]
+
+    answers = await engine.verbs.enqueue(batches, engine.now)
+
+    assert answers == [STORED, replaced("a")]
+    await engine.join()
+    assert list(await engine.take()) == ["b"]
+    await engine.put("c", head=Head("tasks.add", "default", 0, "json", traits=Traits(ordering_key="own", tenant="t")))
+    assert list(await engine.take()) == ["c"]

@@ -87,6 +87,7 @@ class Group:
             if lease.lane.passing:
                 self.touched[lease.lane] = None
         cursor = txn.cursor(store.db["lanes"]) if self.touched else None
+        passed: set[Lane] = set()
         for lane in self.touched:
             prefix = lane.prefix
             if cursor is None or (cursor.set_range(prefix) and cursor.key().startswith(prefix)):
@@ -94,6 +95,10 @@ class Group:
             txn.delete(prefix, db=store.db["names"])
             if self.new_lanes.pop(lane.key, None) is None:
                 self.removed.append(lane)
+            else:
+                passed.add(lane)
+        if passed:
+            self.woken = [(lane, order) for lane, order in self.woken if lane not in passed]
 
     def count(self, queue: str, column: int, change: int) -> None:
         """Notes that a queue's count changes."""
@@ -212,7 +217,8 @@ class Group:
         self._let_go()
         self.store.log.put_back(self._started)
         for _, lane, order in self.claimed:
-            self.store.wake(lane, order)
+            if self.store.levels.lanes.get(lane.key) is lane:
+                self.store.wake(lane, order)
 
     def _let_go(self) -> None:
         self.store.claimed.difference_update([seq for seq, _, _ in self.claimed])
