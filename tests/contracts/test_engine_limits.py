@@ -410,3 +410,15 @@ async def test_a_rate_changed_holds_from_the_next_hand_out_on(engine: EngineUnde
     assert 5 <= len(starts) <= 11
     await engine.verbs.put_limits([], ["mail"], engine.now)
     assert len(await engine.take()) == 19 - len(starts)
+
+
+async def test_jobs_under_a_rate_are_handed_out_as_slow_and_others_as_they_are(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 0, Rate(100, 1000))
+    await limit(engine, "api", 5)
+    await fill(engine, 2)
+    await engine.put("a", head=head_with(limits=["api"]))
+    await engine.put("b")
+    await engine.join()
+
+    batches = await engine.lease(Want("w", ("default",), ALL, 10, 10, ALL))
+    assert [(len(batch.ids), batch.slow) for batch in batches] == [(2, True), (1, False), (1, False)]

@@ -24,13 +24,6 @@ async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         yield site
 
 
-@pytest.fixture
-async def ruled(tmp_path: Path) -> AsyncIterator[Site]:
-    """A broker on an engine with rules."""
-    async with running(tmp_path) as site:
-        yield site
-
-
 async def found(site: Site, limit: int = 0, **wanted: Any) -> list[job_pb2.JobStatus]:
     """All jobs that match, page by page."""
     jobs: list[job_pb2.JobStatus] = []
@@ -256,63 +249,63 @@ async def set_queue(site: Site, queue: str, **fields: Any) -> pb.QueueRule:
     return rule
 
 
-async def test_a_queue_is_paused_and_resumed_and_says_so(ruled: Site) -> None:
-    worker = ruled.attach()
+async def test_a_queue_is_paused_and_resumed_and_says_so(site: Site) -> None:
+    worker = site.attach()
     await worker.start()
-    await set_queue(ruled, "default", paused=True, weights={"acme": 3})
-    (job,) = await ruled.enqueue()
-    assert (await ruled.status(job)).waits_for == "paused"
-    (info,) = (await ruled.admin.ListQueues(pb.ListQueuesRequest(), timeout=SECONDS)).queues
+    await set_queue(site, "default", paused=True, weights={"acme": 3})
+    (job,) = await site.enqueue()
+    assert (await site.status(job)).waits_for == "paused"
+    (info,) = (await site.admin.ListQueues(pb.ListQueuesRequest(), timeout=SECONDS)).queues
     assert (info.name, info.queued, info.rule.paused, dict(info.rule.weights)) == ("default", 1, True, {"acme": 3})
-    rule = await set_queue(ruled, "default", paused=False)
+    rule = await set_queue(site, "default", paused=False)
     assert (rule.paused, dict(rule.weights)) == (False, {"acme": 3})
     assert [taken for taken, _ in await worker.delivered()] == [job]
 
 
-async def test_a_queue_with_a_rule_is_listed_before_its_first_job_and_gone_when_deleted(ruled: Site) -> None:
-    await set_queue(ruled, "new", ttl_ms=5000)
-    (info,) = (await ruled.admin.ListQueues(pb.ListQueuesRequest(), timeout=SECONDS)).queues
+async def test_a_queue_with_a_rule_is_listed_before_its_first_job_and_gone_when_deleted(site: Site) -> None:
+    await set_queue(site, "new", ttl_ms=5000)
+    (info,) = (await site.admin.ListQueues(pb.ListQueuesRequest(), timeout=SECONDS)).queues
     assert (info.name, info.rule.ttl_ms) == ("new", 5000)
-    await ruled.admin.DeleteQueue(pb.DeleteQueueRequest(queue="new"), timeout=SECONDS)
-    assert (await ruled.admin.ListQueues(pb.ListQueuesRequest(), timeout=SECONDS)).queues == []
+    await site.admin.DeleteQueue(pb.DeleteQueueRequest(queue="new"), timeout=SECONDS)
+    assert (await site.admin.ListQueues(pb.ListQueuesRequest(), timeout=SECONDS)).queues == []
 
 
-async def test_a_queue_that_is_not_there_or_not_empty_cannot_be_deleted(ruled: Site) -> None:
-    error = await refusal(ruled.admin.DeleteQueue(pb.DeleteQueueRequest(queue="nobody's"), timeout=SECONDS))
+async def test_a_queue_that_is_not_there_or_not_empty_cannot_be_deleted(site: Site) -> None:
+    error = await refusal(site.admin.DeleteQueue(pb.DeleteQueueRequest(queue="nobody's"), timeout=SECONDS))
     assert error.reason == errors_pb2.REASON_NOT_FOUND
-    await ruled.enqueue(queue="mail")
-    error = await refusal(ruled.admin.DeleteQueue(pb.DeleteQueueRequest(queue="mail"), timeout=SECONDS))
+    await site.enqueue(queue="mail")
+    error = await refusal(site.admin.DeleteQueue(pb.DeleteQueueRequest(queue="mail"), timeout=SECONDS))
     assert error.reason == errors_pb2.REASON_INVALID
 
 
 @pytest.mark.parametrize("fields", [{"queue": ""}, {"queue": "q", "ttl_ms": 1 << 60}, {"queue": "q", "overflow": 9}])
-async def test_a_rule_that_no_queue_can_have_is_refused(ruled: Site, fields: dict[str, Any]) -> None:
-    error = await refusal(ruled.admin.SetQueue(pb.SetQueueRequest(**fields), timeout=SECONDS))
+async def test_a_rule_that_no_queue_can_have_is_refused(site: Site, fields: dict[str, Any]) -> None:
+    error = await refusal(site.admin.SetQueue(pb.SetQueueRequest(**fields), timeout=SECONDS))
     assert error.reason == errors_pb2.REASON_INVALID
 
 
-async def test_limits_are_set_listed_and_removed_and_hold_at_once(ruled: Site) -> None:
-    worker = ruled.attach()
+async def test_limits_are_set_listed_and_removed_and_hold_at_once(site: Site) -> None:
+    worker = site.attach()
     await worker.start(slots=9)
     rule = worker_pb2.LimitRule(name="queue:default", concurrency=2)
-    await ruled.admin.SetLimits(pb.SetLimitsRequest(set=[rule]), timeout=SECONDS)
-    jobs = await ruled.enqueue(3)
+    await site.admin.SetLimits(pb.SetLimitsRequest(set=[rule]), timeout=SECONDS)
+    jobs = await site.enqueue(3)
     assert len(await worker.delivered()) == 2
-    assert (await ruled.status(jobs[2])).waits_for == "limit queue:default"
-    (info,) = (await ruled.admin.ListLimits(pb.ListLimitsRequest(), timeout=SECONDS)).limits
+    assert (await site.status(jobs[2])).waits_for == "limit queue:default"
+    (info,) = (await site.admin.ListLimits(pb.ListLimitsRequest(), timeout=SECONDS)).limits
     assert (info.rule, info.source, info.running) == (rule, "operator", 2)
-    await ruled.admin.SetLimits(pb.SetLimitsRequest(remove=["queue:default"]), timeout=SECONDS)
+    await site.admin.SetLimits(pb.SetLimitsRequest(remove=["queue:default"]), timeout=SECONDS)
     assert len(await worker.delivered()) == 1
 
 
-async def test_a_rate_lets_the_next_job_go_when_its_time_has_come(ruled: Site) -> None:
-    worker = ruled.attach()
+async def test_a_rate_lets_the_next_job_go_when_its_time_has_come(site: Site) -> None:
+    worker = site.attach()
     await worker.start(slots=9)
     rule = worker_pb2.LimitRule(name="mail", rates=[worker_pb2.Rate(count=1, period_ms=100)])
-    await ruled.admin.SetLimits(pb.SetLimitsRequest(set=[rule]), timeout=SECONDS)
+    await site.admin.SetLimits(pb.SetLimitsRequest(set=[rule]), timeout=SECONDS)
     clock = asyncio.get_running_loop().time
     began = clock()
-    jobs = await ruled.enqueue(4, traits=job_pb2.Traits(limits=["mail"]))
+    jobs = await site.enqueue(4, traits=job_pb2.Traits(limits=["mail"]))
     got: list[UUID] = []
     while len(got) < 4:
         got += [job for job, _ in await worker.delivered()]
@@ -333,9 +326,9 @@ async def test_a_rate_lets_the_next_job_go_when_its_time_has_come(ruled: Site) -
     ],
 )
 async def test_a_limit_that_makes_no_sense_is_refused(
-    ruled: Site, request_: pb.SetLimitsRequest, reason: errors_pb2.Reason.ValueType
+    site: Site, request_: pb.SetLimitsRequest, reason: errors_pb2.Reason.ValueType
 ) -> None:
-    assert (await refusal(ruled.admin.SetLimits(request_, timeout=SECONDS))).reason == reason
+    assert (await refusal(site.admin.SetLimits(request_, timeout=SECONDS))).reason == reason
 
 
 async def test_an_unknown_job_is_an_answer_and_not_an_error(site: Site) -> None:

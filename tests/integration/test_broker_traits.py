@@ -22,13 +22,6 @@ async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         yield site
 
 
-@pytest.fixture
-async def ruled(tmp_path: Path) -> AsyncIterator[Site]:
-    """A broker on an engine with rules."""
-    async with running(tmp_path) as site:
-        yield site
-
-
 def unique(conflict: job_pb2.UniqueConflict.ValueType) -> dict[str, Any]:
     rule = job_pb2.Unique(until=job_pb2.UNIQUE_UNTIL_FINISHED, conflict=conflict)
     return {"traits": job_pb2.Traits(unique=rule), "unique_keys": [b"k" * 16]}
@@ -125,10 +118,10 @@ async def test_who_waits_for_a_job_that_is_replaced_is_told(site: Site) -> None:
     assert (status.uuid, status.state) == (holder.bytes, job_pb2.STATE_CANCELLED)
 
 
-async def test_a_full_queue_refuses_with_its_reason(ruled: Site) -> None:
-    await ruled.admin.SetQueue(admin_pb2.SetQueueRequest(queue="small", max_length=1), timeout=SECONDS)
-    await ruled.enqueue(queue="small")
-    (item,) = (await submit(ruled, uuid4(), queue="small")).exceptions
+async def test_a_full_queue_refuses_with_its_reason(site: Site) -> None:
+    await site.admin.SetQueue(admin_pb2.SetQueueRequest(queue="small", max_length=1), timeout=SECONDS)
+    await site.enqueue(queue="small")
+    (item,) = (await submit(site, uuid4(), queue="small")).exceptions
     assert item.error.reason == errors_pb2.REASON_QUEUE_FULL
     assert item.error.retry_after_ms > 0
 
@@ -254,24 +247,24 @@ async def test_a_worker_changes_its_queues_on_the_way(site: Site) -> None:
     assert list(info.queues) == ["mail"]
 
 
-async def test_labels_decide_and_are_shown(ruled: Site) -> None:
-    (job,) = await ruled.enqueue(traits=job_pb2.Traits(requires=["gpu"]))
-    plain = ruled.attach("plain")
+async def test_labels_decide_and_are_shown(site: Site) -> None:
+    (job,) = await site.enqueue(traits=job_pb2.Traits(requires=["gpu"]))
+    plain = site.attach("plain")
     await plain.start()
-    assert await why(ruled, job) == "no worker has the labels gpu"
-    able = ruled.attach("able", instance=b"a" * 16, labels=["gpu", "ssd"])
+    assert await why(site, job) == "no worker has the labels gpu"
+    able = site.attach("able", instance=b"a" * 16, labels=["gpu", "ssd"])
     await able.start()
     assert [taken for taken, _ in await able.delivered()] == [job]
-    workers = (await ruled.admin.ListWorkers(admin_pb2.ListWorkersRequest(), timeout=SECONDS)).workers
+    workers = (await site.admin.ListWorkers(admin_pb2.ListWorkersRequest(), timeout=SECONDS)).workers
     assert [list(info.labels) for info in workers] == [["gpu", "ssd"], []]
 
 
-async def test_a_worker_brings_the_limits_of_its_app(ruled: Site) -> None:
+async def test_a_worker_brings_the_limits_of_its_app(site: Site) -> None:
     rule = worker_pb2.LimitRule(name=f"task:{TASK}", concurrency=1)
-    worker = ruled.attach(limits=[rule])
+    worker = site.attach(limits=[rule])
     await worker.start(slots=5)
-    _, second = await ruled.enqueue(2)
+    _, second = await site.enqueue(2)
     assert len(await worker.delivered()) == 1
-    assert await why(ruled, second) == f"limit task:{TASK}"
-    (limit,) = (await ruled.admin.ListLimits(admin_pb2.ListLimitsRequest(), timeout=SECONDS)).limits
+    assert await why(site, second) == f"limit task:{TASK}"
+    (limit,) = (await site.admin.ListLimits(admin_pb2.ListLimitsRequest(), timeout=SECONDS)).limits
     assert (limit.rule, limit.source, limit.running) == (rule, "app", 1)

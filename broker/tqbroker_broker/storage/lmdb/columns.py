@@ -8,6 +8,11 @@ from tqbroker_broker.storage.lmdb.lanes import Kind
 from tqbroker_broker.storage.lmdb.rows import Note
 
 
+def is_rated(kind: Kind) -> bool:
+    """Whether a rate limit holds for jobs of this kind."""
+    return bool(kind.gates) and kind.rated
+
+
 class Columns:
     """Jobs for one worker, and how many more it may have: at most `deliverable`, so that all results will fit."""
 
@@ -17,6 +22,8 @@ class Columns:
         self.most = min(want.window, deliverable)
         self.taken = 0
         self.slow = 0
+        self.rated = False
+        """Whether a rate limit holds for the jobs that are added next."""
         self.bytes = 0
         self.batches: list[Leased] = []
 
@@ -27,7 +34,7 @@ class Columns:
 
     def is_slow(self, kind: Kind) -> bool:
         """Whether jobs of this kind need a slot each."""
-        return kind.task not in self.want.fast or (bool(kind.gates) and kind.rated)
+        return kind.task not in self.want.fast or is_rated(kind)
 
     def room(self, kind: Kind) -> int:
         """How many more jobs of this kind may be taken."""
@@ -40,7 +47,7 @@ class Columns:
         """Adds a job; jobs that share their head share a batch."""
         batch = self.batches[-1] if self.batches else None
         if batch is None or batch.head is not head:
-            batch = Leased(head, [], [], [], [], [], {})
+            batch = Leased(head, [], [], [], [], [], {}, self.rated)
             self.batches.append(batch)
         batch.ids.append(job)
         batch.tokens.append(token)

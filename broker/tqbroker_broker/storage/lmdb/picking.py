@@ -10,7 +10,7 @@ from tqbroker_broker.shares import Shares
 from tqbroker_broker.storage.lmdb import places
 from tqbroker_broker.storage.lmdb.annotating import extra_of
 from tqbroker_broker.storage.lmdb.book import Lease
-from tqbroker_broker.storage.lmdb.columns import Columns
+from tqbroker_broker.storage.lmdb.columns import Columns, is_rated
 from tqbroker_broker.storage.lmdb.gates import Gate
 from tqbroker_broker.storage.lmdb.keys import NOTED, first_number, order_of
 from tqbroker_broker.storage.lmdb.lanes import Bundle, Child, Kind, Lane
@@ -161,6 +161,7 @@ class Pick:
         if kind.gates and level not in self._shares:
             self._shares[level] = level.shares.copy()
         before = self.columns.taken
+        self.columns.rated = is_rated(kind)
         self._hand_out_run(lane, places.take(self._store, self._cursor, lane, until, room))
         taken = self.columns.taken - before
         if self.columns.is_slow(kind):
