@@ -422,3 +422,16 @@ async def test_jobs_under_a_rate_are_handed_out_as_slow_and_others_as_they_are(e
 
     batches = await engine.lease(Want("w", ("default",), ALL, 10, 10, ALL))
     assert [(len(batch.ids), batch.slow) for batch in batches] == [(2, True), (1, False), (1, False)]
+
+
+async def test_the_hand_out_that_spends_the_last_start_says_when_there_is_another(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 0, Rate(1, 1000))
+    await fill(engine, 3)
+    await engine.join()
+
+    first = await engine.verbs.lease([Want("w", ("default",), ALL, 9, 9)], engine.now)
+    assert sum(len(batch.ids) for batch in first.batches[0]) == 1
+    assert first.again_in == pytest.approx(1.0, abs=0.01)
+    engine.advance(1.0)
+    second = await engine.verbs.lease([Want("w", ("default",), ALL, 9, 9)], engine.now)
+    assert sum(len(batch.ids) for batch in second.batches[0]) == 1

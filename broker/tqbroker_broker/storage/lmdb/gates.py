@@ -181,6 +181,7 @@ class Gates:
         """What the hand-out took has started."""
         for gate in self.spending:
             gate.settle(now_ms)
+            self._time(gate, now_ms)  # its lanes were parked before these starts counted
         self.spending.clear()
 
     def next_ms(self) -> int | None:
