@@ -45,7 +45,7 @@ class Shares:
 
     def took(self, tenant: str, weight: int, jobs: int = 1) -> None:
         """A tenant took its turn so many times in a row."""
-        price = max(1, FULL_TURN // max(1, weight))
+        price = FULL_TURN if weight <= 1 else max(1, FULL_TURN // weight)
         paid = self.rank(tenant) + jobs * price
         self.clock = paid - price
         self._marks[tenant] = paid

@@ -24,7 +24,8 @@ def lease(store: Store, wants: Sequence[Want], now: Time, *, paid_only: bool = F
         store.passed_over_ms = 0
         store.look_again()
     gates, now_ms = store.levels.gates, store.tick(now)
-    store.levels.open_gates(now_ms)
+    if gates.rules:
+        store.levels.open_gates(now_ms)
     txn, first_token = store.read(), store.book.next_token
     picks: list[Pick | None] = []
     try:
@@ -32,15 +33,16 @@ def lease(store: Store, wants: Sequence[Want], now: Time, *, paid_only: bool = F
             picks.append(_pick(store, txn, want, now, paid_only))
     finally:
         store.done_reading()
-    served = [pick for pick in picks if pick is not None]
-    if gates.spending:
+    again_in = 0.0
+    if gates.rules:
+        served = [pick for pick in picks if pick is not None]
         if any(gate.paid(now_ms) < 0 for gate in gates.spending):
             for pick in reversed(served):
                 pick.take_back()
             store.book.next_token = first_token
             return None
         gates.settle(now_ms)
-    again_in = _again_in(gates.next_ms(), now_ms, served) if gates.rules else 0.0
+        again_in = _again_in(gates.next_ms(), now_ms, served)
     return HandedOut([pick.columns.batches if pick is not None else [] for pick in picks], again_in)
 
 

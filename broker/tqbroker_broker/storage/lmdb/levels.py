@@ -6,7 +6,7 @@ it comes to the top. Lanes that nothing waits in, and those that wait at a gate 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from tqbroker_broker.rules import QueueRule
 from tqbroker_broker.shares import Shares
@@ -143,14 +143,15 @@ class Levels:
         self._queues: dict[str, dict[int, Level]] = {}
         self._shares: dict[tuple[str, int], Shares] = {}
 
-    def of(self, queues: Iterable[str]) -> Iterator[Level]:
+    def of(self, queues: Iterable[str]) -> list[Level]:
         """The levels of these queues that lanes stand in, but for paused queues."""
-        for queue in queues:
+        found: list[Level] = []
+        for queue in dict.fromkeys(queues):
             levels = self._queues.get(queue)
-            if levels:
-                rule = self.rules.get(queue) if self.rules else None
-                if rule is None or not rule.paused:
-                    yield from [level for level in levels.values() if level.tenants]
+            rule = self.rules.get(queue) if self.rules else None
+            if levels and (rule is None or not rule.paused):
+                found += [level for level in levels.values() if level.tenants]
+        return found
 
     def weight(self, queue: str, tenant: str) -> int:
         """How many turns a tenant has for each one of another's."""

@@ -54,18 +54,19 @@ class Pick:
 
     def fill(self) -> None:
         """Takes jobs while there is room: of the highest priority first, over all queues."""
-        queues = dict.fromkeys(self.columns.want.queues)
-        levels = sorted(self._levels.of(queues), key=lambda level: -level.priority)
-        for _, same in groupby(levels, key=lambda level: level.priority):
-            if self.columns.full:
-                break
-            self._fill_from(list(same))
+        levels = self._levels.of(self.columns.want.queues)
+        if len(levels) == 1:
+            self._fill_from(levels)
+        else:
+            levels.sort(key=lambda level: -level.priority)
+            for _, same in groupby(levels, key=lambda level: level.priority):
+                self._fill_from(list(same))
         for level, child, order in self._aside:
             level.put(child, order)
 
     def _fill_from(self, levels: list[Level]) -> None:
         """Takes jobs from levels of one priority: of those whose turn it is in each, the oldest."""
-        while True:
+        while not self.columns.full:
             best: Offer | None = None
             until: int | None = None
             for level in levels:
@@ -184,20 +185,22 @@ class Pick:
             tenant.heap.replace_top(child, order)
 
     def _hand_out_run(self, lane: Lane, run: Places) -> None:
-        at, step = 0, FIRST_READ
-        while at < len(run.keys):
-            values = run.values[at : at + step]
-            for value, row in zip(values, places.rows(self._store, self._txn, values), strict=True):
-                if self.columns.bytes >= self.columns.want.max_bytes:
+        columns, most_bytes = self.columns, self.columns.want.max_bytes
+        keys, values, step = run.keys, run.values, FIRST_READ
+        at = 0
+        while at < len(keys):
+            several = values[at : at + step]
+            for place, value, row in zip(keys[at:], several, places.rows(self._store, self._txn, several), strict=False):
+                if columns.bytes >= most_bytes:
                     places.put_back(lane, run, at)
                     return
-                self._hand_out(lane, run.keys[at], value, row)
+                self._hand_out(columns, lane, place, value, row)
                 at += 1
             step = min(step * 2, MOST_READ)
 
-    def _hand_out(self, lane: Lane, place: bytes, value: bytes, row: bytes) -> None:
+    def _hand_out(self, columns: Columns, lane: Lane, place: bytes, value: bytes, row: bytes) -> None:
         """Leases one job, unless it has expired, was cancelled, or cannot be read: those are for `expire` to end."""
-        store, columns = self._store, self.columns
+        store = self._store
         seq = first_number(value)
         noted = value[8:] == NOTED
         try:
@@ -212,13 +215,13 @@ class Pick:
             return
         if note is not None and note.cancel:
             return
-        book = store.book
+        book, head = store.book, job.head
         token = book.next_token
         book.next_token = token + 1
-        book.add(Lease(token, seq, job.id, job.head, lane, place, noted, columns.holder))
+        book.add(Lease(token, seq, job.id, head, lane, place, noted, columns.holder))
         if lane.kind.gates:
             self._levels.gates.spend(lane.kind)
-        columns.add(job.head, job.id, token, job.args, note)
+        columns.add(head, job.id, token, job.args, note)
         if job.due_ms or job.expires_ms or note is not None:
             columns.beside(extra_of(store, self._txn, seq, job, note))
 

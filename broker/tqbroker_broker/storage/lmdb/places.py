@@ -83,11 +83,11 @@ def _from_head(store: Store, cursor: Cursor, lane: Lane, until: int | None, room
         for key, value in cursor:
             if key >= end:
                 break
+            seq = first_number(value)
             if len(keys) == room:
-                lane.head = order_of(key)
+                lane.head, lane.exact = order_of(key), store.is_free(seq)
                 return Places(keys, values, True)
             last = key
-            seq = first_number(value)
             if seq not in leased and seq not in claimed and seq not in damaged:
                 keys.append(key)
                 values.append(value)
