@@ -5,7 +5,9 @@ rows.py      records to bytes and back, with their CRC
 opening.py   directory, lock, checks of the file, format version
 commit.py    group commit: many callers, one transaction, one flush, then the answers
 group.py     one transaction under way, and what follows once it is durable
-lanes.py     lane heads: the order of ready jobs, as keys
+lanes.py     lanes: where in each the next job stands, as keys
+heaps.py, levels.py   the hand-out order: queues, priorities, tenants, lanes, oldest first
+gates.py, rates.py    limits: what runs and what started, in memory and on disk
 book.py      leases and their holders, in memory
 store.py     what all verbs share
 txn.py       the part of py-lmdb that is used, typed
@@ -13,6 +15,8 @@ events.py    the event log: columns of ids, one value for each commit
 overdue.py   whether there is anything for upkeep to do
 history.py, annotating.py   earlier attempts of a job; progress and checkpoints
 uniques.py, rooms.py   unique keys; room in queues with a length
+places.py, picking.py, columns.py   which jobs one worker gets, and its answer as it grows
+rulebook.py  rules of queues and limits
 intake.py, handout.py, outcomes.py, endings.py, upkeep.py, membership.py, editing.py   the verbs
 reading.py, scanning.py   what is known of jobs, by id and by filter
 engine.py    the seam: each verb, handed to its module

@@ -152,10 +152,7 @@ class Gates:
         """A lane waits here until the gate opens."""
         child.gate = gate
         gate.parked[child] = None
-        opens_ms = gate.opens_ms(now_ms)
-        if opens_ms > now_ms and not gate.timed:
-            gate.timed = True
-            heappush(self._timers, (opens_ms, next(self._numbers), gate))
+        self._time(gate, now_ms)
 
     def started(self, kind: Kind) -> None:
         """A job of this kind runs."""

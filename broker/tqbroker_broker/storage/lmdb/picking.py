@@ -190,7 +190,9 @@ class Pick:
         at = 0
         while at < len(keys):
             several = values[at : at + step]
-            for place, value, row in zip(keys[at:], several, places.rows(self._store, self._txn, several), strict=False):
+            for place, value, row in zip(
+                keys[at:], several, places.rows(self._store, self._txn, several), strict=False
+            ):
                 if columns.bytes >= most_bytes:
                     places.put_back(lane, run, at)
                     return
