@@ -52,7 +52,7 @@ def ending_of(task: TaskBody, request: Request, error: BaseException) -> Ending:
 def _retry_for(task: TaskBody, request: Request, error: BaseException) -> Retry | None:
     """The retry that follows on `error`, if any; raises what the attempt fails with when there were too many."""
     if isinstance(error, Retry):
-        return error if error.planned else plan(task, request, error.exc, call=error.call, when=error.when)
+        return error if error.planned else _by_hand(task, request, error)
     if isinstance(error, _classes(task.dont_autoretry_for)) or not isinstance(error, _classes(task.autoretry_for)):
         return None
     chosen = dict(task.retry_kwargs)
@@ -65,6 +65,12 @@ def _retry_for(task: TaskBody, request: Request, error: BaseException) -> Retry 
     retry = plan(task, request, error, call=call_of(request, *given), when=when, max_retries=chosen.get("max_retries"))
     retry.__cause__ = error
     return retry
+
+
+def _by_hand(task: TaskBody, request: Request, error: Retry) -> Retry:
+    retry = plan(task, request, error.exc, call=error.call, when=error.when)
+    retry.message = error.message
+    return retry.with_traceback(error.__traceback__)
 
 
 def plan(

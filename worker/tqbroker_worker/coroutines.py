@@ -9,7 +9,7 @@ from typing import Any
 from tqbroker import hooks
 from tqbroker.exceptions import SoftTimeLimitExceeded, TaskRevokedError, TimeLimitExceeded
 from tqbroker_worker.delivery import Job, Success
-from tqbroker_worker.execute import NOTHING, Attempt, Executor
+from tqbroker_worker.execute import Attempt, Executor
 from tqbroker_worker.guard import Guard
 from tqbroker_worker.limits import Bounds
 from tqbroker_worker.protocol import Ended
@@ -34,7 +34,7 @@ class Running:
 
     async def run(self) -> Success | Ended:
         """Runs the job: an `async def` task in this loop, a plain function in a thread."""
-        value: Any = NOTHING
+        value: Any = None
         raised: BaseException | None = None
         try:
             value = await self._body()
@@ -100,20 +100,12 @@ class Running:
     def _in_thread(self) -> Any:
         """A plain function, in a slot of its own so that it can be interrupted."""
         slot = self._slot = Slot()
+        return slot.run(self.job, self._call)
+
+    def _call(self) -> Any:
+        if self._forced:
+            raise TaskRevokedError("cancelled")
         plan = self.attempt.plan
         assert plan is not None
         args, kwargs = self.attempt.call
-        value: Any = NOTHING
-        try:
-            try:
-                slot.enter(self.job)
-                if self._forced:
-                    raise TaskRevokedError("cancelled")
-                value = plan.body(*args, **kwargs)
-            finally:
-                slot.leave()
-        except BaseException:
-            slot.leave()  # an interruption may have come while leaving; it was the only one
-            if value is NOTHING:
-                raise
-        return value
+        return plan.body(*args, **kwargs)

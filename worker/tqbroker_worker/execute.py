@@ -32,8 +32,6 @@ from tqbroker_worker.slots import Slot, Slots
 MAX_RESULT = 1 << 20
 """Bytes a result may have; the broker refuses larger ones."""
 
-NOTHING = object()
-"""Stands for the value of a body that has not returned."""
 _NO_TRAITS, _NO_EXTRA = Traits(), Extra()
 _NO_CALL: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
 
@@ -94,17 +92,12 @@ class Executor:
     def _run(self, job: Job, slot: Slot) -> Success | Ended | None:
         """In a context that ends with the job: what it sets there, no other job sees."""
         attempt = Attempt(job)
-        value: Any = NOTHING
+        value: Any = None
         raised: BaseException | None = None
         try:
-            try:
-                slot.enter(job)
-                value = self._body(attempt, slot)
-            finally:
-                slot.leave()
+            value = slot.run(job, self._body, attempt, slot)
         except BaseException as error:  # SystemExit too: a task does not end its worker
-            slot.leave()  # an interruption may have come while leaving; it was the only one
-            raised = error if value is NOTHING else None
+            raised = error
         if slot.abandoned:
             return None
         return self.outcome(attempt, value, raised)

@@ -1,7 +1,7 @@
 """The places in which a child runs jobs, one thread each, and how to interrupt the job in one, and never its successor.
 
 A thread enters its slot with a job and leaves it when the body has ended. Whoever interrupts does so under the lock
-that `leave` takes too, and what was not delivered by then is taken back. So an interruption reaches the job it was
+that leaving takes too, and what was not delivered by then is taken back. So an interruption reaches the job it was
 meant for, or nobody.
 """
 
@@ -14,18 +14,21 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 from tqbroker.exceptions import SoftTimeLimitExceeded, TaskRevokedError, TimeLimitExceeded
 from tqbroker.request import Request
 from tqbroker_worker.delivery import Job
 
 _NEVER = float("inf")
+_MOST_STRIKES = 2
+"""Interruptions of one job: its soft limit, and a forced end. `Slot.run` has a level of its own for each."""
 _MISSED = 256
 """Cancelled jobs to remember that no slot has: they are about to enter, or have just left."""
 
-_raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
-_raise_in.argtypes = (ctypes.c_ulong, ctypes.py_object)
+_SET_ASYNC_EXC = ("PyThreadState_SetAsyncExc", ctypes.pythonapi)
+_NOTHING = object()
+_raise_in = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.py_object)(_SET_ASYNC_EXC)
 
 
 class Stoppable(Protocol):
@@ -49,12 +52,32 @@ class Slot:
         self.lock = threading.Lock()
         self.hard_ms = 0
         self._soft_at = self._hard_at = _NEVER
-        self._struck = False
+        self._strikes = 0
         self._thread = threading.get_ident()
 
-    def enter(self, job: Job) -> None:
-        """A job starts here."""
-        self.job = job
+    def run(self, job: Job, body: Callable[..., Any], *arguments: Any) -> Any:
+        """What `body` returns. Interruptions reach it until it has ended, and nothing after that.
+
+        One that comes while the job leaves counts only if `body` has not returned. There is a level for each that may
+        come, so that the job has left whenever this ends.
+        """
+        value: Any = _NOTHING
+        try:
+            try:
+                try:
+                    self.job = job
+                    value = body(*arguments)
+                finally:
+                    self._leave()
+            except BaseException:
+                self._leave()
+                if value is _NOTHING:
+                    raise
+        except BaseException:
+            self._leave()
+            if value is _NOTHING:
+                raise
+        return value
 
     def limit(self, soft_ms: int, hard_ms: int) -> None:
         """Bounds the job that has just entered; 0: not."""
@@ -64,13 +87,13 @@ class Slot:
         self._hard_at = now + hard_ms / 1000 if hard_ms else _NEVER
         self.limited = True
 
-    def leave(self) -> None:
+    def _leave(self) -> None:
         """The body has ended: nothing reaches it any more. Safe to repeat."""
         with self.lock:
             self.job = None
             self.limited = False
-            if self._struck:
-                self._struck = False
+            if self._strikes:
+                self._strikes = 0
                 self._calm()
         self.request = self.guard = None
 
@@ -79,12 +102,9 @@ class Slot:
         return self.job is not None and self.job.token == token
 
     def interrupt(self, token: int, error: type[BaseException]) -> bool:
-        """Raises `error` in the job with this token, if it still runs here."""
+        """Raises `error` in the job with this token, if it still runs here and was not interrupted often enough."""
         with self.lock:
-            if not self.has(token):
-                return False
-            self._interrupt(error)
-        return True
+            return self.has(token) and self.interrupt_here(error)
 
     def look(self, now: float, on_hard: Callable[[Slot, Job, Request | None], None] | None) -> None:
         """Interrupts the job if it is over its soft limit, abandons it if over its hard one and somebody wants that."""
@@ -93,26 +113,36 @@ class Slot:
                 return
             if now >= self._soft_at:
                 self._soft_at = _NEVER
-                self._interrupt(SoftTimeLimitExceeded)
+                self.interrupt_here(SoftTimeLimitExceeded)
+            elif self._strikes:
+                self._strike_again()
             if on_hard is None or now < self._hard_at:
                 return
             job, request = self.job, self.request
             self.job = None
             self.abandoned = True
-            self._interrupt(TimeLimitExceeded)
+            self.interrupt_here(TimeLimitExceeded)
         on_hard(self, job, request)
 
-    def _interrupt(self, error: type[BaseException]) -> None:
+    def interrupt_here(self, error: type[BaseException]) -> bool:
+        """The same for whatever runs here; only under the lock."""
         if self.guard is not None:
             self.guard.strike_soon(error)
+        elif self._strikes >= _MOST_STRIKES:
+            return False
         else:
-            self._struck = True
+            self._strikes += 1
             self._strike(error)
+        return True
 
     def _strike(self, error: type[BaseException]) -> None:
         _raise_in(self._thread, error)
 
+    def _strike_again(self) -> None:
+        """Nothing here: what was raised waits for the thread's next instruction."""
+
     def _calm(self) -> None:
+        """Takes back what was not delivered."""
         _raise_in(self._thread, ctypes.py_object())  # NULL takes back; None would be raised
 
 
@@ -126,25 +156,33 @@ class MainSlot(Slot):
         self._error: type[BaseException] | None = None
 
     def listen(self) -> None:
-        """Takes the signal from now on. Sent from outside it raises SoftTimeLimitExceeded in the job, as in Celery."""
+        """Takes the signal from now on. One that this slot has not sent has no effect: its job may be over by then."""
         signal.signal(self.NUMBER, self._on_signal)
 
     def _strike(self, error: type[BaseException]) -> None:
         self._error = error
         signal.pthread_kill(self._thread, self.NUMBER)
 
+    def _strike_again(self) -> None:
+        """A signal that came just before a wait of the system has not ended that wait."""
+        if self._error is not None:
+            signal.pthread_kill(self._thread, self.NUMBER)
+
     def _calm(self) -> None:
         self._error = None
 
     def _on_signal(self, *_: object) -> None:
         """Runs in the main thread between two instructions, so the job cannot change meanwhile."""
-        if self.job is not None:
-            error, self._error = self._error or SoftTimeLimitExceeded, None
+        error, self._error = self._error, None
+        if error is not None and self.job is not None:
             raise error
 
 
 class Slots:
-    """The slots of a child. `die` ends the process with a signal: how a job in the main thread is stopped by force."""
+    """The slots of a child. `die` ends the process with a signal: how a job in the main thread is stopped by force.
+
+    With SIGUSR1 such a job gets SoftTimeLimitExceeded instead, as in Celery.
+    """
 
     def __init__(self, die: Callable[[str], None]) -> None:
         self._slots: list[Slot] = []
@@ -193,7 +231,10 @@ class Slots:
                 return False
             slot.request.cancelled = True
             if force and isinstance(slot, MainSlot):
-                self._die(number)
+                if number == MainSlot.NUMBER.name:
+                    slot.interrupt_here(SoftTimeLimitExceeded)
+                else:
+                    self._die(number)
         if force and not isinstance(slot, MainSlot):
             slot.interrupt(token, TaskRevokedError)
         return True
