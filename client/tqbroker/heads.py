@@ -44,7 +44,7 @@ def make_head(
         format=format,
         ignore_result=bool(chosen.get("ignore_result", conf.task_ignore_result)),
         result_ttl_ms=span_ms("result_expires", chosen.get("result_expires", conf.result_expires or 0)),
-        headers=_headers(chosen.get("headers"), format),
+        headers=encode_headers(chosen.get("headers"), format),
         traits=_traits(chosen, {**route, **own}),
         **_start(chosen, conf),
         **_expiry(chosen.get("expires"), conf),
@@ -100,7 +100,8 @@ def _expiry(expires: Any, conf: Settings) -> dict[str, int]:
     return {"expires_in_ms": max(1, span_ms("expires", expires, "seconds as a number, a timedelta, or a datetime"))}
 
 
-def _headers(headers: Any, format: str) -> bytes:  # noqa: A002 - the word of the wire
+def encode_headers(headers: Any, format: str) -> bytes:  # noqa: A002 - the word of the wire
+    """Bytes of the headers of a call; empty for none. Raises TypeError, EncodeError, or ValueError when too large."""
     if not headers:
         return b""
     if not isinstance(headers, Mapping) or not all(isinstance(name, str) for name in headers):

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tqbroker import codec
+from tqbroker import codec, publish_signals
 from tqbroker.batch import active_batch
 from tqbroker.call import NOTHING_OWN, Batch, Head, Own
 from tqbroker.exceptions import BatchError, EncodeError, NotUniqueError, OperationalError, QueueFull
 from tqbroker.ids import Key, key_of, new_key, new_keys, text_of
 from tqbroker.publishing import total_seconds
 from tqbroker.result import AsyncResult
+from tqbroker.signals import after_task_publish, before_task_publish
 from tqbroker.transport import KEPT
 from tqbroker.unique import idempotent_id, unique_key
 
@@ -44,6 +45,8 @@ class Sender:
         refused = self._app.transport.submit([batch], own.timeout or self._timeout())
         if refused:
             self._judge_one(head, own, refused[0], result)
+        elif after_task_publish.receivers:
+            publish_signals.after([batch])
         return result
 
     async def asend(
@@ -58,6 +61,8 @@ class Sender:
         refused = await self._app.async_transport.submit([batch], own.timeout or self._timeout())
         if refused:
             self._judge_one(head, own, refused[0], result)
+        elif after_task_publish.receivers:
+            publish_signals.after([batch])
         return result
 
     def send_many(self, head: Head, rows: Sequence[Sequence[Any]], own: Own = NOTHING_OWN) -> list[AsyncResult[Any]]:
@@ -70,23 +75,30 @@ class Sender:
         unique_keys = None
         if head.traits.unique is not None:
             unique_keys = [unique_key(head.task, own.unique_key, row, {}) for row in rows]
-        batch = Batch(head, list(keys), data, unique_keys)
+        batches = _announced(Batch(head, list(keys), data, unique_keys))
         collecting = active_batch(app)
-        if collecting is not None:
-            collecting.extend(batch, results)
-        else:
-            self.submit([batch], results)
+        if collecting is None:
+            self.submit(batches, results)
+            return results
+        for number, batch in enumerate(batches):
+            collecting.extend(batch, [] if number else results)
         return results
 
     def submit(self, batches: Iterable[Batch], results: Sequence[AsyncResult[Any]]) -> None:
         """Makes batches durable. Raises BatchError naming the jobs that are not known to be."""
-        refused = self._app.transport.submit(list(batches), self._timeout())
-        if refused:
-            judge_many(refused, results)
+        sent = list(batches)
+        refused = self._app.transport.submit(sent, self._timeout())
+        self._told_of(sent, refused, results)
 
     async def asubmit(self, batches: Iterable[Batch], results: Sequence[AsyncResult[Any]]) -> None:
         """`submit` for asyncio."""
-        refused = await self._app.async_transport.submit(list(batches), self._timeout())
+        sent = list(batches)
+        refused = await self._app.async_transport.submit(sent, self._timeout())
+        self._told_of(sent, refused, results)
+
+    def _told_of(self, sent: list[Batch], refused: Sequence[Refused], results: Sequence[AsyncResult[Any]]) -> None:
+        if after_task_publish.receivers:
+            publish_signals.after(sent, (item.key for item in refused))
         if refused:
             judge_many(refused, results)
 
@@ -107,7 +119,8 @@ class Sender:
         unique_keys = None
         if head.traits.unique is not None:
             unique_keys = [unique_key(head.task, own.unique_key, args, kwargs)]
-        return Batch(head, [key], [data], unique_keys), result
+        (batch,) = _announced(Batch(head, [key], [data], unique_keys))
+        return batch, result
 
     def _judge_one(self, head: Head, own: Own, refused: Refused, result: AsyncResult[Any]) -> None:
         """Raises what became of a single call, unless another job stands for it."""
@@ -131,6 +144,11 @@ def _key(head: Head, own: Own) -> Key:
     if own.task_id is not None:
         return key_of(own.task_id)
     return new_key() if own.idempotency_key is None else idempotent_id(head.task, own.idempotency_key)
+
+
+def _announced(batch: Batch) -> list[Batch]:
+    """The jobs as they are to be sent, after before_task_publish."""
+    return publish_signals.before(batch) if before_task_publish.receivers else [batch]
 
 
 def _check_size(head: Head, data: Sequence[bytes]) -> None:

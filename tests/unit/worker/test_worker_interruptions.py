@@ -31,6 +31,10 @@ wait_here = threading.Event()
 cleaned: list[str] = []
 
 
+anywhere = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""An interruption may come while a destructor runs, from where Python lets no exception out."""
+
+
 def job(task: str, *args: Any, token: int = 7, soft: int = 0, hard: int = 0) -> Job:
     traits = Traits(soft_limit_ms=soft, hard_limit_ms=hard) if soft or hard else None
     return Job(Head(task, "default", 0, "json", traits=traits), bytes(16), token, encode_call(args, {}), 0, 0)
@@ -202,6 +206,7 @@ def test_a_cancel_that_comes_before_its_job_is_decoded_is_not_lost(executor: Exe
     assert not started.is_set()
 
 
+@anywhere
 @pytest.mark.usefixtures("restless")
 def test_an_interruption_never_reaches_the_next_job_of_a_thread(executor: Executor) -> None:
     """One thread interrupts job after job at moments of its own; each may fail alone by what was meant for it."""
@@ -231,6 +236,7 @@ def test_an_interruption_never_reaches_the_next_job_of_a_thread(executor: Execut
     assert failed <= struck
 
 
+@anywhere
 @pytest.mark.usefixtures("restless")
 def test_an_interruption_by_signal_never_reaches_the_next_job_of_the_main_thread(executor: Executor) -> None:
     former = signal.getsignal(MainSlot.NUMBER)
