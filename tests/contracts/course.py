@@ -63,6 +63,12 @@ class Course:
             assert other == seen, f"{engine.kind} answered {what}\n{other}\ninstead of\n{seen}"
         return answer
 
+    async def expire(self, limit: int) -> None:
+        """Ends what time has ended; workers that were given up are not connected any more."""
+        expired = await self.same(f"expire {limit}", lambda engine: engine.expire_all(limit))
+        for client in self.clients:
+            client.connected = client.connected and client.name not in expired.lost_workers
+
     async def look(self, *, closely: bool) -> None:
         """The witness looks at every job; when looking closely the engines are compared in everything."""
         left = [engine.verbs.recovery_left(engine.now) for engine in self.engines]

@@ -61,6 +61,7 @@ class Draws:
         self.rng = rng
         self.digests: dict[JobId, bytes] = {}
         self.granted: dict[int, JobId] = {}
+        self.tenants = rng.choice((("",), ("", "t", "u")))
 
     def chance(self, share: float) -> bool:
         """True in this share of all cases."""
@@ -110,12 +111,12 @@ class Draws:
         return NewJobs(head, ids, [job[-3:] for job in ids], digests, due_ms, expires_ms, keys)
 
     def traits(self) -> Traits:
-        """Mostly none."""
+        """Mostly none; tenants only on some walks."""
         if self.chance(0.5):
             return PLAIN
         rng = self.rng
         return Traits(
-            tenant=rng.choice(("", "", "t")),
+            tenant=rng.choice(self.tenants),
             ordering_key=rng.choice(("", "", "k", "l")),
             limits=rng.choice(((), (), ("api",), ("api", "user:1"), ("user:2",))),
             requires=rng.choice(((), (), ("gpu",))),

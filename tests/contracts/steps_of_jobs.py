@@ -31,6 +31,10 @@ class JobSteps:
 
     async def _lease(self) -> None:
         course = self._course
+        if len(self._draw.tenants) > 1:
+            # Whether a job that is to be ended still counts when tenants take turns is left to the engine.
+            await course.expire(1000)
+            await course.look(closely=False)
         present = [client for client in course.clients if client.connected]
         clients = [self._draw.mostly(present, course.clients) for _ in range(course.rng.randint(1, 2))]
         wants = [self._draw.want(client) for client in clients]

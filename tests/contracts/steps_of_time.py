@@ -30,10 +30,7 @@ class TimeSteps:
         await self._course.same(f"due {limit}", lambda engine: engine.verbs.due(engine.now, limit))
 
     async def _expire(self) -> None:
-        limit = self._course.rng.choice((1, 2, 1000))
-        expired = await self._course.same(f"expire {limit}", lambda engine: engine.expire_all(limit))
-        for client in self._course.clients:
-            client.connected = client.connected and client.name not in expired.lost_workers
+        await self._course.expire(self._course.rng.choice((1, 2, 1000)))
 
     async def _pass_time(self) -> None:
         """Some seconds as they should be: a beat each second, and signs of life from most workers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.contracts.harness import HEAD, EngineUnderTest
+from tests.contracts.harness import HEAD, EngineUnderTest, head_with, new_jobs
 
 from tqbroker_broker.lifecycle import overflow_failure
 from tqbroker_broker.records import Enqueued, Head, State, Stored, text_key
@@ -231,3 +231,15 @@ async def test_a_rule_is_for_jobs_that_come_while_it_holds(engine: EngineUnderTe
     await engine.put("b")
 
     assert [(await engine.job(name)).expires_ms > 0 for name in ("before", "a", "b")] == [False, True, False]
+
+
+async def test_jobs_of_lanes_that_come_and_go_in_one_request_drop_each_other(engine: EngineUnderTest) -> None:
+    await rule(engine, QueueRule(max_length=1, overflow=Overflow.DROP_OLDEST))
+    heads = [head_with(ordering_key=key, tenant=key) for key in "abc"]
+    batches = [new_jobs([key], head) for key, head in zip("abc", heads, strict=True)]
+
+    answers = await engine.verbs.enqueue(batches, engine.now)
+
+    assert [answer.final for answer in answers] == [(), (text_key("a"),), (text_key("b"),)]
+    await engine.join()
+    assert list(await engine.take()) == ["c"]

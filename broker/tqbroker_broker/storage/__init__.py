@@ -139,8 +139,8 @@ class Engine(Protocol):
         another job holds (`lifecycle.holds_key`, a leased job being RUNNING): KEPT or NOT_UNIQUE; REPLACE cancels a
         holder that is SCHEDULED or QUEUED and that no awaited worker may have, anything else is NOT_UNIQUE. A queue
         with `max_length` jobs QUEUED or SCHEDULED, a job to be replaced not counted: QUEUE_FULL; with DROP_OLDEST the
-        oldest job QUEUED over all lanes, not marked and not perhaps with an awaited worker, becomes FAILED, and if
-        there is none it is QUEUE_FULL. A job that takes a key over has it, whatever becomes of the one before.
+        oldest job QUEUED over all lanes, not to be cancelled and in no awaited worker's hands for all we know, becomes
+        FAILED; if there is none it is QUEUE_FULL. A job that takes a key over has it, whatever becomes of its holder.
         """
         ...
 
@@ -149,7 +149,8 @@ class Engine(Protocol):
 
         The highest priority goes first, over all queues of the want. Each queue that has a job of that priority for the
         worker names one: of the tenant whose turn it is (`shares.Shares`) the oldest head among the lanes that nothing
-        holds. The oldest of those named is handed out, and only its tenant's turn is used.
+        holds. The oldest of those named is handed out, and only its tenant's turn is used. A job that has expired or is
+        to be cancelled is never handed out, but may count as the head of its lane until `expire` has ended it.
 
         A lane is held while its queue is paused; while a lease of its queue has its ordering key; while a limit of its
         jobs (`limits.limit_names`, `limits.rule_for`) has as many leases under that concrete name as it may, or no room

@@ -96,11 +96,7 @@ class Intake:
         waiting = [row for row in rows if self._attempts.state(row) is not State.RUNNING]
         if not rule.max_length or len(waiting) < rule.max_length:
             return True
-        ready = [
-            row
-            for row in waiting
-            if row.state is State.QUEUED and not row.marked and not self._recovery.withholds(row, now.mono)
-        ]
+        ready = [row for row in waiting if self._may_go(row, now)]
         if rule.overflow is Overflow.REFUSE or not ready:
             return False
         oldest = min(ready, key=lambda row: row.order)
@@ -109,6 +105,10 @@ class Intake:
         self._log.job(EventKind.FAILED, oldest.id, oldest.head, failure=oldest.failure)
         answer.final.append(oldest.id)
         return True
+
+    def _may_go(self, row: Row, now: Time) -> bool:
+        """Whether a waiting job can be dropped: neither scheduled nor to be cancelled, and nobody may be running it."""
+        return row.state is State.QUEUED and not row.marked and not self._recovery.withholds(row, now.mono)
 
     # -- rows --------------------------------------------------------------------------------------------------------
 
