@@ -79,6 +79,7 @@ class TaskOptions(SharedOptions, total=False):
 
     name: str | None
     base: type[Task[..., Any]] | None
+    expires: Span | None
     typing: bool
     max_retries: int | None
     default_retry_delay: Span

@@ -41,7 +41,8 @@ class WantedRule(NamedTuple):
 
     def flags(self) -> str:
         """The same for the command line; empty when nothing is wanted."""
-        length = f"--max-length {self.max_length} --overflow {self.overflow}" if self.max_length else ""
+        overflow = self.overflow.replace("_", "-")
+        length = f"--max-length {self.max_length} --overflow {overflow}" if self.max_length else ""
         ttl = f"--ttl {self.ttl_ms / 1000:g}" if self.ttl_ms else ""
         return f"{length} {ttl}".strip()
 
