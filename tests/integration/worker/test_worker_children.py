@@ -15,6 +15,7 @@ from tests.integration.worker_harness import (
     children_of,
     connected,
     exists,
+    slots_are,
     success,
     there,
 )
@@ -147,3 +148,31 @@ async def test_modules_that_are_named_are_imported_too(broker: Broker, start: St
 
 def _alive(pid: int) -> bool:
     return there(Path(f"/proc/{pid}"))
+
+
+async def test_settings_of_the_app_hold_unless_the_command_line_says_otherwise(
+    broker: Broker, start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "set.py").write_text(
+        "from tasks import app\napp.conf.worker_concurrency = 3\napp.conf.worker_pool = 'threads'\n"
+    )
+    first = await start(app="set:app")
+    line = await connected(broker, 3)
+    assert (line.hello.slots, line.hello.pool) == (3, "thread")
+    first.signal(signal.SIGTERM)
+    await line.until(lambda request: request.leaving)
+    assert (await first.end())[0] == 0
+    await start("-c", "2", "-P", "solo", app="set:app")
+    line = await connected(broker, 1)
+    assert (line.hello.slots, line.hello.pool) == (1, "solo")
+
+
+async def test_children_are_added_while_all_are_at_work(broker: Broker, start: Start, tmp_path: Path) -> None:
+    await start("--autoscale", "3,1")
+    line = await connected(broker, 1)
+    assert line.hello.slots == 3
+    for token in range(1, 3):
+        await line.deliver("until", (str(tmp_path / "gate"),), first=token)
+        await slots_are(line, token + 1)
+    (tmp_path / "gate").touch()
+    await line.until(lambda request: request.successes)
