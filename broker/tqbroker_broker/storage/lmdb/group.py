@@ -97,6 +97,7 @@ class Group:
                 self.removed.append(lane)
             else:
                 passed.add(lane)
+                store.levels.lanes.forget_unused(lane.kind)
         if passed:
             self.woken = [(lane, order) for lane, order in self.woken if lane not in passed]
 
@@ -215,6 +216,8 @@ class Group:
     def abandoned(self) -> None:
         """Nothing was written: what was claimed waits again, also where a head has passed it meanwhile."""
         self._let_go()
+        for lane in self.new_lanes.values():
+            self.store.levels.lanes.forget_unused(lane.kind)
         self.store.log.put_back(self._started)
         for _, lane, order in self.claimed:
             if self.store.levels.lanes.get(lane.key) is lane:

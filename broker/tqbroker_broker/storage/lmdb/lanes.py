@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from heapq import heappush
 from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
-from weakref import WeakValueDictionary
 
 from tqbroker_broker.records import Head
 from tqbroker_broker.rules import PLAIN
@@ -52,17 +51,46 @@ def key_of(head: Head) -> LaneKey:
 BEHIND_ALL = (1 << 64) - 1
 """An order that no job has."""
 
+NO_LANES: dict[str, Lane] = {}
+NO_BUNDLES: dict[str, Bundle] = {}
+"""Never filled: what kinds have that need none of their own."""
+
 KindKey = tuple[str, int, str, tuple[str, ...], tuple[str, ...]]
 
 
 class Kind:
-    """What lanes share that differ in tenant or ordering key only. `gates`: the limits that hold for them."""
+    """Lanes that differ in tenant or ordering key only. `gates`: the limits that hold for them.
 
-    __slots__ = ("__weakref__", "gates", "limits", "priority", "queue", "requires", "task")
+    `lane` is the one with neither, `lanes` are those with a tenant only, `bundles` those with a key, each by tenant.
+    Most kinds have lanes of one sort, and there may be many kinds: the dicts are made at their first use.
+    """
+
+    __slots__ = ("bundles", "gates", "lane", "lanes", "limits", "priority", "queue", "requires", "task")
 
     def __init__(self, key: KindKey) -> None:
         self.queue, self.priority, self.task, self.limits, self.requires = key
         self.gates: tuple[Gate, ...] = ()
+        self.lane: Lane | None = None
+        self.lanes: dict[str, Lane] = NO_LANES
+        self.bundles: dict[str, Bundle] = NO_BUNDLES
+
+    def __iter__(self) -> Iterator[Lane]:
+        if self.lane is not None:
+            yield self.lane
+        yield from self.lanes.values()
+        for bundle in self.bundles.values():
+            yield from bundle.lanes.values()
+
+    def get(self, tenant: str, ordering_key: str) -> Lane | None:
+        """The lane of such jobs, if there is one."""
+        if ordering_key:
+            bundle = self.bundles.get(tenant)
+            return bundle.lanes.get(ordering_key) if bundle is not None else None
+        return self.lanes.get(tenant) if tenant else self.lane
+
+    @property
+    def key(self) -> KindKey:
+        return self.queue, self.priority, self.task, self.limits, self.requires
 
     @property
     def rated(self) -> bool:
@@ -170,26 +198,29 @@ Child = Lane | Bundle
 """What stands in the order of one tenant."""
 
 
+def bundle_of(lane: Lane) -> Bundle:
+    """The bundle that a lane with an ordering key is in."""
+    return lane.kind.bundles[lane.tenant]
+
+
 class Lanes:
-    """All lanes, by what their jobs have in common."""
+    """All lanes, by what their jobs have in common. A kind is known as long as it has lanes."""
 
     def __init__(self) -> None:
-        self._kinds: WeakValueDictionary[KindKey, Kind] = WeakValueDictionary()
-        self._lanes: dict[tuple[Kind, str], Lane] = {}
-        """Those without an ordering key, by kind and tenant."""
-        self._bundles: dict[tuple[Kind, str], Bundle] = {}
+        self._kinds: dict[KindKey, Kind] = {}
 
     def __iter__(self) -> Iterator[Lane]:
-        yield from self._lanes.values()
-        for bundle in self._bundles.values():
-            yield from bundle.lanes.values()
+        for kind in self._kinds.values():
+            yield from kind
 
     def of(self, queue: str) -> Iterator[Lane]:
         """The lanes of one queue."""
-        return (lane for lane in self if lane.kind.queue == queue)
+        for kind in self._kinds.values():
+            if kind.queue == queue:
+                yield from kind
 
     def kinds(self) -> list[Kind]:
-        """Every kind that has a lane or a lease."""
+        """Every kind."""
         return list(self._kinds.values())
 
     def find_kind(self, key: LaneKey) -> Kind | None:
@@ -197,7 +228,7 @@ class Lanes:
         return self._kinds.get((key.queue, key.priority, key.task, key.limits, key.requires))
 
     def add_kind(self, key: LaneKey) -> Kind:
-        """A new kind, known as long as something refers to it."""
+        """A new kind."""
         kind_key = (key.queue, key.priority, key.task, key.limits, key.requires)
         kind = self._kinds[kind_key] = Kind(kind_key)
         return kind
@@ -205,35 +236,39 @@ class Lanes:
     def get(self, key: LaneKey) -> Lane | None:
         """The lane of such jobs, if there is one."""
         kind = self.find_kind(key)
-        if kind is None:
-            return None
-        if not key.ordering_key:
-            return self._lanes.get((kind, key.tenant))
-        bundle = self._bundles.get((kind, key.tenant))
-        return bundle.lanes.get(key.ordering_key) if bundle is not None else None
-
-    def bundle(self, lane: Lane) -> Bundle:
-        """The bundle that a lane with an ordering key is in."""
-        return self._bundles[lane.kind, lane.tenant]
+        return kind.get(key.tenant, key.ordering_key) if kind is not None else None
 
     def add(self, lane: Lane) -> None:
-        """Makes a lane known."""
-        place = lane.kind, lane.tenant
-        if not lane.ordering_key:
-            self._lanes[place] = lane
-            return
-        bundle = self._bundles.get(place)
-        if bundle is None:
-            bundle = self._bundles[place] = Bundle(lane)
-        bundle.lanes[lane.ordering_key] = lane
+        """Makes a lane known, and its kind."""
+        kind = lane.kind
+        self._kinds[kind.key] = kind
+        if lane.ordering_key:
+            kind.bundles = kind.bundles or {}
+            bundle = kind.bundles.get(lane.tenant)
+            if bundle is None:
+                bundle = kind.bundles[lane.tenant] = Bundle(lane)
+            bundle.lanes[lane.ordering_key] = lane
+        elif lane.tenant:
+            kind.lanes = kind.lanes or {}
+            kind.lanes[lane.tenant] = lane
+        else:
+            kind.lane = lane
 
     def remove(self, lane: Lane) -> None:
         """Forgets a lane; the caller has taken it out of the hand-out order."""
-        place = lane.kind, lane.tenant
-        if not lane.ordering_key:
-            del self._lanes[place]
-            return
-        bundle = self._bundles[place]
-        del bundle.lanes[lane.ordering_key]
-        if not bundle.lanes:
-            del self._bundles[place]
+        kind = lane.kind
+        if lane.ordering_key:
+            bundle = kind.bundles[lane.tenant]
+            del bundle.lanes[lane.ordering_key]
+            if not bundle.lanes:
+                del kind.bundles[lane.tenant]
+        elif lane.tenant:
+            del kind.lanes[lane.tenant]
+        else:
+            kind.lane = None
+        self.forget_unused(kind)
+
+    def forget_unused(self, kind: Kind) -> None:
+        """Forgets a kind if it has no lanes."""
+        if kind.lane is None and not kind.lanes and not kind.bundles:
+            self._kinds.pop(kind.key, None)

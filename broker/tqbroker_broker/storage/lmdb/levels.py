@@ -12,20 +12,20 @@ from tqbroker_broker.rules import QueueRule
 from tqbroker_broker.shares import Shares
 from tqbroker_broker.storage.lmdb.gates import Gates
 from tqbroker_broker.storage.lmdb.heaps import Heap
-from tqbroker_broker.storage.lmdb.lanes import Child, Kind, Lane, LaneKey, Lanes
+from tqbroker_broker.storage.lmdb.lanes import Child, Kind, Lane, LaneKey, Lanes, bundle_of
 
 SHARES_KEPT = 10_000
 """Queues and priorities whose tenants' shares are remembered while nothing waits there."""
 
 
-class Tenant:
+class Tenant(Heap[int, Child]):
     """The lanes of one tenant in one queue and priority. Standing under its name, or its rank when not its turn yet."""
 
-    __slots__ = ("heap", "name", "standing")
+    __slots__ = ("name", "standing")
 
     def __init__(self, name: str) -> None:
+        super().__init__()
         self.name = name
-        self.heap: Heap[int, Child] = Heap()
         self.standing: str | int | None = None
 
     def __lt__(self, other: Tenant) -> bool:
@@ -51,15 +51,15 @@ class Level:
         if tenant is None:
             tenant = self.tenants[child.tenant] = Tenant(child.tenant)
         if child.standing is None or order < child.standing:
-            tenant.heap.put(child, order)
+            tenant.put(child, order)
         self.seat(tenant)
 
     def take_out(self, child: Child) -> None:
         """This lane does not stand any more."""
         tenant = self.tenants.get(child.tenant)
         if tenant is not None:
-            tenant.heap.take_out(child)
-            if not tenant.heap.count:
+            tenant.take_out(child)
+            if not tenant.count:
                 self.unseat(tenant)
 
     def first(self) -> Tenant | None:
@@ -74,7 +74,7 @@ class Level:
         """The tenant takes part, if it has lanes."""
         if tenant.standing is not None:
             return
-        if not tenant.heap.count:
+        if not tenant.count:
             self.tenants.pop(tenant.name, None)
             return
         rank = self.shares.rank(tenant.name)
@@ -89,20 +89,20 @@ class Level:
             self._later.take_out(tenant)
         else:
             self._now.take_out(tenant)
-        if not tenant.heap.count:
+        if not tenant.count:
             self.tenants.pop(tenant.name, None)
 
     def took(self, tenant: Tenant, weight: int, jobs: int) -> None:
         """The tenant took so many turns."""
         if not jobs:
             return
-        if not self.is_shared() and tenant.heap.count:
+        if not self.is_shared() and tenant.count:
             self.shares.took(tenant.name, weight, jobs)
             return
         self.unseat(tenant)
         self.shares.took(tenant.name, weight, jobs)
         self._advance()
-        if tenant.heap.count:
+        if tenant.count:
             self.seat(tenant)
 
     def restore(self, shares: Shares) -> None:
@@ -170,9 +170,9 @@ class Levels:
 
     def remove(self, lane: Lane) -> None:
         """Forgets a lane that has no job left."""
-        child: Child = self.lanes.bundle(lane) if lane.ordering_key else lane
+        child: Child = bundle_of(lane) if lane.ordering_key else lane
         if lane is not child:
-            self.lanes.bundle(lane).heap.take_out(lane)
+            bundle_of(lane).heap.take_out(lane)
             hold = self.holds.get((lane.queue, lane.ordering_key))
             if hold is not None:
                 hold.waiting.pop(lane, None)
@@ -202,7 +202,7 @@ class Levels:
             if hold is not None:
                 hold.waiting[lane] = None
                 return
-            bundle = self.lanes.bundle(lane)
+            bundle = bundle_of(lane)
             if lane.standing is None or order < lane.standing:
                 bundle.heap.put(lane, order)
             child = bundle

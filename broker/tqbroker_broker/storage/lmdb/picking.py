@@ -84,20 +84,19 @@ class Pick:
     def _offer(self, level: Level) -> Offer | None:
         """The job whose turn it is in a level, among those that this worker may have."""
         while (tenant := level.first()) is not None:
-            heap = tenant.heap
-            while (child := heap.top()) is not None:
+            while (child := tenant.top()) is not None:
                 order = child.standing
                 assert order is not None
                 if not self._may_have(child):
                     self._aside.append((level, child, order))
-                    heap.take_out(child)
+                    tenant.take_out(child)
                 elif (gate := self._closed(child.kind)) is not None:
-                    heap.take_out(child)
+                    tenant.take_out(child)
                     self._wait_at(gate, level, child, order)
                 elif (found := self._settled(child)) is None:
-                    heap.take_out(child)
+                    tenant.take_out(child)
                 elif found[0] > order:
-                    heap.replace_top(child, found[0])
+                    tenant.replace_top(child, found[0])
                 else:
                     return Offer(order, level, tenant, child, found[1])
             level.unseat(tenant)
@@ -154,7 +153,7 @@ class Pick:
             room = 1
         for gate in kind.gates:
             room = min(room, gate.room(self._now_ms, paid_only=self._paid_only))
-        other = tenant.heap.behind_top()
+        other = tenant.behind_top()
         if other is not None and (until is None or other < until):
             until = other
         if until is not None and until <= order:
@@ -180,9 +179,9 @@ class Pick:
                 child.heap.replace_top(lane, order)
         order = child.lowest()
         if order is None:
-            tenant.heap.take_out(child)
+            tenant.take_out(child)
         else:
-            tenant.heap.replace_top(child, order)
+            tenant.replace_top(child, order)
 
     def _hand_out_run(self, lane: Lane, run: Places) -> None:
         columns, most_bytes = self.columns, self.columns.want.max_bytes

@@ -89,7 +89,10 @@ def _follow(store: Store, stored: dict[str, tuple[bool, LimitRule]]) -> None:
     """The rules hold from now on; what waited under the old ones is looked at again."""
     levels = store.levels
     levels.gates.by_operator = {name for name, (operator, _) in stored.items() if operator}
-    levels.gates.follow({name: rule for name, (_, rule) in stored.items()}, levels.lanes.kinds(), store.book.kinds())
+    rules = {name: rule for name, (_, rule) in stored.items()}
+    if rules == levels.gates.rules:
+        return
+    levels.gates.follow(rules, levels.lanes.kinds(), store.book.kinds())
     for child in levels.gates.all_parked():
         levels.stand_child(child)
 
