@@ -16,7 +16,7 @@ _NONE: Mapping[str, Any] = {}
 
 
 class Plan(NamedTuple):
-    """Calls without options, under one version of the settings. `by_call`: each call is looked at by itself."""
+    """Calls without options, under one version of the settings. `by_call`: each is looked at by itself."""
 
     version: int
     by_call: bool
@@ -29,7 +29,9 @@ def make_plan(task: Task[..., Any]) -> Plan:
     conf = task.app.conf
     routes = conf.directory.routes
     options = task.options
-    by_call = routes.by_call or conf.task_inherit_parent_priority or _shadow_name(task) is not None
+    by_call = (
+        routes.by_call or conf.task_inherit_parent_priority or conf.task_always_eager or _shadow_name(task) is not None
+    )
     route = _NONE if routes.by_call else routes.find(task.name, (), {}, {}, task)
     head = make_head(task.name, options, _NONE, conf, route)
     return Plan(conf.version, by_call, head, make_own(options, _NONE, conf))

@@ -25,7 +25,6 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 _COROUTINE = 0x80  # inspect.CO_COROUTINE, without importing inspect
-_NO_OPTIONS: Mapping[str, Any] = {}
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -169,11 +168,11 @@ class Task(TaskBody, Generic[P, R]):
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Submits one job with these arguments."""
-        if self.app.conf.task_always_eager:
-            return self.apply(args, kwargs)  # type: ignore[return-value]
+        plan = self._plan()
+        if plan.by_call:
+            return self.apply_async(args, kwargs)
         self.check(args, kwargs)
-        head, own = self._call(args, kwargs, _NO_OPTIONS)
-        return self.app.sender.send(head, args, kwargs, own)
+        return self.app.sender.send(plan.head, args, kwargs, plan.own)
 
     def apply_async(
         self,
@@ -191,11 +190,11 @@ class Task(TaskBody, Generic[P, R]):
 
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """`delay` for asyncio: the loop goes on while the job is made durable."""
-        if self.app.conf.task_always_eager:
-            return await self._eagerly(args, kwargs, _NO_OPTIONS)
+        plan = self._plan()
+        if plan.by_call:
+            return await self.aapply_async(args, kwargs)
         self.check(args, kwargs)
-        head, own = self._call(args, kwargs, _NO_OPTIONS)
-        return await self.app.sender.asend(head, args, kwargs, own)
+        return await self.app.sender.asend(plan.head, args, kwargs, plan.own)
 
     async def aapply_async(
         self,
@@ -227,7 +226,7 @@ class Task(TaskBody, Generic[P, R]):
         """
         rows = self._checked_rows(calls)
         plan = self._plan()
-        if plan.by_call or self.app.conf.task_always_eager:
+        if plan.by_call:
             return self.apply_async_many([{"args": row} for row in rows])
         return self.app.sender.send_many(plan.head, rows, plan.own)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, assert_type
 
-from tqbroker import App, AsyncResult, Celery, Task, current_task
+from tqbroker import App, AsyncResult, Celery, Queue, Task, current_app, current_task, shared_task
 
 app = App("tasks", broker="tq://localhost", task_default_queue="mail", result_expires=3600)
 celery = Celery("tasks")
@@ -32,6 +32,18 @@ def mail(to: str, *, copies: int = 1) -> None:
 def bound(self: Task[..., Any], x: int) -> str:
     """A task that gets itself."""
     return f"{self.request.id} {self.request.retries} {x}"
+
+
+@shared_task
+def shared(x: int) -> str:
+    """A task of every app."""
+    return str(x)
+
+
+@shared_task(bind=True, rate_limit="10/s 100/m", autoretry_for=(OSError,), retry_backoff=True, limits=["api"])
+def shared_bound(self: Task[..., Any], x: int) -> str:
+    """One with options that gets itself."""
+    return f"{self.name} {x}"
 
 
 @app.task
@@ -63,6 +75,10 @@ def calls() -> None:
     assert_type(app.AsyncResult("id").state, str)
     assert_type(add.AsyncResult("id"), AsyncResult[int])
     assert_type(current_task.name, str)
+    assert_type(current_app.send_task("tasks.add", (4, 4), unique_until="finished"), AsyncResult[Any])
+    assert_type(shared.delay(1), AsyncResult[str])
+    assert_type(shared_bound.delay(1).get(), str)
+    assert_type(add.apply_async((4, 4), queue=Queue("mail"), tenant="acme", idempotency_key="k"), AsyncResult[int])
     with app.batch():
         add.delay(1, 2)
 
@@ -88,6 +104,8 @@ def mistakes() -> None:
     mail.delay("a@b", 2)  # type: ignore[call-arg]
     add.apply_async((4, 4), quue="mail")  # type: ignore[call-arg]
     add.apply_async((4, 4), priority="high")  # type: ignore[arg-type]
+    add.apply_async((4, 4), unique_until="never")  # type: ignore[arg-type]
+    shared.delay("x")  # type: ignore[arg-type]
     add.apply_async_many([{"args": (1, 2), "quue": "x"}])  # type: ignore[typeddict-unknown-key]
     text: str = add.delay(4, 4).get()  # type: ignore[assignment]
     print(text)
