@@ -280,3 +280,11 @@ async def test_many_leases_that_come_back_behind_others_are_handed_out_in_order(
 
     assert list(await engine.take(slots=150)) == sorted(back)[:150]
     assert list(await engine.take(slots=1000)) == sorted(back)[150:] + names[500:]
+
+
+async def test_a_tenant_that_took_jobs_alone_lets_another_go_first_when_it_comes(engine: EngineUnderTest) -> None:
+    await engine.put(*(f"a{number}" for number in range(9)), head=head_with(tenant="a"))
+    assert list(await engine.take(slots=3)) == ["a0", "a1", "a2"]
+    await engine.put("b0", "b1", head=head_with(tenant="b"))
+
+    assert list(await engine.take(slots=4)) == ["b0", "a3", "b1", "a4"]

@@ -77,6 +77,16 @@ class Level:
         if not tenant.count:
             self.tenants.pop(tenant.name, None)
             return
+        alone = self.first() if not self.is_shared() else None
+        if alone is not None:
+            self.unseat(alone)
+            self._place(alone)
+        self._place(tenant)
+
+    def _place(self, tenant: Tenant) -> None:
+        """Among those whose turn it is, or those that had more than their share."""
+        if not tenant.count:
+            return
         rank = self.shares.rank(tenant.name)
         if rank <= self.shares.clock:
             self._now.put(tenant, tenant.name)
@@ -97,6 +107,7 @@ class Level:
         if not jobs:
             return
         if not self.is_shared() and tenant.count:
+            # Its seat tells its rank no more; that matters when another comes.
             self.shares.took(tenant.name, weight, jobs)
             return
         self.unseat(tenant)
