@@ -9,7 +9,6 @@ from tqbroker import current
 from tqbroker.app_setup import AppSetup
 from tqbroker.config import Settings
 from tqbroker.options import CallOptions, TaskOptions, check_call_options
-from tqbroker.plans import prepare_by_name
 from tqbroker.registry import TaskRegistry, task_name
 from tqbroker.setting_options import SettingOptions
 from tqbroker.signature import positional
@@ -157,6 +156,8 @@ class App(AppSetup):
         **options: Unpack[CallOptions],
     ) -> AsyncResult[Any]:
         """Submits a job by the name of its task, whose code need not be here. Options and errors as in apply_async."""
+        from tqbroker.plans import prepare_by_name
+
         check_call_options(options, f"send_task of {name}")
         given = positional(args, f"send_task of {name}")
         head, own = prepare_by_name(self, name, given, kwargs or {}, options)
@@ -170,6 +171,8 @@ class App(AppSetup):
         **options: Unpack[CallOptions],
     ) -> AsyncResult[Any]:
         """`send_task` for asyncio."""
+        from tqbroker.plans import prepare_by_name
+
         check_call_options(options, f"asend_task of {name}")
         given = positional(args, f"asend_task of {name}")
         head, own = prepare_by_name(self, name, given, kwargs or {}, options)

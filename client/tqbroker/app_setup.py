@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, tzinfo
-from importlib import import_module
 from typing import Any
 
 from tqbroker import current
 from tqbroker.config import Settings
 from tqbroker.exceptions import ImproperlyConfigured
-from tqbroker.old_settings import read
 
 Packages = Iterable[str] | Callable[[], Iterable[str]] | None
 
@@ -34,6 +32,8 @@ class AppSetup:
         With a namespace such as "CELERY" only names like CELERY_TASK_ROUTES count, and a wrong one is an error. What
         `App(...)` was given stays. Returns whether the object was found; with `silent` a missing one is no error.
         """
+        from tqbroker.old_settings import read
+
         try:
             found = _loaded(obj) if isinstance(obj, str) else obj
         except ImportError:
@@ -102,6 +102,13 @@ class AppSetup:
         return datetime.now(self.conf.zone)
 
 
+def import_module(name: str) -> Any:
+    """importlib's, loaded when needed: a program that only sends should not pay for it."""
+    from importlib import import_module as load
+
+    return load(name)
+
+
 def _loaded(name: str) -> Any:
     """A module, or an object in one: "package.module", "package.module:object" or "package.module.object"."""
     module, _, attribute = name.partition(":")
@@ -139,10 +146,8 @@ def _discover(packages: Packages, related_name: str | None) -> None:
 
 def _packages(packages: Packages) -> Iterable[str]:
     if packages is None:
-        from importlib import import_module as load
-
         try:
-            apps = load("django.apps").apps
+            apps = import_module("django.apps").apps
         except ImportError:
             raise ImproperlyConfigured("autodiscover_tasks() without packages is for Django: name them") from None
         return [config.name for config in apps.get_app_configs()]

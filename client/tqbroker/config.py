@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 from tqbroker.codec_names import format_name
 from tqbroker.exceptions import ImproperlyConfigured
 from tqbroker.known_settings import SETTINGS
-from tqbroker.old_settings import new_name
 from tqbroker.setting_options import SettingOptions
 from tqbroker.setting_rules import check
 from tqbroker.setting_values import SettingValues
@@ -154,6 +153,8 @@ def _today(name: str) -> str:
     """The name of today for an old upper-case one, said once in the log."""
     if name in SETTINGS or not name.isupper():
         return name
+    from tqbroker.old_settings import new_name
+
     new = new_name(name)
     if new is None:
         return name

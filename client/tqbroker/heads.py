@@ -9,6 +9,7 @@ from tqbroker import option_rules as rules
 from tqbroker.amounts import moment_ms, span_ms
 from tqbroker.call import NOTHING_OWN, PLAIN, Head, Own, Traits, Unique
 from tqbroker.codec_names import format_name
+from tqbroker.option_pairs import check_together
 from tqbroker.stamps import stamps_of
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def encode_headers(headers: Any, format: str) -> bytes:  # noqa: A002 - the word
 def _traits(chosen: Mapping[str, Any], nearer: Mapping[str, Any]) -> Traits:
     """What makes the job not plain. The task's own time limits are not sent: its worker knows them."""
     hard, soft = nearer.get("time_limit"), nearer.get("soft_time_limit")
-    _check_time_limits(chosen)
+    check_together(chosen)
     traits = Traits(
         tenant=chosen.get("tenant", ""),
         ordering_key=chosen.get("ordering_key", ""),
@@ -132,25 +133,9 @@ def _traits(chosen: Mapping[str, Any], nearer: Mapping[str, Any]) -> Traits:
     return PLAIN if traits == PLAIN else traits
 
 
-def check_together(options: Mapping[str, Any]) -> None:
-    """Raises ValueError for options that do not go together."""
-    given = _plain(options)
-    _check_time_limits(given)
-    _unique(given)
-
-
-def _check_time_limits(chosen: Mapping[str, Any]) -> None:
-    hard, soft = chosen.get("time_limit"), chosen.get("soft_time_limit")
-    if hard is not None and soft is not None and span_ms("soft_time_limit", soft) >= span_ms("time_limit", hard):
-        raise ValueError(f"soft_time_limit={soft!r} would never be reached: give less than time_limit={hard!r}")
-
-
 def _unique(chosen: Mapping[str, Any]) -> Unique | None:
     until, span = chosen.get("unique_until"), chosen.get("unique_for")
     if until is None and span is None:
-        for name in ("unique_on_conflict", "unique_key"):
-            if name in chosen:
-                raise ValueError(f"{name} is given, but not how long jobs are unique: add unique_until or unique_for")
         return None
     for_ms = 0 if span is None else span_ms("unique_for", span)
     return Unique(until or "time", chosen.get("unique_on_conflict", "reject"), for_ms)

@@ -8,7 +8,6 @@ from typing import Any
 from tqbroker import option_rules as rules
 from tqbroker.exceptions import ImproperlyConfigured
 from tqbroker.option_rules import COMPRESSION, FLAG, LONG, RATE, Rule, one_of, text, whole
-from tqbroker.publishing import check_policy
 from tqbroker.urls import target_of
 
 MODULES = Rule("a list of module names", lambda value: _are_texts(value))
@@ -84,6 +83,8 @@ def _check_backend(value: Any) -> None:
 
 def _check_policy(value: Any) -> None:
     if value is not None:
+        from tqbroker.publishing import check_policy
+
         check_policy(value)
 
 

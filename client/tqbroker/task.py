@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, Unpack
 from tqbroker.context import Request, pop, push, running
 from tqbroker.option_rules import TASK_NAME
 from tqbroker.options import CallItem, CallOptions, TaskOptions, check_call_options
-from tqbroker.plans import Plan, make_plan, prepare
 from tqbroker.signature import Signature, positional
 from tqbroker.task_body import HOOKS, TaskBody
 from tqbroker.task_options import annotated_options, given_options
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from tqbroker.app import App
     from tqbroker.call import Head, Own
     from tqbroker.eager import EagerResult
+    from tqbroker.plans import Plan
     from tqbroker.result import AsyncResult
 
 P = ParamSpec("P")
@@ -270,6 +270,8 @@ class Task(TaskBody, Generic[P, R]):
         version = self.app.conf.version
         plan = self._planned
         if plan is None or plan.version != version:
+            from tqbroker.plans import make_plan
+
             plan = self._planned = make_plan(self)
         return plan
 
@@ -280,6 +282,8 @@ class Task(TaskBody, Generic[P, R]):
             return plan.head, plan.own
         if len(options) == 1 and "task_id" in options and not plan.by_call:
             return plan.head, plan.own._replace(task_id=options["task_id"])
+        from tqbroker.plans import prepare
+
         check_call_options(options, f"apply_async of {self.name}")
         return prepare(self, args, kwargs, options)
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tqbroker import option_rules as rules
-from tqbroker.annotations import annotated
-from tqbroker.heads import check_together
+from tqbroker.option_pairs import check_together
 from tqbroker.options import TASK_OPTIONS, check_task_options
 
 if TYPE_CHECKING:
@@ -47,7 +46,11 @@ def annotated_options(task: Task[..., Any], in_code: Mapping[str, Any]) -> dict[
     conf = task.app.conf
     options = {option: conf[setting] for option, setting in BY_SETTING.items() if _says(conf[setting])}
     options |= in_code
-    return {**options, **annotated(conf.task_annotations, task)} if conf.task_annotations else options
+    if not conf.task_annotations:
+        return options
+    from tqbroker.annotations import annotated
+
+    return {**options, **annotated(conf.task_annotations, task)}
 
 
 def _says(value: Any) -> bool:
