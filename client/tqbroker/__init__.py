@@ -2,6 +2,8 @@
 
 app, task, result, batch     what users call
 call, options, codec         values on their way: a call, its options, its bytes
+task_body, request           what a task is and sees while it runs
+retrying, hooks, signals     how an attempt goes on; what is called around it
 sending, transport           encode and submit; what the client needs from a broker
 messages, _grpc*             the only modules that know the wire (tqbroker.v1)
 cli, commands                the console script, loaded by name

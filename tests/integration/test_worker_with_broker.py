@@ -35,6 +35,30 @@ async def until(path, number):
 @app.task
 def add(x, y):
     return x + y
+
+@app.task(bind=True, autoretry_for=(ValueError,), retry_backoff=0.05, retry_jitter=False, default_retry_delay=0.05)
+def stages(self, stage):
+    done = (self.request.checkpoint or []) + [self.request.retries]
+    self.checkpoint(done)
+    if self.request.retries == 0:
+        raise ValueError("first")
+    if self.request.retries == 1:
+        self.retry(args=(stage + "!",), countdown=0.05)
+    return [stage, done]
+
+@app.task(bind=True, max_retries=1, default_retry_delay=0)
+def never(self):
+    try:
+        raise KeyError("gone")
+    except KeyError as error:
+        raise self.retry(exc=error)
+
+@app.task(bind=True)
+def loading(self, path):
+    self.update_state(state="LOADING", meta={"rows": 3})
+    while not Path(path).exists() and not self.request.cancelled:
+        __import__("time").sleep(0.02)
+    return self.request.cancelled
 """
 
 
@@ -147,3 +171,33 @@ def test_a_worker_that_is_told_to_stop_finishes_what_runs_and_leaves_the_rest(pr
     processes.worker("-c", "2")
     assert [result.get(timeout=SECONDS) for result in results] == list(range(4))
     assert sorted(map(int, runs.read_text().splitlines())) == list(range(4))
+
+
+def test_retries_keep_their_id_their_checkpoint_and_their_new_arguments(processes: Processes) -> None:
+    processes.broker()
+    processes.worker("-c", "2")
+    app = App("tasks", broker=processes.url, submit_timeout=SECONDS)
+    result = app.send_task("tasks.stages", ("a",))
+    assert result.get(timeout=SECONDS) == ["a!", [0, 1, 2]]
+    assert result.retries == 2
+
+
+def test_after_its_last_retry_a_job_fails_with_what_it_raised(processes: Processes) -> None:
+    processes.broker()
+    processes.worker("-c", "1")
+    app = App("tasks", broker=processes.url, submit_timeout=SECONDS)
+    result = app.send_task("tasks.never")
+    with pytest.raises(KeyError, match="gone"):
+        result.get(timeout=SECONDS)
+    assert (result.retries, result.state) == (1, "FAILURE")
+
+
+def test_a_running_job_hears_that_it_is_cancelled_and_may_still_succeed(processes: Processes) -> None:
+    processes.broker()
+    processes.worker("-c", "1")
+    app = App("tasks", broker=processes.url, submit_timeout=SECONDS)
+    result = app.send_task("tasks.loading", (str(processes.folder / "never"),))
+    wait_for(lambda: result.state == "LOADING")
+    assert result.info == {"rows": 3}
+    result.revoke()
+    assert result.get(timeout=SECONDS) is True
