@@ -7,7 +7,7 @@ from tests.contracts.harness import CONFIG, FAILURE, RESULT_TTL, TTL, EngineUnde
 
 from tqbroker_broker.questions import Change, Drop, EditAnswer, Effect, Move, Redrive, Reschedule
 from tqbroker_broker.records import Enqueued, Head, QueueCounts, Refusal, State, Stored, Verdict, Want, text_key
-from tqbroker_broker.rules import Traits, Unique, UniqueConflict, UniqueUntil
+from tqbroker_broker.rules import Overflow, QueueRule, Traits, Unique, UniqueConflict, UniqueUntil
 
 HEAD = Head("tasks.add", "default", 0, "json")
 DONE, WRONG, RUNNING, UNKNOWN = Effect.DONE, Effect.WRONG_STATE, Effect.RUNNING, Effect.UNKNOWN
@@ -125,6 +125,21 @@ async def test_a_lease_from_before_a_redrive_is_not_taken_up_after_a_restart(eng
     await engine.restart()
 
     assert (await engine.join(held={"a": token})).lost == [token]
+
+
+async def test_a_lease_that_a_restart_ended_is_not_taken_up_after_a_redrive(engine: EngineUnderTest) -> None:
+    await engine.put("a")
+    await engine.join()
+    tokens = await engine.take()
+    await engine.restart()
+    engine.advance(TTL)
+    await engine.expire_all(10)
+    await engine.verbs.put_queue("default", QueueRule(max_length=1, overflow=Overflow.DROP_OLDEST), engine.now)
+    assert (await engine.put("b")).final == (text_key("a"),)
+    await edit(engine, Redrive(), "a")
+    await engine.restart()
+
+    assert (await engine.join(held=tokens)).lost == list(tokens.values())
 
 
 async def test_a_redriven_job_does_not_expire_any_more(engine: EngineUnderTest) -> None:

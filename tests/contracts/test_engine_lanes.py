@@ -90,6 +90,15 @@ async def test_a_tenant_that_was_away_has_saved_nothing_up(engine: EngineUnderTe
     assert abs(shares(await engine.take(slots=20))["b"] - 10) <= 1
 
 
+async def test_a_tenant_that_was_alone_lets_a_new_one_go_first(engine: EngineUnderTest) -> None:
+    await fill(engine, "a", 20)
+    await engine.join()
+    await engine.take(slots=5)
+    await fill(engine, "b", 5)
+
+    assert list(await engine.take(slots=3)) == ["b0", "a5", "b1"]
+
+
 async def test_priority_goes_before_turns(engine: EngineUnderTest) -> None:
     await fill(engine, "a", 5)
     await fill(engine, "b", 5, priority=3)

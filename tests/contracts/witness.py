@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from tqbroker_broker.lifecycle import FINAL, may
-from tqbroker_broker.records import Job, JobId, Leased, QueueCounts, State
+from tqbroker_broker.records import Head, Job, JobId, Leased, QueueCounts, State
 
 
 class Witness:
@@ -26,7 +26,13 @@ class Witness:
         assert counted(jobs) == queues
 
     def leased(self, batches: Iterable[Leased]) -> None:
-        """Only jobs that waited are handed out, each under a token above all before."""
+        """Only jobs that waited are handed out, each under a token above all before and with its key to itself."""
+        batches = list(batches)
+        running = [job.head for job in self._seen.values() if job.head and job.state is State.RUNNING]
+        given = [batch.head for batch in batches for _ in batch.ids]
+        keys = Counter(map(key_of, running + given))
+        for head in given:
+            assert not head.traits.ordering_key or keys[key_of(head)] == 1, f"not one at a time: {key_of(head)}"
         for batch in batches:
             for job, token in zip(batch.ids, batch.tokens, strict=True):
                 before = self._seen[job]
@@ -40,6 +46,11 @@ class Witness:
         """Only the worker that runs a job can end it, under the token it runs it with."""
         before = self._seen[job]
         assert (before.state, before.worker, before.token) == (State.RUNNING, worker, token), f"ended: {before}"
+
+
+def key_of(head: Head) -> tuple[str, str]:
+    """What jobs run one at a time under, if they have an ordering key."""
+    return head.queue, head.traits.ordering_key
 
 
 def is_possible(before: Job, after: Job) -> bool:

@@ -63,8 +63,14 @@ class Level:
                 self.unseat(tenant)
 
     def first(self) -> Tenant | None:
-        """Whose turn it is."""
-        return self._now.top() or self._later.top()
+        """Whose turn it is. One that was alone here for a while may stand too early, and is put right first."""
+        while (tenant := self._now.top() or self._later.top()) is not None and self.is_shared():
+            rank = self.shares.rank(tenant.name)
+            if tenant.standing == (rank if rank > self.shares.clock else tenant.name):
+                break
+            self.unseat(tenant)
+            self.seat(tenant)
+        return tenant
 
     def is_shared(self) -> bool:
         """Whether several tenants take turns."""

@@ -41,10 +41,15 @@ class Book:
         """Below every token of this epoch, above every token of earlier ones."""
         return self.epoch << COUNTER_BITS
 
+    @property
+    def last_token(self) -> int:
+        """The highest token so far."""
+        return self.first_token + self.granted
+
     def grant(self, job: JobId, worker: str) -> Lease:
         """A lease under a new token, higher than all before."""
         self.granted += 1
-        lease = Lease(job, self.first_token + self.granted, worker)
+        lease = Lease(job, self.last_token, worker)
         self.put(lease)
         return lease
 

@@ -111,8 +111,8 @@ class Orders:
         return True
 
     def _redrive(self, row: Row, change: Redrive, done: int, now: Time) -> None:
-        """The job begins anew above its last token; its unique key stays with whoever has it now."""
-        row.floor = max(row.floor, row.token)
+        """The job begins anew above every token handed out before; its unique key stays with whoever has it now."""
+        row.floor = self._book.last_token
         row.retries = row.lost = row.token = row.ended = row.marked = 0
         row.expires_ms = row.started_ms = row.finished_ms = row.keep_until_ms = 0
         row.mark, row.worker, row.failure = Mark.NONE, "", None
