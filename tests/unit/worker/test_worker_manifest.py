@@ -1,0 +1,41 @@
+"""What a child tells its parent of the app: the limits of tasks, wherever they are said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tqbroker import App
+from tqbroker_worker.manifest import manifest_of
+
+
+def work() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "rates"),
+    [
+        ({}, {}, ()),
+        ({}, {"rate_limit": "10/s 100/m"}, ((10, 1000), (100, 60_000))),
+        ({"task_default_rate_limit": "5/h"}, {}, ((5, 3_600_000),)),
+        ({"task_default_rate_limit": "5/h"}, {"rate_limit": 1}, ((1, 1000),)),
+        ({"task_annotations": {"t": {"rate_limit": "2/s"}}}, {"rate_limit": "9/s"}, ((2, 1000),)),
+        ({"worker_disable_rate_limits": True}, {"rate_limit": "10/s"}, ()),
+    ],
+)
+def test_the_rates_of_a_task_are_its_own_or_the_apps(settings: Any, options: Any, rates: Any) -> None:
+    app = App(**settings)
+    app.task(name="t", **options)(work)
+
+    found = manifest_of(app).limits.get("t")
+    assert (found.rates if found else ()) == rates
+
+
+def test_a_setting_that_comes_later_reaches_tasks_that_are_there() -> None:
+    app = App()
+    task = app.task(name="t")(work)
+    app.conf.update(task_acks_late=False, task_default_rate_limit="3/s")
+
+    assert task.acks_late is False
+    assert manifest_of(app).limits["t"].rates == ((3, 1000),)
