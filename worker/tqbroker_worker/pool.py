@@ -187,7 +187,7 @@ class Pool:
         """Gives jobs to children that wait for the place of another, as far as there are places."""
         for child in self._staying():
             if len(self._handover.seats) >= self.wanted:
-                return
+                break
             if child.ready and child.seat not in self._handover.seats:
                 self.joined(child)
                 self._handover.add(child.seat)

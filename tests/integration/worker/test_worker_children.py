@@ -176,3 +176,34 @@ async def test_children_are_added_while_all_are_at_work(broker: Broker, start: S
         await slots_are(line, token + 1)
     (tmp_path / "gate").touch()
     await line.until(lambda request: request.successes)
+
+
+GATED = """
+import os, time
+from pathlib import Path
+from tasks import app
+from tqbroker.signals import worker_process_init
+
+while not Path(f"gate.{os.getpid()}").exists():
+    time.sleep(0.01)
+
+@worker_process_init.connect(weak=False)
+def loaded(**_):
+    Path(f"loaded.{os.getpid()}").touch()
+"""
+
+
+async def test_a_worker_is_ready_when_its_last_child_was_not_started_last(
+    broker: Broker, start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "gated.py").write_text(GATED)
+    worker = await start("-c", "4", app="gated:app")
+    for number in (1, 4):
+        async with asyncio.timeout(SECONDS):
+            while len(children_of(worker.process.pid)) < number:  # noqa: ASYNC110 - processes that are not ours
+                await asyncio.sleep(0.01)
+        for pid in sorted(children_of(worker.process.pid), reverse=True):
+            (tmp_path / f"gate.{pid}").touch()
+            await exists(tmp_path / f"loaded.{pid}")
+    line = await connected(broker, 4)
+    assert line.hello.slots == 4
