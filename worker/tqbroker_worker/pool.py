@@ -47,14 +47,15 @@ class AppBrokenError(Exception):
 class Pool:
     """The children. `loaded` is done when all of them are ready for the first time, with what the app contains.
 
-    The first child is alone until it has told what the app's settings want. `said` gets what children say of jobs that
-    run and what they answer, `joined` is called for each child that is given jobs from then on.
+    Unless the command line says how many there are to be, the first is alone until it has told the app's settings.
+    `said` gets what children say of jobs that run and what they answer, `joined` is called for each child that is given
+    jobs from then on.
     """
 
     def __init__(self, config: WorkerConfig, handover: Handover) -> None:
         self.loaded: asyncio.Future[Manifest] = asyncio.get_running_loop().create_future()
         self.config = config
-        self.wanted = 1
+        self.wanted = config.children if config.concurrency is not None and config.autoscale is None else 1
         """How many children there are to be."""
         self.said: Callable[[Child, Annotate | Answered], None] = lambda _child, _message: None
         self.joined: Callable[[Child], None] = lambda _child: None
@@ -77,7 +78,7 @@ class Pool:
     # -- begin and end ------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Starts the first child; the others follow when it has loaded the app."""
+        """Starts the first children; the others follow when one has loaded the app."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
         self._fill()
 
@@ -227,11 +228,11 @@ class Pool:
         child.ready = True
         self._failures = 0
         if self._manifest is None:
-            self._decide(child, manifest)
+            self._decide(manifest)
         self._take_in()
 
-    def _decide(self, child: Child, manifest: Manifest) -> None:
-        """The first child is ready: how many there are to be, and whether it is one of them."""
+    def _decide(self, manifest: Manifest) -> None:
+        """The first child is ready: how many there are to be, and whether those that were started are of them."""
         try:
             config = self.config.resolved(manifest.settings)
         except ImproperlyConfigured as error:
@@ -239,15 +240,16 @@ class Pool:
             return
         before, self.config, self._manifest = self.config, config, manifest
         self.wanted = config.autoscale[1] if config.autoscale else config.children
-        child.seat.most = config.max_tasks_per_child or 0
-        if (before.kind, before.slots_each) != (config.kind, config.slots_each):
-            self._kill(child)
+        for child in list(self._children):
+            child.seat.most = config.max_tasks_per_child or 0
+            if (before.kind, before.slots_each) != (config.kind, config.slots_each):
+                self._kill(child)
         self._fill()
 
     def _on_broken(self, broken: Broken) -> None:
         if not self.loaded.done():
             self.loaded.set_exception(AppBrokenError(broken.message, broken.traceback, 2 if broken.usage else 1))
-        else:
+        elif self.loaded.exception() is None:
             self._log.error(f"a new child cannot load the app: {broken.message}", exception=broken.traceback)
 
     # -- how they end -------------------------------------------------------------------------------------------------
