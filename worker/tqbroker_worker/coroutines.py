@@ -22,7 +22,7 @@ class Running:
     def __init__(self, executor: Executor, job: Job, on_hard: Callable[[Running], None]) -> None:
         self.job = job
         self.attempt = Attempt(job)
-        self.task: asyncio.Task[Success | Ended] | None = None
+        self.task: asyncio.Task[Success | Ended | None] | None = None
         self.hard_ms = 0
         self._executor = executor
         self._on_hard = on_hard
@@ -30,10 +30,14 @@ class Running:
         self._slot: Slot | None = None
         self._cancelled = False
         self._forced = False
+        self._abandoned = False
         self._timers: list[asyncio.TimerHandle] = []
 
-    async def run(self) -> Success | Ended:
-        """Runs the job: an `async def` task in this loop, a plain function in a thread."""
+    async def run(self) -> Success | Ended | None:
+        """Runs the job: an `async def` task in this loop, a plain function in a thread.
+
+        None when its hard limit was over: the outcome was told by somebody else, and so were its hooks.
+        """
         value: Any = None
         raised: BaseException | None = None
         try:
@@ -43,6 +47,8 @@ class Running:
         finally:
             for timer in self._timers:
                 timer.cancel()
+        if self._abandoned:
+            return None
         if isinstance(raised, asyncio.CancelledError) and self._forced:
             raised = TaskRevokedError("cancelled")
         return self._executor.outcome(self.attempt, value, raised)
@@ -94,6 +100,7 @@ class Running:
             self._timers.append(loop.call_later(bounds.hard_ms / 1000, self._over_hard))
 
     def _over_hard(self) -> None:
+        self._abandoned = True
         self._on_hard(self)
         self.strike(TimeLimitExceeded)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from tqbroker._daemon import get_logger
 from tqbroker.exceptions import ImproperlyConfigured
@@ -85,6 +85,7 @@ class Pool:
     async def stop(self) -> None:
         """Ends children that have nothing to run; those that do not go are killed."""
         self._ending = True
+        self._share_hooks(self.children)
         for child in list(self._children):
             child.abandoned = True
             if child.ready:
@@ -191,9 +192,8 @@ class Pool:
                 break
             if child.ready and child.seat not in self._handover.seats:
                 self.joined(child)
+                self._share_hooks([child])
                 self._handover.add(child.seat)
-                while self._hooks:
-                    child.send(self._hooks.popleft())
         if not self.loaded.done() and self._manifest is not None and len(self._handover.seats) == self.wanted:
             self.loaded.set_result(self._manifest)
 
@@ -216,7 +216,9 @@ class Pool:
             self._on_broken(message)
 
     def _weigh(self, child: Child) -> None:
-        """After a job: a child that has grown too large is replaced."""
+        """After a job: a child that has grown too large is replaced, and one that is idle runs the hooks that wait."""
+        if self._hooks:
+            self._share_hooks(self._idle())
         most = self.config.max_memory_per_child
         if most is None or child.seat.leaving or (kib := child.memory_kib()) <= most:
             return
@@ -282,11 +284,17 @@ class Pool:
             self._run_hooks(ending.ended, ending.source.pick(ending.tokens()))
 
     def _run_hooks(self, ended: Ended, jobs: Jobs) -> None:
-        """Another child runs the hooks of a job whose own child was killed."""
+        """Another child runs the hooks of a job whose own child was killed: one that is idle, or the next that is.
+
+        In one that is busy they would wait for its job, and be lost if that one is killed as well.
+        """
         assert ended.failure is not None
-        hooks = Failed(jobs, ended.failure, ended.verdict, ended.started_ms)
-        staying = [child for child in self.children if not child.seat.leaving]
-        if staying:
-            min(staying, key=lambda child: len(child.seat.jobs)).send(hooks)
-        else:
-            self._hooks.append(hooks)
+        self._hooks.append(Failed(jobs, ended.failure, ended.verdict, ended.started_ms))
+        self._share_hooks(self._idle())
+
+    def _share_hooks(self, children: Sequence[Child]) -> None:
+        while self._hooks and children:
+            children[-1].send(self._hooks.popleft())
+
+    def _idle(self) -> list[Child]:
+        return [child for child in self.children if not child.seat.jobs and not child.seat.leaving]

@@ -197,7 +197,9 @@ def start(executor: Executor, job: Job) -> Running:
 
 async def end(running: Running) -> Success | Ended:
     assert running.task is not None
-    return await running.task
+    outcome = await running.task
+    assert outcome is not None
+    return outcome
 
 
 async def test_in_a_loop_async_tasks_run_natively_and_plain_ones_in_a_thread(executor: Executor) -> None:

@@ -70,13 +70,14 @@ class _Loop:
         if self._link.stopped and not self._running:
             self._ended.set()
 
-    def _over(self, running: Running, task: asyncio.Task[Success | Ended]) -> None:
+    def _over(self, running: Running, task: asyncio.Task[Success | Ended | None]) -> None:
         """Reports an outcome, unless the hard limit did. A task cancelled before its first step has none of its own."""
-        job = running.job
-        if self._running.get(job.token) is running:
-            self._report(running, Ended(job.token, Verdict.CANCELLED, None) if task.cancelled() else task.result())
-        elif not task.cancelled():
-            task.exception()
+        if task.cancelled():
+            outcome: Success | Ended | None = Ended(running.job.token, Verdict.CANCELLED, None)
+        else:
+            outcome = task.result()
+        if outcome is not None and self._running.get(running.job.token) is running:
+            self._report(running, outcome)
 
     def _over_hard(self, running: Running) -> None:
         """The job's outcome is told now; what its task still does is nobody's."""
