@@ -336,7 +336,7 @@ def start(executor: Executor, job: Job) -> Running:
     return running
 
 
-async def end(running: Running) -> Success | Ended:
+async def end(running: Running) -> Success | Ended | None:
     assert running.task is not None
     return await asyncio.wait_for(running.task, SECONDS)
 
