@@ -28,6 +28,19 @@ def client_options(command: Command) -> Command:
     return _app(_broker(_json(command)))
 
 
+def worker_options(command: Command) -> Command:
+    """-d, the workers that are meant, and -t, how long to wait for them."""
+    names = click.option(
+        "--destination", "-d", "names", metavar="NAME,...", callback=_names, help="Only these workers."
+    )
+    timeout = click.option("--timeout", "-t", default=1.0, show_default=True, help="Seconds to wait for answers.")
+    return names(timeout(command))
+
+
+def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
+    return [name for name in (value or "").split(",") if name]
+
+
 class Family(click.Group):
     """A command with subcommands: what is said of app and broker before one of these is its default."""
 

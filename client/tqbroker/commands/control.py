@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from tqbroker.commands.common import client, client_options, fail, print_json, show
+from tqbroker.commands.common import client, client_options, fail, print_json, show, worker_options
 from tqbroker.exits import FAILED
 
 
@@ -42,13 +42,12 @@ _HERE = frozenset({"rate_limit"})
 @click.command()
 @click.argument("order", type=click.Choice(sorted(ORDERS)))
 @click.argument("arguments", metavar="[ARGUMENT]...", nargs=-1)
-@click.option("--destination", "-d", "names", metavar="NAME,...", help="Only these workers.")
-@click.option("--timeout", "-t", default=1.0, show_default=True, help="Seconds to wait for answers.")
+@worker_options
 @client_options
 def control(
     order: str,
     arguments: tuple[str, ...],
-    names: str | None,
+    names: list[str],
     timeout: float,
     app: str | None,
     broker: str | None,
@@ -62,7 +61,7 @@ def control(
     with client(app, broker) as speaker:
         where: dict[str, Any] = {}
         if order not in _HERE:
-            where = {"destination": [each for each in (names or "").split(",") if each], "timeout": timeout}
+            where = {"destination": names, "timeout": timeout}
         answers = getattr(speaker.control, order)(**given, **where)
     if answers is None:
         click.echo("null" if as_json else "done")

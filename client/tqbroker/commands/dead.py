@@ -9,7 +9,7 @@ import click
 
 from tqbroker import codec
 from tqbroker.commands.common import Family, client, client_options, fail, from_json, print_json
-from tqbroker.commands.filters import chosen, filter_options, job_filter, keys, report
+from tqbroker.commands.filters import chosen, edit_options, filter_options, job_filter, keys, report
 from tqbroker.commands.jobview import job_json
 from tqbroker.commands.tables import moment, table
 from tqbroker.exits import NOT_FOUND
@@ -20,9 +20,6 @@ from tqbroker.states import Phase
 from tqbroker.transport import JobInfo
 
 DEAD = frozenset({Phase.FAILED})
-_dry = click.option("--dry-run", "-n", is_flag=True, help="Change nothing, only say what would be.")
-_all = click.option("--all", "everything", is_flag=True, help="Every dead letter.")
-_ids = click.argument("ids", metavar="[ID]...", nargs=-1)
 
 
 @click.group(cls=Family)
@@ -47,13 +44,10 @@ def listing(limit: int, app: str | None, broker: str | None, as_json: bool, **gi
 
 
 @dead.command()
-@_ids
-@filter_options
-@_all
+@edit_options
 @click.option("--rate", metavar="RATE", help='Spread them over time, for example "10/s" or "100/m".')
 @click.option("--args", "args_", metavar="JSON", help="With one ID: positional arguments instead of the stored ones.")
 @click.option("--kwargs", metavar="JSON", help="With one ID: keyword arguments instead of the stored ones.")
-@_dry
 @client_options
 def redrive(
     ids: tuple[str, ...],
@@ -80,10 +74,7 @@ def redrive(
 
 
 @dead.command()
-@_ids
-@filter_options
-@_all
-@_dry
+@edit_options
 @client_options
 def purge(
     ids: tuple[str, ...],

@@ -25,12 +25,25 @@ _OPTIONS = (
     click.option("--since", metavar="WHEN", help="Only those submitted after: ISO time, or 30s, 10m, 2h, 7d ago."),
     click.option("--until", metavar="WHEN", help="Only those submitted before."),
 )
+_EDIT_OPTIONS = (
+    click.argument("ids", metavar="[ID]...", nargs=-1),
+    *_OPTIONS,
+    click.option("--all", "everything", is_flag=True, help="Every job that the command is for."),
+    click.option("--dry-run", "-n", is_flag=True, help="Change nothing, only say what would be."),
+)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def filter_options(command: Command) -> Command:
     """--queue, --task, --stamp, --worker, --error, --since and --until."""
     for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def edit_options(command: Command) -> Command:
+    """[ID]... or a filter or --all, and --dry-run."""
+    for option in reversed(_EDIT_OPTIONS):
         command = option(command)
     return command
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tqbroker.commands.common import client, client_options, fail, print_json, show
+from tqbroker.commands.common import client, client_options, fail, print_json, show, worker_options
 from tqbroker.exits import FAILED
 
 ASKED = (
@@ -18,13 +18,12 @@ ASKED = (
 @click.command()
 @click.argument("question", type=click.Choice(ASKED))
 @click.argument("arguments", metavar="[ARGUMENT]...", nargs=-1)
-@click.option("--destination", "-d", "names", metavar="NAME,...", help="Only these workers.")
-@click.option("--timeout", "-t", default=1.0, show_default=True, help="Seconds to wait for answers.")
+@worker_options
 @client_options
 def inspect(
     question: str,
     arguments: tuple[str, ...],
-    names: str | None,
+    names: list[str],
     timeout: float,
     app: str | None,
     broker: str | None,
@@ -32,7 +31,7 @@ def inspect(
 ) -> None:
     """Asks workers what they do and know. Exits with 1 when one of them did not answer."""
     with client(app, broker) as speaker:
-        asked = speaker.control.inspect([each for each in (names or "").split(",") if each], timeout)
+        asked = speaker.control.inspect(names, timeout)
         answer: Any = getattr(asked, question)(*arguments)
     if as_json:
         print_json(answer)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from tqbroker.commands.common import Family, client, client_options, fail, print_json
-from tqbroker.commands.filters import chosen, filter_options, job_filter, keys, report
+from tqbroker.commands.filters import chosen, edit_options, filter_options, job_filter, keys, report
 from tqbroker.commands.jobview import job_json, job_line, job_lines
 from tqbroker.commands.tables import table
 from tqbroker.exits import NOT_FOUND
@@ -19,9 +19,6 @@ from tqbroker.states import FINAL, Phase
 
 UNFINISHED = frozenset({Phase.SCHEDULED, Phase.QUEUED, Phase.RUNNING})
 _states = click.Choice([phase.name.lower() for phase in Phase if phase not in (Phase.UNKNOWN, Phase.WAITING)])
-_dry = click.option("--dry-run", "-n", is_flag=True, help="Change nothing, only say what would be.")
-_all = click.option("--all", "everything", is_flag=True, help="Every job the command is for.")
-_ids = click.argument("ids", metavar="[ID]...", nargs=-1)
 
 
 @click.group(cls=Family)
@@ -66,12 +63,9 @@ def show(id: str, app: str | None, broker: str | None, as_json: bool) -> None:  
 
 
 @jobs.command()
-@_ids
-@filter_options
-@_all
+@edit_options
 @click.option("--terminate", is_flag=True, help="Stop running jobs too, by force where the pool can.")
 @click.option("--signal", default="", metavar="NAME", help="With --terminate: for example SIGKILL. [SIGTERM]")
-@_dry
 @client_options
 def cancel(ids: tuple[str, ...], terminate: bool, signal: str, **rest: Any) -> None:
     """Cancels waiting jobs, and asks running ones to end."""
@@ -79,10 +73,7 @@ def cancel(ids: tuple[str, ...], terminate: bool, signal: str, **rest: Any) -> N
 
 
 @jobs.command("run-now")
-@_ids
-@filter_options
-@_all
-@_dry
+@edit_options
 @client_options
 def run_now(ids: tuple[str, ...], **rest: Any) -> None:
     """Makes scheduled jobs due now."""
@@ -90,12 +81,9 @@ def run_now(ids: tuple[str, ...], **rest: Any) -> None:
 
 
 @jobs.command()
-@_ids
-@filter_options
-@_all
+@edit_options
 @click.option("--eta", metavar="TIME", help="When to run: an ISO time, local unless it names a zone.")
 @click.option("--countdown", type=click.FloatRange(0), metavar="SECONDS", help="How far from now.")
-@_dry
 @client_options
 def reschedule(ids: tuple[str, ...], eta: str | None, countdown: float | None, **rest: Any) -> None:
     """Changes when scheduled jobs run."""
@@ -105,12 +93,9 @@ def reschedule(ids: tuple[str, ...], eta: str | None, countdown: float | None, *
 
 
 @jobs.command()
-@_ids
-@filter_options
-@_all
+@edit_options
 @click.option("--to-queue", metavar="NAME", help="The queue they go to.")
 @click.option("--priority", type=click.IntRange(0, 9), help="The priority they get; a higher number goes first.")
-@_dry
 @client_options
 def move(ids: tuple[str, ...], to_queue: str | None, priority: int | None, **rest: Any) -> None:
     """Moves waiting jobs to the end of another queue or priority."""
@@ -120,10 +105,7 @@ def move(ids: tuple[str, ...], to_queue: str | None, priority: int | None, **res
 
 
 @jobs.command()
-@_ids
-@filter_options
-@_all
-@_dry
+@edit_options
 @client_options
 def drop(ids: tuple[str, ...], **rest: Any) -> None:
     """Drops finished jobs with their results. Their ids stay known, so a late resend does not run them again."""

@@ -46,13 +46,14 @@ def set_(
     """
     if concurrency is None and rate is None:
         raise click.UsageError("name what to set: --concurrency, --rate, or both")
+    rates = None if rate is None else _rates(rate)
     with client(app, broker) as speaker:
         operator = speaker.operator
         rule = next((limit.rule for limit in operator.limits() if limit.rule.name == name), LimitRule(name))
         if concurrency is not None:
             rule = rule._replace(concurrency=concurrency)
-        if rate is not None:
-            rule = rule._replace(rates=_rates(rate))
+        if rates is not None:
+            rule = rule._replace(rates=rates)
         operator.set_limits([rule])
     if as_json:
         print_json(_json(LimitInfo(rule, "operator", 0)))

@@ -55,7 +55,8 @@ def report(found: AsyncResult[Any], *, wait: bool, timeout: float | None, as_jso
     elif state == UNKNOWN:
         fail(f"the broker knows no job {found.id}, or keeps its result no longer", NOT_FOUND)
     else:
-        fail(f"job {found.id} has not ended: {state}; --wait waits for it", FAILED)
+        why = f" ({found.waits_for})" if found.waits_for else ""
+        fail(f"job {found.id} has not ended: {state}{why}; --wait waits for it", FAILED)
 
 
 def _wait(found: AsyncResult[Any], timeout: float | None, as_json: bool) -> None:
@@ -76,6 +77,7 @@ def _report_json(found: AsyncResult[Any], state: str) -> None:
             "id": found.id,
             "state": state,
             "phase": found.phase.name,
+            "waits_for": found.waits_for,
             "task": found.name,
             "queue": found.queue,
             "worker": found.worker,
