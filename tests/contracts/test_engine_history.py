@@ -43,6 +43,26 @@ async def test_the_last_attempt_of_a_failed_job_is_kept_like_those_before(engine
     assert (attempts[-1].token, attempts[-1].failure, attempts[-1].next_due_ms) == (tokens["a"], FAILURE, 0)
 
 
+async def test_an_attempt_that_is_lost_began_when_it_was_handed_out_unless_its_worker_says_otherwise(
+    engine: EngineUnderTest,
+) -> None:
+    await start(engine, "a")
+    leased_ms = engine.now.wall_ms
+    engine.advance(5)
+    engine.part()
+    engine.advance(GRACE)
+    await engine.expire_all(10)
+    await engine.join()
+    tokens = await engine.take()
+    engine.advance(5)
+    await engine.end("w", tokens["a"], Verdict.LOST)
+
+    first, second = await engine.history("a")
+    assert first.started_ms == leased_ms
+    assert second.started_ms == engine.now.wall_ms
+    assert first.ended_ms > first.started_ms
+
+
 async def test_lost_leases_are_part_of_the_history_whoever_notices(engine: EngineUnderTest) -> None:
     tokens = await start(engine, "a")
     await engine.end("w", tokens["a"], Verdict.LOST)

@@ -177,7 +177,7 @@ class Handover:
                 innocent.append((token, source))
             else:
                 self._cancelled.discard(token)
-                self._end(Ended(token, Verdict.LOST, failure), source)
+                self._end(Ended(token, Verdict.LOST, failure, seat.began_ms(token)), source)
         seat.jobs.clear()
         for ending in fates:
             self._end(ending.ended, ending.source)
@@ -213,6 +213,7 @@ class Handover:
 
     def _finished(self, seat: Seat, tokens: list[int]) -> None:
         seat.finished += len(tokens)
+        seat.since = time()
         if seat.slow:
             seat.unblock(tokens)
         if self._cancelled:

@@ -15,7 +15,7 @@ class Seat:
     """A child as the hand-over sees it: its slots, and the jobs it has, in the order they were handed over.
 
     `slow` are those jobs that block a slot, of a task that is not fast, or running for too long, with the unix time
-    since when. `started` reads how many jobs the child has ever started, `finished` counts those it reported. `most` is
+    since when; the others began after `since`, when it last came to rest or reported one. `started` reads how many jobs the child has ever started, `finished` counts those it reported. `most` is
     how many jobs the child may get in its life, 0 any number; one that is `leaving` gets no more. `doomed` says of jobs
     that the child is killed for how they end.
     """
@@ -30,6 +30,7 @@ class Seat:
     doomed: dict[int, Ended] = field(default_factory=dict)
     finished: int = 0
     handed: int = 0
+    since: float = field(default_factory=time)
     leaving: bool = False
 
     @property
@@ -47,6 +48,10 @@ class Seat:
         """Jobs that were started and not reported yet."""
         return min(len(self.jobs), max(0, self.started() - self.finished))
 
+    def began_ms(self, token: int) -> int:
+        """When a job that was started began, about, in milliseconds since 1970."""
+        return int(self.slow.get(token, self.since) * 1000)
+
     def run(self) -> dict[int, Jobs]:
         """Those jobs."""
         return dict(islice(self.jobs.items(), self.running))
@@ -58,6 +63,8 @@ class Seat:
 
     def hand(self, jobs: Jobs, slow: bool) -> None:
         """Gives the child these jobs; it leaves when it has had as many as it may."""
+        if not self.jobs:
+            self.since = time()
         self.jobs.update(dict.fromkeys(jobs.tokens, jobs))
         if slow:
             self.slow[jobs.tokens[0]] = time()

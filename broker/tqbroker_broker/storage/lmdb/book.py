@@ -15,7 +15,10 @@ from tqbroker_broker.storage.lmdb.levels import Levels
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """One job in the hands of one worker. `key` is its row in `lanes`; `noted`: it has a row in `notes`."""
+    """One job in the hands of one worker. `key` is its row in `lanes`; `noted`: it has a row in `notes`.
+
+    `since_ms` is when it was handed out, 0 when that was before this broker was started.
+    """
 
     token: int
     seq: int
@@ -26,6 +29,7 @@ class Lease:
     noted: bool
     holder: Holder
     mark: Mark = Mark.NONE
+    since_ms: int = 0
 
 
 @dataclass(slots=True, eq=False)

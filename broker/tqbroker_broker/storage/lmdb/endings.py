@@ -67,6 +67,8 @@ def lose(group: Group, lease: Lease, failure: Failure, now: Time, ending: Ending
     Without an `ending` no outcome ended the attempt, so one that comes late is stale.
     """
     ending = ending or Ending(0, Verdict.LOST, None)
+    if not ending.started_ms:
+        ending = ending._replace(started_ms=lease.since_ms)
     group.end(lease)
     note = group.note(lease.seq)
     after = after_attempt(

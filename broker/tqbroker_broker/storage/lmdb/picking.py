@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import NamedTuple
 
-from tqbroker_broker.records import Time
+from tqbroker_broker.records import Mark, Time
 from tqbroker_broker.shares import Shares
 from tqbroker_broker.storage.lmdb import places
 from tqbroker_broker.storage.lmdb.annotating import extra_of
@@ -219,7 +219,7 @@ class Pick:
         book, head = store.book, job.head
         token = book.next_token
         book.next_token = token + 1
-        book.add(Lease(token, seq, job.id, head, lane, place, noted, columns.holder))
+        book.add(Lease(token, seq, job.id, head, lane, place, noted, columns.holder, Mark.NONE, self._now.wall_ms))
         if lane.kind.gates:
             self._levels.gates.spend(lane.kind)
         columns.add(head, job.id, token, job.args, note)

@@ -61,6 +61,8 @@ class Attempts:
 
     def end(self, lease: Lease, ending: Ending, now: Time, effects: Effects) -> None:
         """The attempt did not succeed: the job ends, or goes back above a new fence floor."""
+        if ending.verdict is Verdict.LOST and not ending.started_ms:
+            ending = ending._replace(started_ms=lease.since_ms)
         row = self._store.jobs[lease.id]
         attempt = Attempt(ending.verdict, ending.retry_in_ms, row.retries, row.lost, row.marked > 0)
         following = after_attempt(attempt, self._config.max_lost_leases)

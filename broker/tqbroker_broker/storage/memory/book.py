@@ -10,11 +10,12 @@ from tqbroker_broker.records import JobId
 
 
 class Lease(NamedTuple):
-    """A worker's right to run a job."""
+    """A worker's right to run a job. `since_ms`: when it was handed out, 0 when that was before the start."""
 
     id: JobId
     token: int
     worker: str
+    since_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -46,10 +47,10 @@ class Book:
         """The highest token so far."""
         return self.first_token + self.granted
 
-    def grant(self, job: JobId, worker: str) -> Lease:
+    def grant(self, job: JobId, worker: str, now_ms: int) -> Lease:
         """A lease under a new token, higher than all before."""
         self.granted += 1
-        lease = Lease(job, self.last_token, worker)
+        lease = Lease(job, self.last_token, worker, now_ms)
         self.put(lease)
         return lease
 

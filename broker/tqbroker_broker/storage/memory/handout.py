@@ -44,7 +44,8 @@ class Handout:
         lanes = self._lanes(pick.want, now)
         while row := self._choose(pick, lanes):
             lanes[_lane(row.head)].popleft()
-            pick.add(row, self._book.grant(row.id, pick.want.worker), rated=self._admission.is_rated(row.head))
+            lease = self._book.grant(row.id, pick.want.worker, now.wall_ms)
+            pick.add(row, lease, rated=self._admission.is_rated(row.head))
             self._admission.spend(row.head)
             self._log.job(EventKind.STARTED, row.id, row.head, pick.want.worker)
 
