@@ -25,6 +25,16 @@ class Details(NamedTuple):
     checkpoint: Any = None
 
 
+class Said(NamedTuple):
+    """What a job has said of itself so far: a state of its own with a value, and how far it is."""
+
+    state: str = ""
+    meta: Any = None
+    done: float = 0.0
+    total: float = 0.0
+    note: str = ""
+
+
 class Channel(Protocol):
     """The way from a running job to the broker."""
 
@@ -72,6 +82,7 @@ class Request:
     cancelled = False
     is_eager = False
     details = _PLAIN
+    said = Said()
     entered = True
     """False until a task's own `__call__` has passed the call on to Task's."""
     retry: BaseException | None = None

@@ -12,6 +12,7 @@ from tqbroker import context
 from tqbroker.context import Request, request_of
 from tqbroker.exceptions import MaxRetriesExceededError, Retry
 from tqbroker.handle import Handle
+from tqbroker.request import Said
 
 if TYPE_CHECKING:
     from tqbroker.app import App
@@ -131,20 +132,23 @@ class TaskBody(Handle):
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **_: Any) -> None:
         """Says in what state of its own this job is, with a value that goes with it; see AsyncResult.state and info.
 
-        It is progress of the running attempt and never overwrites how the job ends. Raises ValueError for another
-        job's `task_id`. Does nothing outside of a worker.
+        It is part of the progress of the running attempt and never overwrites how the job ends. Without a `state` the
+        one named before stays. Raises ValueError for another job's `task_id`. Does nothing outside of a worker.
         """
         if task_id is not None and task_id != self.request.id:
             raise ValueError(f"update_state(task_id={task_id!r}): a job speaks for itself only, leave task_id out")
-        self._note(state or "", meta, 0.0, 0.0, "")
+        said = self.request.said
+        self._say(said._replace(state=said.state if state is None else state, meta=meta))
 
     def progress(self, done: float = 0, total: float = 0, note: str = "", *, meta: Any = None) -> None:
         """Says how far this job is: `done` of `total` (0: not known), and a line for people.
 
-        Cheap: of what is said many times a second the broker gets a few, and always the last. Does nothing outside of a
-        worker.
+        What `update_state` has said stays, but for a `meta` given here. Cheap: of what is said many times a second the
+        broker gets a few, and always the last. Does nothing outside of a worker.
         """
-        self._note("", meta, _amount("done", done), _amount("total", total), note)
+        said = self.request.said
+        meta = said.meta if meta is None else meta
+        self._say(Said(said.state, meta, _amount("done", done), _amount("total", total), note))
 
     def checkpoint(self, data: Any, timeout: float | None = None) -> None:
         """Stores where this job can go on; its next attempt finds it in `self.request.checkpoint`.
@@ -186,12 +190,14 @@ class TaskBody(Handle):
         """Undoes one `push_request`."""
         context.pop(self._pushed.pop())
 
-    def _note(self, state: str, meta: Any, done: float, total: float, note: str) -> None:
+    def _say(self, said: Said) -> None:
+        state, note = said.state, said.note
         if not isinstance(state, str) or not isinstance(note, str) or max(len(state), len(note)) > MAX_NOTE:
             raise ValueError(f"state {state!r:.80} and note {note!r:.80} must be text of at most {MAX_NOTE} characters")
         request = self.request
         if request.channel is not None:
-            request.channel.note(request, state, meta, done, total, note)
+            request.channel.note(request, *said)
+            request.said = said
 
 
 def _amount(name: str, value: float) -> float:
