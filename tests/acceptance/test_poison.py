@@ -1,0 +1,110 @@
+"""Jobs that take their process with them: contained after three losses, named, and alone in their misfortune."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.acceptance.harness.delivery import Delivery, delivery
+from tests.acceptance.harness.waiting import PATIENCE, until
+
+from tqbroker import AsyncResult
+from tqbroker.exceptions import WorkerLostError
+from tqbroker.ids import text_of
+from tqbroker.operations import JobFilter
+from tqbroker.states import Phase
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Delivery]:
+    with delivery(tmp_path_factory.mktemp("poison")) as place:
+        place.broker()
+        place.worker()
+        place.worker("-P", "thread", "-Q", "threads", name="threads")
+        yield place
+
+
+def quarantined(job: AsyncResult[Any]) -> WorkerLostError:
+    with pytest.raises(WorkerLostError) as raised:
+        job.get(timeout=PATIENCE)
+    return raised.value
+
+
+@pytest.mark.parametrize("by", ["SIGSEGV", "SIGKILL", "SIGABRT"])
+def test_a_job_that_kills_its_process_is_quarantined_with_signal_and_memory(shop: Delivery, by: str) -> None:
+    gate = f"beside-{by}"
+    beside = shop.tasks.wait.delay(gate)
+    until(lambda: beside.phase is Phase.RUNNING, "the neighbour to run")
+    poison = shop.tasks.die.delay(by)
+    behind = [shop.tasks.mark.delay(number) for number in range(200)]
+
+    error = quarantined(poison)
+    shop.open(gate)
+
+    assert by in str(error)
+    assert "peak memory was" in str(error)
+    assert (poison.state, poison.phase) == ("FAILURE", Phase.FAILED)
+    assert (poison.lost_leases, poison.retries, len(shop.trace(poison))) == (3, 0, 3)
+    lost = [attempt for attempt in poison.attempts if attempt.verdict == "lost"]
+    assert len(lost) == 3
+    for attempt in lost:
+        assert attempt.worker == "worker@test"
+        assert attempt.ended_ms >= attempt.started_ms > 0
+        assert attempt.failure is not None
+        assert by in attempt.failure.message
+        assert "peak memory was" in attempt.failure.message
+    assert beside.get(timeout=PATIENCE) == gate
+    assert [job.get(timeout=PATIENCE) for job in behind] == list(range(200))
+    assert {job.lost_leases for job in (beside, *behind)} == {0}
+
+
+def test_a_killed_job_may_have_been_out_of_memory_and_says_so(shop: Delivery) -> None:
+    assert "probably by the kernel's out-of-memory killer" in str(quarantined(shop.tasks.die.delay("SIGKILL")))
+
+
+def test_quarantined_jobs_are_dead_letters_and_can_be_redriven(shop: Delivery) -> None:
+    poison = shop.tasks.die.delay("SIGSEGV")
+    quarantined(poison)
+
+    dead = shop.app.operator.jobs(JobFilter(phases=frozenset({Phase.FAILED}), error="WorkerLostError"))
+    assert poison.id in [text_of(job.key) for job in dead]
+    done = shop.tqbroker("dead", "redrive", poison.id)
+    assert done.returncode == 0, done.stderr
+
+    again = shop.app.AsyncResult(poison.id)
+    quarantined(again)
+    assert len([attempt for attempt in again.attempts if attempt.verdict == "lost"]) == 6
+
+
+def test_losses_are_counted_apart_from_retries(shop: Delivery) -> None:
+    job = shop.tasks.die_and_fail.delay()
+
+    assert job.get(timeout=PATIENCE) == [1, 1]
+    assert (job.lost_leases, job.retries) == (1, 1)
+    assert [attempt.verdict for attempt in job.attempts] == ["lost", "retry"]
+
+
+def test_a_job_that_is_to_run_at_most_once_is_not_run_again(shop: Delivery) -> None:
+    job = shop.tasks.at_most_once.delay()
+
+    error = quarantined(job)
+    assert "acks_late=False" in str(error)
+    assert len([line for line in shop.trace() if line["word"] == "at_most_once"]) == 1
+
+
+def test_in_a_pool_of_threads_the_neighbours_are_run_again(shop: Delivery) -> None:
+    beside = shop.tasks.wait.apply_async(("threads",), queue="threads")
+    until(lambda: beside.phase is Phase.RUNNING, "the neighbour to run")
+    poison = shop.tasks.die.apply_async(("SIGSEGV",), queue="threads")
+    until(lambda: poison.lost_leases > 0, "the process to die")
+    shop.open("threads")
+
+    assert "SIGSEGV" in str(quarantined(poison))
+    assert beside.get(timeout=PATIENCE) == "threads"
+    assert beside.lost_leases <= 1
+
+
+def test_the_worker_itself_lives_on(shop: Delivery) -> None:
+    assert all(daemon.running for daemon in shop.daemons)
+    assert shop.app.control.ping() == [{"threads@test": {"ok": "pong"}}, {"worker@test": {"ok": "pong"}}]
