@@ -231,7 +231,7 @@ class Annotation(NamedTuple):
 class PastAttempt(msgspec.Struct, frozen=True, array_like=True):
     """One attempt that did not end the job, or whose end made it FAILED. `next_due_ms`: when the next was planned.
 
-    Of a lost one whose worker told no start, `started_ms` is when it was handed out, or 0 when another process did that.
+    Of a lost one whose worker told no start, `started_ms` is when it was handed out, 0 when that was before a restart.
     """
 
     worker: str

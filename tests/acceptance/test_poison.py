@@ -93,16 +93,14 @@ def test_a_job_that_is_to_run_at_most_once_is_not_run_again(shop: Delivery) -> N
     assert len([line for line in shop.trace() if line["word"] == "at_most_once"]) == 1
 
 
-def test_in_a_pool_of_threads_the_neighbours_are_run_again(shop: Delivery) -> None:
-    beside = shop.tasks.wait.apply_async(("threads",), queue="threads")
-    until(lambda: beside.phase is Phase.RUNNING, "the neighbour to run")
+def test_a_pool_of_threads_contains_it_too_and_jobs_behind_it_run(shop: Delivery) -> None:
     poison = shop.tasks.die.apply_async(("SIGSEGV",), queue="threads")
-    until(lambda: poison.lost_leases > 0, "the process to die")
-    shop.open("threads")
+    quarantined(poison)
+    behind = [shop.tasks.mark.apply_async((number,), queue="threads") for number in range(50)]
 
     assert "SIGSEGV" in str(quarantined(poison))
-    assert beside.get(timeout=PATIENCE) == "threads"
-    assert beside.lost_leases <= 1
+    assert (poison.lost_leases, poison.retries) == (3, 0)
+    assert [job.get(timeout=PATIENCE) for job in behind] == list(range(50))
 
 
 def test_the_worker_itself_lives_on(shop: Delivery) -> None:

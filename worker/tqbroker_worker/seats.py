@@ -15,9 +15,10 @@ class Seat:
     """A child as the hand-over sees it: its slots, and the jobs it has, in the order they were handed over.
 
     `slow` are those jobs that block a slot, of a task that is not fast, or running for too long, with the unix time
-    since when; the others began after `since`, when it last came to rest or reported one. `started` reads how many jobs the child has ever started, `finished` counts those it reported. `most` is
-    how many jobs the child may get in its life, 0 any number; one that is `leaving` gets no more. `doomed` says of jobs
-    that the child is killed for how they end.
+    since when; the others that run began after `since`, when it had none or last reported one. `started` reads how many
+    jobs the child has ever started, `finished` counts those it reported. `most` is how many jobs the child may get in
+    its life, 0 any number; one that is `leaving` gets no more. `doomed` says of jobs that the child is killed for how
+    they end.
     """
 
     slots: int
