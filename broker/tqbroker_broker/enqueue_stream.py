@@ -13,6 +13,7 @@ from tqbroker_broker.messages.ids import show
 from tqbroker_broker.messages.intake import Intake, Place, read_request
 from tqbroker_broker.records import Enqueued, NewJobs, Stored
 from tqbroker_broker.refusals import IdConflict, NotUnique, QueueFull, RefusalError
+from tqbroker_broker.rules import QueueRule
 
 log = logging.getLogger("tqbroker.broker")
 
@@ -31,13 +32,14 @@ async def enqueue(core: Core, request: pb.EnqueueRequest) -> pb.EnqueueResponse:
     response = pb.EnqueueResponse(stored=sum(answer.stored for answer in answers))
     for batch, place, answer in zip(intake.batches, intake.places, answers, strict=True):
         if answer.exceptions:
-            _except(response, batch, place, answer)
+            _except(response, batch, place, answer, core)
     if intake.refused:
         _refuse(response, intake)
     return response
 
 
-def _except(response: pb.EnqueueResponse, batch: NewJobs, place: Place, answer: Enqueued) -> None:
+def _except(response: pb.EnqueueResponse, batch: NewJobs, place: Place, answer: Enqueued, core: Core) -> None:
+    full = _full(batch.head.queue, core) if Stored.QUEUE_FULL in answer.exceptions.values() else None
     for index, what in answer.exceptions.items():
         item = response.exceptions.add(batch=place.batch, index=place.indexes[index] if place.indexes else index)
         if what is Stored.DUPLICATE:
@@ -45,7 +47,8 @@ def _except(response: pb.EnqueueResponse, batch: NewJobs, place: Place, answer: 
         elif what is Stored.KEPT:
             item.kept = show(answer.holders[index])
         else:
-            item.error.CopyFrom(write_error(_refusal(what, batch, index, answer)))
+            refusal = full if full and what is Stored.QUEUE_FULL else _refusal(what, batch, index, answer)
+            item.error.CopyFrom(write_error(refusal))
 
 
 def _refusal(what: Stored, batch: NewJobs, index: int, answer: Enqueued) -> RefusalError:
@@ -54,12 +57,14 @@ def _refusal(what: Stored, batch: NewJobs, index: int, answer: Enqueued) -> Refu
         holder = show(answer.holders[index])
         text = f"job {holder} has the same unique key: wait for its end, or submit with another key"
         return NotUnique(text, holder=holder)
-    if what is Stored.QUEUE_FULL:
-        queue = batch.head.queue
-        text = f"queue {queue} has reached its max_length: try again when some of its jobs have been started"
-        return QueueFull(text, queue=queue)
     text = f"the id {show(batch.ids[index])} belongs to a different job already: use a new id for another job"
     return IdConflict(text)
+
+
+def _full(queue: str, core: Core) -> QueueFull:
+    most = core.orders.queue_rules().get(queue, QueueRule()).max_length
+    text = f"queue {queue} holds its max_length of {most} jobs: try again when some of them have been started"
+    return QueueFull(text, queue=queue)
 
 
 def _refuse(response: pb.EnqueueResponse, intake: Intake) -> None:

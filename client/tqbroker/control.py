@@ -83,11 +83,10 @@ class Control:
     ) -> dict[str, str]:
         """Cancels every job that has one of the values of each stamp. Says for each what that did."""
         done: dict[str, str] = {}
+        change = Cancel(terminate, signal if terminate else "")
         for stamps in _combinations(headers):
             wanted = JobFilter(phases=_UNFINISHED, stamps=stamps)
-            done |= {
-                job.id: job.effect or job.refusal for job in self._operator.edit(wanted, Cancel(terminate, signal))
-            }
+            done |= {job.id: job.effect or job.refusal for job in self._operator.edit(wanted, change)}
         return done
 
     def purge(self, queues: Names = None) -> int:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.acceptance.harness.fixtures import folder, pytest_runtest_makereport, site
+from tests.acceptance.harness.fixtures import folder, pytest_runtest_makereport, site, workshop
 
-__all__ = ["folder", "pytest_runtest_makereport", "site"]
+__all__ = ["folder", "pytest_runtest_makereport", "site", "workshop"]

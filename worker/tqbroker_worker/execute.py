@@ -26,7 +26,7 @@ from tqbroker_worker.guard import Guard
 from tqbroker_worker.limits import Bounds, TimeLimits
 from tqbroker_worker.outcomes import Times, ended, shown
 from tqbroker_worker.plans import Plan, Plans
-from tqbroker_worker.protocol import Ended, Extra, Failed, Traits
+from tqbroker_worker.protocol import Ended, Extra, Failed, Traits, Verdict
 from tqbroker_worker.slots import Slot, Slots
 
 MAX_RESULT = 1 << 20
@@ -211,7 +211,8 @@ class Executor:
             self.prepare(attempt)
         except Exception:  # it failed for another reason first; who has no request has no hooks
             return
-        self._told(attempt, Ending(states.FAILURE, exception_of(message.failure)))
+        state = states.REVOKED if message.verdict is Verdict.CANCELLED else states.FAILURE
+        self._told(attempt, Ending(state, exception_of(message.failure)))
 
     def _success(self, attempt: Attempt, value: Any) -> Success:
         job, plan = attempt.job, attempt.plan

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.acceptance.harness.site import Site
+from tests.acceptance.harness.workshop import Workshop
 
 
 @pytest.fixture
@@ -23,6 +24,14 @@ def folder() -> Iterator[Path]:
 def site(folder: Path) -> Iterator[Site]:
     """A place to run a broker and workers with the tasks of projects/load."""
     place = Site(folder)
+    yield place
+    place.close()
+
+
+@pytest.fixture
+def workshop(folder: Path) -> Iterator[Workshop]:
+    """A place with the tasks of projects/lanes."""
+    place = Workshop(folder)
     yield place
     place.close()
 

@@ -213,6 +213,22 @@ def test_hooks_of_a_job_that_the_parent_ended_run_without_its_body() -> None:
     assert calls == [("on_failure", "TimeLimitExceeded", "00000000-0000-0000-0000-000000000000", (5,))]
 
 
+def test_a_job_that_the_parent_has_ended_by_force_was_revoked_and_did_not_fail() -> None:
+    heard: list[tuple[str, str]] = []
+
+    def hear(sender: Any, signal: Any, **_: Any) -> None:
+        heard.append((signal.name, sender.name))
+
+    jobs = Jobs(Head("once", "default", 0, "json"), bytes(16), [], [7], [encode_call((), {})], [], [])
+    failure = FailureData("TaskRevokedError", "tqbroker.exceptions", "terminated by SIGTERM")
+    for signal in (signals.task_revoked, signals.task_failure):
+        signal.connect(hear)
+    Executor(app, "w", show=False).failed(Failed(jobs, failure, Verdict.CANCELLED))
+    for signal in (signals.task_revoked, signals.task_failure):
+        signal.disconnect(hear)
+    assert heard == [("task_revoked", "once")]
+
+
 def test_signals_connected_later_are_heard_too() -> None:
     heard: list[Any] = []
     executor = Executor(app, "w", show=False)
