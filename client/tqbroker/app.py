@@ -41,12 +41,12 @@ class Decorator(Protocol):
 
 
 class BoundDecorator(Protocol):
-    """The same with bind=True: the first parameter is the task itself and not part of a call."""
+    """The same with bind=True: the first parameter is the task itself, of its `base`, and not part of a call."""
 
     @overload
-    def __call__(self, function: Callable[Concatenate[Bound, P], Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    def __call__(self, function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
     @overload
-    def __call__(self, function: Callable[Concatenate[Bound, P], R], /) -> Task[P, R]: ...
+    def __call__(self, function: Callable[Concatenate[Any, P], R], /) -> Task[P, R]: ...
 
 
 _OF_TASKS = frozenset({"task_annotations", *BY_SETTING.values()})
