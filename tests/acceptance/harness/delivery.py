@@ -1,4 +1,4 @@
-"""A site with the tasks of projects/delivery, and these tasks here as a client has them."""
+"""A site with the tasks of projects/delivery or another, and these tasks here as a client has them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tqbroker import App, AsyncResult
 class Delivery(Site):
     """`tasks` is the project's module, connected to this site's broker."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, "delivery")
+    def __init__(self, folder: Path, project: str = "delivery") -> None:
+        super().__init__(folder, project)
         spec = spec_from_file_location("tasks", self.project / "tasks.py")
         assert spec is not None
         assert spec.loader is not None
@@ -53,9 +53,9 @@ class Delivery(Site):
 
 
 @contextmanager
-def delivery(folder: Path) -> Iterator[Delivery]:
+def delivery(folder: Path, project: str = "delivery") -> Iterator[Delivery]:
     """A site that is closed at the end."""
-    place = Delivery(folder)
+    place = Delivery(folder, project)
     try:
         yield place
     finally:
