@@ -7,6 +7,8 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -30,15 +32,28 @@ def test_imports_follow_the_layers() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_layers_are_those_of_the_documentation() -> None:
+    pictures = re.findall(r"```\n(.*?)```", (ROOT / "docs" / "architecture.md").read_text(), re.DOTALL)
+    drawn = [_drawn_layers(picture) for picture in pictures]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layered = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+
+    assert layered
+    for layers in layered:
+        assert [set(layer.split(" | ")) for layer in layers] in drawn
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_begins_with_its_map(package: str) -> None:
-    """The docstring of `__init__.py` lists what lies beside it, a group a line, and nothing that is not there."""
+    """The docstring of `__init__.py` lists all that lies beside it, a group a line, and nothing that is not there."""
     folder = PACKAGES[package]
     doc = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
     groups = re.findall(r"^(\w[\w, *]*?)  +\S", doc, re.MULTILINE)
     named = [name for group in groups for name in re.split(r",\s*", group)]
+    beside = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
 
     assert len(groups) >= 3, "the map is missing"
+    assert beside - {"__init__", "__main__"} == {each for each in beside if any(fnmatch(each, name) for name in named)}
     assert [name for name in named if not any(folder.glob(name)) and not any(folder.glob(f"{name}.py"))] == []
 
 
@@ -76,6 +91,12 @@ def test_the_documentation_says_what_a_crash_at_each_failpoint_leaves() -> None:
     table = (ROOT / "docs" / "durability.md").read_text().partition("## What a crash leaves")[2]
 
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(_failpoint.NAMES)
+
+
+def _drawn_layers(picture: str) -> list[set[str]]:
+    """The layers of a picture: modules two spaces apart, then, three or more from them, what they are."""
+    lines = [line.split("   ")[0].strip() for line in picture.splitlines()]
+    return [set(line.split("  ")) for line in lines if line and not line.startswith("─")]
 
 
 def _layout(text: str) -> dict[str, str]:

@@ -1,12 +1,24 @@
 """tqbroker: a durable task queue. This package is what applications import.
 
-app, task, result, batch     what users call
-call, options, codec         values on their way: a call, its options, its bytes
-task_body, request           what a task is and sees while it runs
-retrying, hooks, signals     how an attempt goes on; what is called around it
-sending, transport           encode and submit; what the client needs from a broker
-messages, _grpc*             the only modules that know the wire (tqbroker.v1)
-cli, commands                the console script, loaded by name
+app, app_setup, loader, registry, shared, current   an app, what it reads at its start, its tasks, which app is meant
+task, task_options, result, batch       what users call: tasks, jobs seen from outside, many calls at once
+call, heads, plans, sending             a call and its options on their way: encoded, given an id, submitted
+options, option_rules, option_pairs     the options of tasks and calls: names, allowed values, what goes together
+config, setting_*, annotations          the settings: names, defaults, allowed values, options by configuration
+verdicts, known_*, old_settings         what becomes of each name that Celery's users know
+routing, queues, urls, foreign_urls     which queue a job goes to; which broker is meant
+amounts, rates, stamps, unique, ids, signature, dotted   times, rates, keys, arguments, paths: as people write them
+codec*, compression                     values to bytes and back
+publishing, publish_signals, signals    how long a submit is tried; what is called when something happens
+task_body, request, context, eager      what a task is and sees while it runs; running it in place
+retrying, hooks, einfo                  how an attempt goes on; what is called around it
+control, inspection, events, operations   what operators ask, order and follow
+exceptions, failures, states, handle    what is raised; how a job failed; where it stands; what cannot be copied
+transport                               what the client needs from a broker
+messages, admin_messages, shipping, _grpc*   the only modules that know the wire (tqbroker.v1)
+cli, commands, exits, utils             the console script, loaded by name; Celery's loggers
+v1                                      the wire, generated from proto/
+_daemon, _failpoint                     for the daemons only: logging and signals; places where tests break them
 
 Importing it loads the standard library only; gRPC and the codecs come with the first call.
 """

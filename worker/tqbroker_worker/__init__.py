@@ -1,16 +1,20 @@
 """The worker daemon.
 
-cli, config, daemon          flags, settings, composition
-stream, session, ledger      the conversation with the broker: gRPC, what to say when, outcomes until acknowledged
-messages, identity           our values to wire messages
-handover, credit, joblog     which child gets which job, how much to ask for, a line for each job
-pool, children, pipe         child processes and the sockets to them
-protocol, progress           what parent and child say; the page where a child counts
-child, link, watchdog        inside a child: entry, its end of the socket, the thread that looks after it
-runners, coroutines          inside a child: threads or an event loop, and one job in it
-execute, outcomes            inside a child: one delivery to one outcome
-slots, guard, limits         inside a child: how long a job may run, and how it is interrupted
-channel, answers, announcing inside a child: what jobs say, what operators ask, signals
+cli, config, flags, background  the command line, settings, flags without a meaning, a worker as a Unix daemon
+daemon, banner, reactions       composition; what it prints; what it does when it is asked something
+stream, session, ledger, notes  the talk with the broker: gRPC, what to say when; outcomes and progress until stored
+messages, identity              our values to wire messages
+handover, backlog, seats        which child gets which job; what waits; a child as the hand-over sees it
+credit, joblog                  how much to ask for; a line for each job
+pool, children, deaths, pipe    child processes, how they ended, and the sockets to them
+autoscale, timelimits, forcing  as many as there is work for; jobs that run too long, or are to be ended
+desk, commands, asks            what operators ask of a running worker, and what of its children
+protocol, arguments, progress   what parent and child say; a child's command line; the page where it counts
+child, link, watchdog           inside a child: entry, its end of the socket, the thread that looks after it
+manifest, announcing, answers   inside a child: what its app has; signals; what operators ask
+runners, coroutines             inside a child: threads or an event loop, and one job in it
+delivery, plans, execute, outcomes   inside a child: one delivery to one outcome
+slots, guard, limits, channel   inside a child: how long a job may run, how it is interrupted, what it says of itself
 
 The parent holds the only connection and never runs user code; children never load gRPC.
 """
