@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,6 +103,32 @@ def test_a_pool_of_threads_contains_it_too_and_jobs_behind_it_run(shop: Delivery
     assert "SIGSEGV" in str(quarantined(poison))
     assert (poison.lost_leases, poison.retries) == (3, 0)
     assert [job.get(timeout=PATIENCE) for job in behind] == list(range(50))
+
+
+def test_the_number_of_losses_is_configured_and_a_lost_worker_counts(folder: Path) -> None:
+    with delivery(folder) as place:
+        place.broker("--max-lost-leases", "2")
+        worker = place.worker()
+        held = place.tasks.wait.delay("never")
+        poison = place.tasks.die.delay("SIGSEGV")
+        quarantined(poison)
+        until(lambda: held.phase is Phase.RUNNING, "the job to run")
+
+        for losses in (1, 2):
+            worker.kill()
+            worker.start()  # under the same name, so nobody waits for the one before
+            until(partial(has_lost, held, losses), f"loss {losses}")
+
+        assert (poison.lost_leases, len(place.trace(poison))) == (2, 2)
+        assert "worker worker@test" in str(quarantined(held))
+        assert [attempt.verdict for attempt in held.attempts] == ["lost", "lost"]
+        for attempt in held.attempts:
+            assert attempt.worker == "worker@test"
+            assert attempt.ended_ms >= attempt.started_ms > 0
+
+
+def has_lost(job: AsyncResult[Any], losses: int) -> bool:
+    return job.lost_leases == losses and job.phase in (Phase.RUNNING, Phase.FAILED)
 
 
 def test_the_worker_itself_lives_on(shop: Delivery) -> None:

@@ -25,6 +25,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Delivery]:
     with delivery(tmp_path_factory.mktemp("retries")) as place:
         place.broker()
         place.worker("--loglevel", "info")
+        place.worker("-P", "thread", "-Q", "thread", name="thread")
+        place.worker("-P", "asyncio", "-Q", "asyncio", name="asyncio")
         yield place
 
 
@@ -140,6 +142,18 @@ def test_a_retry_that_does_not_raise_takes_place_when_the_body_has_returned(shop
 
 def test_a_retry_cannot_change_the_queue_and_says_so(shop: Delivery) -> None:
     fails(shop.tasks.retry_elsewhere.delay(), "TypeError", "takes no queue: a job keeps its queue")
+
+
+@pytest.mark.parametrize("pool", ["thread", "asyncio"])
+def test_other_pools_retry_alike(shop: Delivery, pool: str) -> None:
+    jobs = [shop.tasks.flaky.apply_async((2,), queue=pool) for _ in range(5)]
+    told = shop.tasks.told.apply_async((1, 1), queue=pool)
+    coroutine = shop.tasks.aflaky.apply_async((2,), queue=pool)
+
+    assert [job.get(timeout=PATIENCE) for job in (*jobs, coroutine)] == [2] * 6
+    assert {tuple(verdicts(job)) for job in (*jobs, coroutine)} == {("retry", "retry")}
+    assert told.get(timeout=PATIENCE) == "done"
+    assert shop.words(told)[-2:] == ["on_success", "after_return"]
 
 
 # -- by itself -------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Delivery]:
         place.broker()
         for pool in POOLS:
             start(place, pool, "-P", pool)
-            start(place, f"{pool}-limited", "-P", pool, "--time-limit", "0.8", "--soft-time-limit", "0.3")
+            start(place, f"{pool}-limited", "-P", pool, "--time-limit", "2", "--soft-time-limit", "0.3")
         start(place, "recycled", "--max-tasks-per-child", "5")
         start(place, "grown", "--max-memory-per-child", str(150 * 1024), "-c", "1")
         until(lambda: len(place.wire.workers()) == 2 * len(POOLS) + 2, "all workers to be connected")
@@ -125,8 +125,8 @@ def test_a_worker_ends_jobs_that_name_no_limit(shop: Delivery) -> None:
     job = shop.tasks.wait.apply_async(("never",), queue="process-limited", soft_time_limit=30)
     other = shop.tasks.await_gate.apply_async(("never",), queue="asyncio-limited", soft_time_limit=30)
 
-    exceeded(job, "0.8s")
-    exceeded(other, "0.8s")
+    exceeded(job, "2s")
+    exceeded(other, "2s")
 
 
 def test_a_limit_that_is_set_at_run_time_holds_for_jobs_that_start_from_then_on(shop: Delivery) -> None:

@@ -84,6 +84,14 @@ def flaky(
 
 
 @app.task(bind=True, default_retry_delay=0.05)
+async def aflaky(self: Task[..., Any], failures: int) -> int:
+    await asyncio.sleep(TICK)
+    if self.request.retries < failures:
+        self.retry(exc=FlakyError("not yet"))
+    return self.request.retries
+
+
+@app.task(bind=True, default_retry_delay=0.05)
 def retry_without_reason(self: Task[..., Any]) -> None:
     raise self.retry(max_retries=1)
 
