@@ -9,11 +9,13 @@ credit, joblog                  how much to ask for; a line for each job
 pool, children, deaths, pipe    child processes, how they ended, and the sockets to them
 autoscale, timelimits, forcing  as many as there is work for; jobs that run too long, or are to be ended
 desk, commands, asks            what operators ask of a running worker, and what of its children
-protocol, arguments, progress   what parent and child say; a child's command line; the page where it counts
+protocol, jobs, arguments       what parent and child say; jobs as columns; a child's command line
+progress                        the page where a child counts
 child, link, watchdog           inside a child: entry, its end of the socket, the thread that looks after it
 manifest, announcing, answers   inside a child: what its app has; signals; what operators ask
 runners, coroutines             inside a child: threads or an event loop, and one job in it
-delivery, plans, execute, outcomes   inside a child: one delivery to one outcome
+delivery, attempts, plans       inside a child: one job as it is run, and what is known of its task
+execute, endings, outcomes      inside a child: one delivery to one outcome
 slots, guard, limits, channel   inside a child: how long a job may run, how it is interrupted, what it says of itself
 
 The parent holds the only connection and never runs user code; children never load gRPC.

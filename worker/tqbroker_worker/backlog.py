@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from tqbroker_worker.credit import AHEAD_US, Credit
-from tqbroker_worker.protocol import Jobs
+from tqbroker_worker.jobs import Jobs
 
 LATE = 4
 """How many times the planned work may wait in the parent before the rest is returned."""

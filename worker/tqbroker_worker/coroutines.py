@@ -8,8 +8,9 @@ from typing import Any
 
 from tqbroker import hooks
 from tqbroker.exceptions import SoftTimeLimitExceeded, TaskRevokedError, TimeLimitExceeded
+from tqbroker_worker.attempts import Attempt
 from tqbroker_worker.delivery import Job, Success
-from tqbroker_worker.execute import Attempt, Executor
+from tqbroker_worker.execute import Executor
 from tqbroker_worker.guard import Guard
 from tqbroker_worker.limits import Bounds
 from tqbroker_worker.protocol import Ended
@@ -51,7 +52,7 @@ class Running:
             return None
         if isinstance(raised, asyncio.CancelledError) and self._forced:
             raised = TaskRevokedError("cancelled")
-        return self._executor.outcome(self.attempt, value, raised)
+        return self._executor.endings.outcome(self.attempt, value, raised)
 
     def cancel(self, force: bool) -> None:
         """Somebody cancelled the job: its request says so, and with `force` it is stopped where it waits."""

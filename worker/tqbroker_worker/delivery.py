@@ -7,7 +7,7 @@ from itertools import repeat
 from typing import NamedTuple
 
 from tqbroker.ids import Key
-from tqbroker_worker.protocol import UUID_BYTES, Extra, Head, Jobs
+from tqbroker_worker.jobs import UUID_BYTES, Extra, Head, Jobs
 
 
 class Job(NamedTuple):

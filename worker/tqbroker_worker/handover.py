@@ -14,8 +14,9 @@ from tqbroker.failures import FailureData
 from tqbroker_worker.backlog import Backlog
 from tqbroker_worker.credit import Credit
 from tqbroker_worker.joblog import JobLog
+from tqbroker_worker.jobs import Jobs
 from tqbroker_worker.ledger import Ending, Ledger, Outcome, Successes
-from tqbroker_worker.protocol import Cancel, Done, Ended, HandBack, Jobs, Unstarted, Verdict
+from tqbroker_worker.protocol import Cancel, Done, Ended, HandBack, Unstarted, Verdict
 from tqbroker_worker.seats import Seat, roomiest
 
 AT_HAND_US = 10_000.0

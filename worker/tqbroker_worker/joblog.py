@@ -11,7 +11,8 @@ from tqbroker._daemon import get_logger
 from tqbroker.codec import decode
 from tqbroker.exceptions import CodecError
 from tqbroker.failures import FailureData
-from tqbroker_worker.protocol import Done, Ended, Jobs, Verdict
+from tqbroker_worker.jobs import Jobs
+from tqbroker_worker.protocol import Done, Ended, Verdict
 
 
 class JobLog:

@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from tqbroker_worker.protocol import Done, Ended, Jobs
+from tqbroker_worker.jobs import Jobs
+from tqbroker_worker.protocol import Done, Ended
 
 MESSAGE_OUTCOMES = 2000
 MESSAGE_BYTES = 1 << 20

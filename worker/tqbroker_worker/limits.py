@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tqbroker.registry import TaskRegistry
 from tqbroker.retrying import seconds
-from tqbroker_worker.protocol import Head
+from tqbroker_worker.jobs import Head
 
 
 class Bounds(NamedTuple):

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from tqbroker_worker.delivery import Job, Success, jobs_of
+from tqbroker_worker.jobs import Jobs
 from tqbroker_worker.pipe import READ_BYTES, Frames, frame
 from tqbroker_worker.progress import Progress
 from tqbroker_worker.protocol import (
@@ -24,7 +25,6 @@ from tqbroker_worker.protocol import (
     Failed,
     Fire,
     HandBack,
-    Jobs,
     Stop,
     Unstarted,
     Up,

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from tqbroker.v1 import job_pb2
 from tqbroker.v1 import worker_pb2 as pb
+from tqbroker_worker.jobs import UUID_BYTES, Extra, Head, Jobs, Traits
 from tqbroker_worker.ledger import Ending, Outcome, Successes
 from tqbroker_worker.notes import Annotation
-from tqbroker_worker.protocol import UUID_BYTES, Extra, Head, Jobs, Traits
 
 Lease = tuple[int, Jobs]
 _PLAIN = Traits()

@@ -19,7 +19,7 @@ from tqbroker_worker.delivery import Job, Success
 from tqbroker_worker.protocol import Ended, Verdict
 
 _HERE = os.path.dirname(__file__)
-_OURS = ("coroutines", "execute", "guard", "slots")
+_OURS = ("coroutines", "endings", "execute", "guard", "slots")
 _BEFORE_THE_TASK = (
     *(os.path.join(_HERE, f"{name}.py") for name in _OURS),
     os.path.dirname(asyncio.__file__),

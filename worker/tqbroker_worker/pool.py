@@ -13,19 +13,8 @@ from tqbroker_worker.children import Child
 from tqbroker_worker.config import WorkerConfig
 from tqbroker_worker.deaths import Death
 from tqbroker_worker.handover import Handover
-from tqbroker_worker.protocol import (
-    Annotate,
-    Answered,
-    Broken,
-    Done,
-    Down,
-    Ended,
-    Failed,
-    Jobs,
-    Manifest,
-    Unstarted,
-    Up,
-)
+from tqbroker_worker.jobs import Jobs
+from tqbroker_worker.protocol import Annotate, Answered, Broken, Done, Down, Ended, Failed, Manifest, Unstarted, Up
 from tqbroker_worker.seats import Seat
 
 BACKOFF = 0.1

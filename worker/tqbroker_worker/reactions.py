@@ -13,7 +13,8 @@ from tqbroker._daemon import get_logger
 from tqbroker_worker.commands import CommandError, run
 from tqbroker_worker.commands.stacks import stacks
 from tqbroker_worker.desk import Desk
-from tqbroker_worker.protocol import Fire, Jobs
+from tqbroker_worker.jobs import Jobs
+from tqbroker_worker.protocol import Fire
 from tqbroker_worker.session import Command
 
 MAX_REPLY = 1 << 20

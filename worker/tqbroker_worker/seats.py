@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from time import time
 
-from tqbroker_worker.protocol import Down, Ended, Jobs
+from tqbroker_worker.jobs import Jobs
+from tqbroker_worker.protocol import Down, Ended
 
 
 @dataclass(slots=True, eq=False)

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from tqbroker.failures import FailureData
 from tqbroker_worker.config import WorkerConfig
-from tqbroker_worker.protocol import Ended, Head, Jobs, Manifest, TimeLimits, Verdict
+from tqbroker_worker.jobs import Head, Jobs
+from tqbroker_worker.protocol import Ended, Manifest, TimeLimits, Verdict
 from tqbroker_worker.seats import Seat
 
 LATE_SHARE = 20

@@ -11,8 +11,9 @@ import pytest
 from tqbroker_worker.credit import Credit
 from tqbroker_worker.handover import Handover
 from tqbroker_worker.joblog import JobLog
+from tqbroker_worker.jobs import Head, Jobs
 from tqbroker_worker.ledger import Ledger
-from tqbroker_worker.protocol import Done, Down, Head, Jobs, Unstarted
+from tqbroker_worker.protocol import Done, Down, Unstarted
 from tqbroker_worker.seats import Seat
 
 MakeJobs = Callable[..., Jobs]

@@ -13,9 +13,10 @@ from tqbroker_worker.commands import COMMANDS, CommandError, run
 from tqbroker_worker.config import WorkerConfig
 from tqbroker_worker.desk import Desk
 from tqbroker_worker.identity import Identity
+from tqbroker_worker.jobs import Jobs
 from tqbroker_worker.notes import Notes
 from tqbroker_worker.pool import Pool
-from tqbroker_worker.protocol import Jobs, Manifest, TaskLimits, WorkerSettings
+from tqbroker_worker.protocol import Manifest, TaskLimits, WorkerSettings
 from tqbroker_worker.session import Session
 from tqbroker_worker.timelimits import LimitTable
 

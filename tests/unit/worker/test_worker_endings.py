@@ -12,7 +12,8 @@ from tqbroker.exceptions import Ignore, Reject, Retry, TaskRevokedError
 from tqbroker.failures import FailureData
 from tqbroker_worker.delivery import Job, Success, jobs_of
 from tqbroker_worker.execute import Executor
-from tqbroker_worker.protocol import Ended, Extra, Failed, Head, Jobs, Traits, Verdict
+from tqbroker_worker.jobs import Extra, Head, Jobs, Traits
+from tqbroker_worker.protocol import Ended, Failed, Verdict
 from tqbroker_worker.slots import Slot
 
 app = App("tasks", broker="tq://localhost")

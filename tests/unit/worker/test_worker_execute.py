@@ -10,8 +10,10 @@ from tqbroker import App
 from tqbroker.codec import decode, encode_call
 from tqbroker_worker.coroutines import Running
 from tqbroker_worker.delivery import Job, Success
-from tqbroker_worker.execute import MAX_RESULT, Executor
-from tqbroker_worker.protocol import Ended, Head, Verdict
+from tqbroker_worker.endings import MAX_RESULT
+from tqbroker_worker.execute import Executor
+from tqbroker_worker.jobs import Head
+from tqbroker_worker.protocol import Ended, Verdict
 from tqbroker_worker.slots import Slot
 
 app = App("tasks", broker="tq://localhost")

@@ -3,8 +3,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tqbroker.failures import FailureData
+from tqbroker_worker.jobs import Jobs
 from tqbroker_worker.ledger import Ending
-from tqbroker_worker.protocol import Cancel, Ended, HandBack, Jobs, Verdict
+from tqbroker_worker.protocol import Cancel, Ended, HandBack, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,8 +20,9 @@ from tqbroker_worker.coroutines import Running
 from tqbroker_worker.delivery import Job, Success
 from tqbroker_worker.execute import Executor
 from tqbroker_worker.guard import Guard
+from tqbroker_worker.jobs import Head, Traits
 from tqbroker_worker.limits import Bounds, TimeLimits
-from tqbroker_worker.protocol import Ended, Head, Traits, Verdict
+from tqbroker_worker.protocol import Ended, Verdict
 from tqbroker_worker.slots import MainSlot, Slot, Slots
 
 SECONDS = 10.0
@@ -174,7 +175,7 @@ def test_over_its_hard_limit_a_thread_is_left_behind_and_its_outcome_is_nobodys(
     executor.slots.tick(time.monotonic() + 1)
     (slot, known, request) = late[0]
     assert (slot.abandoned, known.token) == (True, 7)
-    ended = executor.timed_out(known, request, slot.hard_ms)
+    ended = executor.endings.timed_out(known, request, slot.hard_ms)
     assert (failed_with(ended), ended.verdict) == ("TimeLimitExceeded", Verdict.FAILED)
     assert ended.runtime_us >= 50_000
     assert running.end() is None

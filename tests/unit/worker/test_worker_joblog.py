@@ -12,7 +12,8 @@ import structlog
 from tqbroker._daemon import configure_logging
 from tqbroker.failures import FailureData, failure_of
 from tqbroker_worker.joblog import JobLog
-from tqbroker_worker.protocol import Done, Ended, Jobs, Verdict
+from tqbroker_worker.jobs import Jobs
+from tqbroker_worker.protocol import Done, Ended, Verdict
 
 MakeJobs = Callable[..., Jobs]
 

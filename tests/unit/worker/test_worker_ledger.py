@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from tqbroker_worker.jobs import Jobs
 from tqbroker_worker.ledger import Ending, Ledger, Successes
-from tqbroker_worker.protocol import Done, Ended, Jobs, Verdict
+from tqbroker_worker.protocol import Done, Ended, Verdict
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from time import monotonic
 import pytest
 
 from tqbroker_worker.delivery import Success
+from tqbroker_worker.jobs import Jobs
 from tqbroker_worker.link import Link
 from tqbroker_worker.pipe import Frames, frame
 from tqbroker_worker.progress import Progress, create_page
-from tqbroker_worker.protocol import Cancel, Done, Down, HandBack, Jobs, Stop, Unstarted, Up, decode_up, encode
+from tqbroker_worker.protocol import Cancel, Done, Down, HandBack, Stop, Unstarted, Up, decode_up, encode
 from tqbroker_worker.watchdog import OVERDUE, Watchdog
 
 MakeJobs = Callable[..., Jobs]

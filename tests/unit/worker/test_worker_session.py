@@ -11,8 +11,9 @@ from tqbroker.v1 import errors_pb2, job_pb2
 from tqbroker.v1 import worker_pb2 as pb
 from tqbroker_worker.config import WorkerConfig
 from tqbroker_worker.identity import Identity
+from tqbroker_worker.jobs import Extra, Jobs, Traits
 from tqbroker_worker.notes import Notes
-from tqbroker_worker.protocol import Annotate, Cancel, Extra, Jobs, Manifest, Note, Noted, TaskLimits, Traits
+from tqbroker_worker.protocol import Annotate, Cancel, Manifest, Note, Noted, TaskLimits
 from tqbroker_worker.session import Command, Session
 
 if TYPE_CHECKING:

@@ -6,17 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from tqbroker_worker.config import WorkerConfig
-from tqbroker_worker.protocol import (
-    Ended,
-    Head,
-    Jobs,
-    Manifest,
-    TaskLimits,
-    TimeLimits,
-    Traits,
-    Verdict,
-    WorkerSettings,
-)
+from tqbroker_worker.jobs import Head, Jobs, Traits
+from tqbroker_worker.protocol import Ended, Manifest, TaskLimits, TimeLimits, Verdict, WorkerSettings
 from tqbroker_worker.timelimits import HardLimits, LimitTable
 
 if TYPE_CHECKING:

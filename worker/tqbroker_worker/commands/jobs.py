@@ -9,7 +9,7 @@ from typing import Any
 from tqbroker.codec import decode_call
 from tqbroker.exceptions import CodecError
 from tqbroker_worker.desk import Desk
-from tqbroker_worker.protocol import Jobs
+from tqbroker_worker.jobs import Jobs
 from tqbroker_worker.seats import Seat
 
 _READABLE = ("json", "msgpack")

@@ -81,7 +81,7 @@ class _Loop:
 
     def _over_hard(self, running: Running) -> None:
         """The job's outcome is told now; what its task still does is nobody's."""
-        ended = self._executor.timed_out(running.job, running.attempt.request, running.hard_ms)
+        ended = self._executor.endings.timed_out(running.job, running.attempt.request, running.hard_ms)
         self._report(running, ended)
 
     def _report(self, running: Running, outcome: Success | Ended) -> None:

@@ -80,7 +80,7 @@ class _Threads:
 
     def _take_over(self, slot: Slot, job: Job, request: Request | None) -> bool:
         """Tells the outcome of a job that was left behind; whether its slot can be used again."""
-        self._link.report(self._executor.timed_out(job, request, slot.hard_ms))
+        self._link.report(self._executor.endings.timed_out(job, request, slot.hard_ms))
         with self._lock:
             self._left_behind += 1
             usable = self._left_behind <= self._slots
