@@ -148,7 +148,11 @@ class GrpcOperator:
     def events(
         self, after: int = 0, kinds: Sequence[EventKind] = (), *, follow: bool = False, seconds: float | None = None
     ) -> Iterator[Event | EventsLost]:
-        """The events after a number; with `follow` also those to come, over restarts of the broker, for `seconds`."""
+        """The events after a number; with `follow` also those to come, over restarts of the broker, for `seconds`.
+
+        OperationalError when the broker does not answer at first; with `follow` later outages are waited through.
+        """
+        self._connection.reach(self._timeout)
         wanted = [kind.value for kind in kinds]
         end = math.inf if seconds is None else time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:

@@ -67,6 +67,10 @@ class Connection:
                     raise operational(error, self.address, timeout) from None
             time.sleep(_PAUSE)
 
+    def reach(self, timeout: float) -> None:
+        """Raises OperationalError when the broker does not answer within `timeout` seconds."""
+        self.ask(_nothing, queue_pb2.GetRequest(), timeout)
+
     def watch(self, method: Callable[[Stubs], Any], request: Any, timeout: float | None) -> Iterator[Any]:
         """The answers of a call that goes on, at most `timeout` seconds.
 
@@ -142,11 +146,11 @@ class Connection:
     def _ready(self, deadline: float) -> bool:
         """Whether the broker answers by the deadline. What was not sent before this is surely not stored.
 
-        A question about no jobs, not `channel_ready_future`: that one leaves a thread behind which complains at exit.
+        Asked with `_nothing`, not `channel_ready_future`: that one leaves a thread behind which complains at exit.
         """
         while (left := deadline - time.monotonic()) > 0:
             try:
-                self._ask(lambda stubs: stubs.queue.Get, queue_pb2.GetRequest(), None if left == math.inf else left)
+                self._ask(_nothing, queue_pb2.GetRequest(), None if left == math.inf else left)
             except ClosedError:
                 continue
             except grpc.RpcError as error:
@@ -187,3 +191,8 @@ class Connection:
         with self._gate:
             self._parked = False
             self._gate.notify_all()
+
+
+def _nothing(stubs: Stubs) -> Any:
+    """The cheapest question: about no jobs."""
+    return stubs.queue.Get

@@ -25,14 +25,6 @@ def span_ms(name: str, value: Any, allowed: str = _SPAN) -> int:
     return -int(-seconds * 1000 // 1)
 
 
-def long_ms(name: str, value: Any) -> int:
-    """The same for what must be longer than nothing."""
-    millis = span_ms(name, value)
-    if millis == 0:
-        raise ValueError(f"{name}={value!r} is not allowed: give more than 0 {_SPAN}")
-    return millis
-
-
 def _seconds(name: str, value: Any, allowed: str) -> float:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds != seconds:

@@ -105,15 +105,15 @@ class Control:
 
         Celery counts for each worker by itself.
         """
-        name = f"task:{task_name}"
-        known = next((limit.rule for limit in self._operator.limits() if limit.rule.name == name), LimitRule(name))
-        self._operator.set_limits([known._replace(rates=parse_rates(rate_limit))])
+        self._operator.set_limits([self._rule_of(task_name)._replace(rates=parse_rates(rate_limit))])
 
     def max_concurrency(self, task_name: str, most: int | None) -> None:
         """How many jobs of a task may run at once over all workers; None for any number."""
+        self._operator.set_limits([self._rule_of(task_name)._replace(concurrency=most or 0)])
+
+    def _rule_of(self, task_name: str) -> LimitRule:
         name = f"task:{task_name}"
-        known = next((limit.rule for limit in self._operator.limits() if limit.rule.name == name), LimitRule(name))
-        self._operator.set_limits([known._replace(concurrency=most or 0)])
+        return next((limit.rule for limit in self._operator.limits() if limit.rule.name == name), LimitRule(name))
 
     def time_limit(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-OK = 0
 FAILED = 1
 """The job failed, has not ended, or was refused."""
 USAGE = 2

@@ -12,13 +12,12 @@ from tqbroker.urls import DEFAULT_URL
 class _Kind(NamedTuple):
     product: str
     port: int | None
-    path_is: str
 
 
-_RABBITMQ = _Kind("RabbitMQ", 5672, "virtual host")
-_REDIS = _Kind("Redis", 6379, "database")
-_SQS = _Kind("Amazon SQS", None, "path")
-_SQL = _Kind("an SQL database", None, "database")
+_RABBITMQ = _Kind("RabbitMQ", 5672)
+_REDIS = _Kind("Redis", 6379)
+_SQS = _Kind("Amazon SQS", None)
+_SQL = _Kind("an SQL database", None)
 
 KINDS = {
     "amqp": _RABBITMQ,
@@ -27,30 +26,30 @@ KINDS = {
     "amqps": _RABBITMQ._replace(port=5671),
     "redis": _REDIS,
     "rediss": _REDIS,
-    "redis+socket": _REDIS._replace(port=None, path_is="path"),
+    "redis+socket": _REDIS._replace(port=None),
     "valkey": _REDIS._replace(product="Valkey"),
     "valkeys": _REDIS._replace(product="Valkey"),
     "sentinel": _REDIS._replace(product="Redis Sentinel", port=26379),
     "sqs": _SQS,
-    "gcpubsub": _Kind("Google Pub/Sub", None, "path"),
-    "azureservicebus": _Kind("Azure Service Bus", None, "path"),
-    "kafka": _Kind("Kafka", 9092, "path"),
-    "confluentkafka": _Kind("Kafka", 9092, "path"),
-    "mongodb": _Kind("MongoDB", 27017, "database"),
-    "zookeeper": _Kind("ZooKeeper", 2181, "path"),
-    "consul": _Kind("Consul", 8500, "path"),
-    "etcd": _Kind("etcd", 2379, "path"),
-    "nats": _Kind("NATS", 4222, "path"),
-    "beanstalk": _Kind("beanstalkd", 11300, "path"),
-    "faktory": _Kind("Faktory", 7419, "path"),
+    "gcpubsub": _Kind("Google Pub/Sub", None),
+    "azureservicebus": _Kind("Azure Service Bus", None),
+    "kafka": _Kind("Kafka", 9092),
+    "confluentkafka": _Kind("Kafka", 9092),
+    "mongodb": _Kind("MongoDB", 27017),
+    "zookeeper": _Kind("ZooKeeper", 2181),
+    "consul": _Kind("Consul", 8500),
+    "etcd": _Kind("etcd", 2379),
+    "nats": _Kind("NATS", 4222),
+    "beanstalk": _Kind("beanstalkd", 11300),
+    "faktory": _Kind("Faktory", 7419),
     "sqla+postgresql": _SQL,
     "sqlalchemy": _SQL,
     "postgresql": _SQL,
     "postgres": _SQL,
-    "filesystem": _Kind("a file system broker", None, "path"),
-    "memory": _Kind("an in-memory broker", None, "path"),
-    "http": _Kind("a web address", 80, "path"),
-    "https": _Kind("a web address", 443, "path"),
+    "filesystem": _Kind("a file system broker", None),
+    "memory": _Kind("an in-memory broker", None),
+    "http": _Kind("a web address", 80),
+    "https": _Kind("a web address", 443),
 }
 
 

@@ -150,18 +150,6 @@ def failure_data(failure: job_pb2.Failure) -> FailureData:
     )
 
 
-def failure_message(failure: FailureData) -> job_pb2.Failure:
-    """A failure as it goes over the wire."""
-    return job_pb2.Failure(
-        type=failure.type,
-        module=failure.module,
-        message=failure.message,
-        traceback=failure.traceback,
-        args=failure.args,
-        format=failure.format,
-    )
-
-
 def effects(values: Sequence[int]) -> list[RevokeEffect]:
     """What a cancel did to each job."""
     return [_EFFECTS.get(value, RevokeEffect.UNKNOWN) for value in values]

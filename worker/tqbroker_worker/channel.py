@@ -52,19 +52,20 @@ class JobChannel:
 
     def tick(self, now: float) -> None:
         """Sends the notes that have waited long enough."""
-        if self._kept:
+        if self._sent:
             with self._lock:
-                due = [token for token in self._kept if now - self._sent.get(token, -EVERY) >= EVERY]
-                notes = [(token, self._kept.pop(token)) for token in due]
-                self._sent.update(dict.fromkeys(due, now))
+                # A thread that a task has left behind may speak for a job that ended: nobody else forgets that.
+                self._sent = {token: at for token, at in self._sent.items() if now - at < EVERY}
+                notes = [(token, self._kept.pop(token)) for token in list(self._kept) if token not in self._sent]
+                self._sent.update((token, now) for token, _ in notes)
             for token, note in notes:
                 self._link.send(Annotate(0, token, note))
 
     def settle(self, token: int) -> None:
         """The job ends: its last note goes first."""
         with self._lock:
-            known = self._sent.pop(token, None) is not None
-            note = self._kept.pop(token, None) if known else None
+            self._sent.pop(token, None)
+            note = self._kept.pop(token, None)
         if note is not None:
             self._link.send(Annotate(0, token, note))
 

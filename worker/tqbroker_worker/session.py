@@ -6,13 +6,13 @@ lost, and sends again what was not acknowledged.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
 from tqbroker._daemon import get_logger
 from tqbroker._failpoint import hit
-from tqbroker.v1 import errors_pb2
 from tqbroker.v1 import worker_pb2 as pb
 from tqbroker_worker.credit import NOTHING, Credit, Offer
 from tqbroker_worker.handover import Handover
@@ -20,17 +20,15 @@ from tqbroker_worker.identity import Identity
 from tqbroker_worker.ledger import Ledger
 from tqbroker_worker.messages import Lease, held, jobs_of, put_annotations, put_outcomes
 from tqbroker_worker.notes import Notes
+from tqbroker_worker.refusals import Refusals
 
 GATHER_MESSAGES = 2
 """With so many messages of outcomes unacknowledged, further ones gather: the broker commits them together anyway."""
 GATHER_JOBS = 256
 """So many outcomes are worth a message of their own all the same."""
 
-_LATER = frozenset(
-    {errors_pb2.REASON_STORE_FULL, errors_pb2.REASON_BUSY, errors_pb2.REASON_STOPPING, errors_pb2.REASON_AMBIGUOUS}
-)
-"""Reasons with which the broker asks to keep an outcome and send it again."""
-_RETRY_MS = 1000
+REPLY_BYTES = 4 << 20
+"""Bytes of answers to operators in one message, roughly; the wire takes four times as many."""
 
 
 class Command(NamedTuple):
@@ -73,16 +71,15 @@ class Session:
         self._handover = handover
         self._ledger = ledger
         self._notes = notes
-        self._replies: list[pb.CommandReply] = []
+        self._replies: deque[pb.CommandReply] = deque()
         self._consume = False
         self._credit = credit
-        self._later = later
         self._wake = wake
+        self._refusals = Refusals(ledger, notes, later, wake)
         self._log = get_logger("tqbroker.worker")
         self._number = 0
         self._offer: Offer | None = None
         self._open = False
-        self._retry_planned = False
         self._beat_due = False
 
     # -- up -----------------------------------------------------------------------------------------------------------
@@ -121,8 +118,7 @@ class Session:
             hit("worker_before_send_outcome")
             put_outcomes(message, outcomes)
         if self._replies:
-            message.replies.extend(self._replies)
-            self._replies.clear()
+            self._put_replies(message)
         if self._consume:
             self._consume = False
             message.consume.queues.extend(self.identity.queues)
@@ -130,6 +126,13 @@ class Session:
             self._offer = offer
             message.credit.CopyFrom(pb.Credit(slots=offer.slots, window=offer.window, fast=sorted(offer.fast)))
         return message
+
+    def _put_replies(self, message: pb.WorkRequest) -> None:
+        size = 0
+        while self._replies and size < REPLY_BYTES:
+            reply = self._replies.popleft()
+            message.replies.append(reply)
+            size += len(reply.body)
 
     def consume(self, queues: tuple[str, ...]) -> None:
         """From now on this worker takes jobs from these queues."""
@@ -183,7 +186,7 @@ class Session:
                 for jobs in jobs_of(batch):
                     self._handover.offer(jobs)
         if response.refused:
-            self._refused(response)
+            self._refusals.take(response.refused)
         if response.acked:
             self._ledger.acked(response.acked)
             self._notes.acked(response.acked)
@@ -230,30 +233,6 @@ class Session:
         self._ledger.drop(tokens)
         self._notes.drop(tokens)
         self._handover.forget(tokens)
-
-    def _refused(self, response: pb.WorkResponse) -> None:
-        later = {refused.token for refused in response.refused if refused.error.reason in _LATER}
-        final = {refused.token: refused.error.message for refused in response.refused if refused.token not in later}
-        self._notes.refused(final, later)
-        outcomes = [token for token, _ in self._ledger.leases() if token in final]
-        if outcomes:
-            why = final[outcomes[0]]
-            self._log.warning(f"{len(outcomes)} outcomes had no effect: {why}", tokens=outcomes[:10])
-        if later:
-            self._ledger.keep(later)
-            self._plan_retry(max(refused.error.retry_after_ms for refused in response.refused) or _RETRY_MS)
-
-    def _plan_retry(self, delay_ms: int) -> None:
-        if not self._retry_planned:
-            self._retry_planned = True
-            self._log.warning(f"the broker cannot store outcomes now; they are kept and sent again in {delay_ms} ms")
-            self._later(delay_ms / 1000, self._retry)
-
-    def _retry(self) -> None:
-        self._retry_planned = False
-        self._ledger.retry()
-        self._notes.retry()
-        self._wake()
 
     # -- helpers ------------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,6 @@ from tqbroker import App
 from tqbroker.exceptions import OperationalError, ResultNotFound, TaskRevokedError, UnknownJob, WorkerLostError
 from tqbroker.exceptions import TimeoutError as JobTimeoutError
 from tqbroker.failures import failure_of
-from tqbroker.messages import failure_message
 from tqbroker.states import Phase, RevokeEffect
 from tqbroker.v1 import job_pb2
 
@@ -120,7 +119,15 @@ def test_without_a_broker_every_question_is_an_operational_error_in_time(wire: A
     wire.stop()
     app.conf.request_timeout = 0.3
     fresh = App(broker=wire.url, request_timeout=0.3).AsyncResult(result.id)
-    for question in (fresh.get, lambda: result.state, result.revoke, result.forget):
+    events = app.events
+    for question in (
+        fresh.get,
+        lambda: result.state,
+        result.revoke,
+        result.forget,
+        lambda: list(events.read()),
+        lambda: next(events.follow()),
+    ):
         start = time.monotonic()
         with pytest.raises(OperationalError, match="no broker answered at"):
             question()
@@ -132,7 +139,7 @@ def test_a_job_that_raised_raises_here_with_its_traceback(wire: Any, app: App) -
     try:
         raise ValueError("bad", 7)
     except ValueError as error:
-        wire.fail(result.id, failure_message(failure_of(error)))
+        wire.fail(result.id, job_pb2.Failure(**failure_of(error)._asdict()))
 
     with pytest.raises(ValueError, match="bad") as caught:
         result.get(timeout=5)

@@ -102,6 +102,14 @@ def test_the_last_note_goes_before_the_outcome(scene: Scene) -> None:
     assert isinstance(scene.hear(), Done)
 
 
+def test_what_is_said_of_a_job_after_its_end_is_not_remembered(scene: Scene) -> None:
+    scene.link.report(Success(7, b"1", 1, 1, ""))
+    work.progress(1, 2)
+    for _ in range(2):
+        scene.channel.tick(LATER)
+    assert (scene.channel._sent, scene.channel._kept) == ({}, {})
+
+
 def test_a_checkpoint_returns_when_it_is_durable(scene: Scene) -> None:
     thread = scene.answer()
     work.checkpoint({"page": 3}, timeout=5)

@@ -14,7 +14,7 @@ from tqbroker_worker.identity import Identity
 from tqbroker_worker.jobs import Extra, Jobs, Traits
 from tqbroker_worker.notes import Notes
 from tqbroker_worker.protocol import Annotate, Cancel, Manifest, Note, Noted, TaskLimits
-from tqbroker_worker.session import Command, Session
+from tqbroker_worker.session import REPLY_BYTES, Command, Session
 
 if TYPE_CHECKING:
     from tests.unit.worker.conftest import Scene
@@ -345,6 +345,14 @@ def test_a_command_is_answered_even_while_outcomes_gather(desk: Desk) -> None:
     desk.session.reply(3, "", b'"pong"')
     (reply,) = desk.say().replies
     assert (reply.command, reply.error, reply.body) == (3, "", b'"pong"')
+
+
+def test_large_answers_go_in_messages_of_their_own(desk: Desk) -> None:
+    desk.connect()
+    desk.say()
+    for number in range(5):
+        desk.session.reply(number, "", b"x" * (REPLY_BYTES // 2))
+    assert [len(desk.say().replies) for _ in range(3)] == [2, 2, 1]
 
 
 def test_other_queues_are_announced_now_and_on_the_next_stream(desk: Desk) -> None:
