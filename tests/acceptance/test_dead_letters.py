@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.acceptance.harness.daemon import Daemon
 from tests.acceptance.harness.waiting import until
 from tests.acceptance.harness.workshop import Workshop
 
@@ -31,96 +31,104 @@ def dead(shop: Workshop, *arguments: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    """One broker and one worker for all."""
+    place = Workshop(tmp_path_factory.mktemp("dead"))
+    place.broker()
+    place.worker()
+    yield place
+    place.close()
+
+
 @pytest.fixture
-def daemons(workshop: Workshop) -> tuple[Daemon, Daemon]:
-    """A broker and a worker."""
-    return workshop.broker(), workshop.worker()
+def shop(place: Workshop) -> Workshop:
+    """The same without any dead letter, and with what is broken still broken."""
+    place.tqbroker("dead", "purge", "--all")
+    place.close_gate("mended")
+    return place
 
 
-def test_failed_jobs_are_kept_whole_over_a_kill_right_after_the_answer(
-    workshop: Workshop, daemons: tuple[Daemon, Daemon]
-) -> None:
-    jobs = failed(workshop, ["a", "b"], "no money", stamps={"order": "7"})
+def test_failed_jobs_are_kept_whole_over_a_kill_right_after_the_answer(shop: Workshop) -> None:
+    jobs = failed(shop, ["a", "b"], "no money", stamps={"order": "7"})
 
-    workshop.restart(daemons[0])
+    shop.restart(shop.daemons[0])
 
-    found = dead(workshop, "list", "--stamp", "order=7")
+    found = dead(shop, "list", "--stamp", "order=7")
     assert [each["id"] for each in found] == [job.id for job in jobs]
-    shown = json.loads(workshop.tqbroker("jobs", "show", jobs[0].id, "--json").stdout)
+    shown = json.loads(shop.tqbroker("jobs", "show", jobs[0].id, "--json").stdout)
     assert shown["args"] == ["a", "no money"]
     assert [attempt["error"] for attempt in shown["attempts"]] == ["ValueError: no money"]
     assert "fragile" in shown["attempts"][0]["traceback"]
 
 
-def test_one_is_redriven_under_its_id_and_survives_a_kill_right_after_the_answer(
-    workshop: Workshop, daemons: tuple[Daemon, Daemon]
-) -> None:
-    broker, worker = daemons
-    (job,) = failed(workshop, ["again"], "no money")
-    workshop.open_gate("mended")
+def test_one_is_redriven_under_its_id_and_survives_a_kill_right_after_the_answer(shop: Workshop) -> None:
+    broker, worker = shop.daemons
+    (job,) = failed(shop, ["again"], "no money")
+    shop.open_gate("mended")
     worker.stop()
 
-    assert [each["effect"] for each in dead(workshop, "redrive", job.id)] == ["redriven"]
-    workshop.restart(broker)
+    assert [each["effect"] for each in dead(shop, "redrive", job.id)] == ["redriven"]
+    shop.restart(broker)
     worker.start()
 
-    until(lambda: workshop.app.AsyncResult(job.id).state == "SUCCESS", "the job to end well")
-    assert workshop.app.AsyncResult(job.id).get() == "again"
-    assert dead(workshop, "list") == []
+    until(lambda: shop.app.AsyncResult(job.id).state == "SUCCESS", "the job to end well")
+    assert shop.app.AsyncResult(job.id).get() == "again"
+    assert dead(shop, "list") == []
 
 
-def test_many_are_redriven_by_filter_and_others_stay(workshop: Workshop, daemons: tuple[Daemon, Daemon]) -> None:
-    values = failed(workshop, [f"v{number}" for number in range(20)], "no money")
-    (key,) = failed(workshop, ["k"], "key")
-    workshop.open_gate("mended")
+def test_many_are_redriven_by_filter_and_others_stay(shop: Workshop) -> None:
+    values = failed(shop, [f"v{number}" for number in range(20)], "no money")
+    (key,) = failed(shop, ["k"], "key")
+    shop.open_gate("mended")
 
-    planned = dead(workshop, "redrive", "--error", "ValueError", "--dry-run")
+    planned = dead(shop, "redrive", "--error", "ValueError", "--dry-run")
     assert len(planned) == 20
-    assert len(dead(workshop, "list")) == 21
+    assert len(dead(shop, "list")) == 21
 
-    done = dead(workshop, "redrive", "--error", "ValueError")
+    done = dead(shop, "redrive", "--error", "ValueError")
 
     assert {each["id"] for each in done} == {job.id for job in values}
-    workshop.noted("end", "v", 20)
-    until(lambda: [each["id"] for each in dead(workshop, "list")] == [key.id], "only the other error to be left")
+    shop.noted("end", "v", 20)
+    until(lambda: [each["id"] for each in dead(shop, "list")] == [key.id], "only the other error to be left")
 
 
-def test_one_is_redriven_with_other_arguments(workshop: Workshop, daemons: tuple[Daemon, Daemon]) -> None:
-    (job,) = failed(workshop, ["typo"], "no money")
+def test_one_is_redriven_with_other_arguments(shop: Workshop) -> None:
+    (job,) = failed(shop, ["typo"], "no money")
 
-    dead(workshop, "redrive", job.id, "--args", '["corrected"]')
+    dead(shop, "redrive", job.id, "--args", '["corrected"]')
 
-    workshop.noted("end", "corrected")
-    until(lambda: workshop.app.AsyncResult(job.id).state == "SUCCESS", "the job to end well")
-    assert workshop.app.AsyncResult(job.id).args == ("corrected",)
+    shop.noted("end", "corrected")
+    until(lambda: shop.app.AsyncResult(job.id).state == "SUCCESS", "the job to end well")
+    assert shop.app.AsyncResult(job.id).args == ("corrected",)
 
 
-def test_redriven_jobs_are_spread_over_time(workshop: Workshop, daemons: tuple[Daemon, Daemon]) -> None:
-    failed(workshop, [f"s{number}" for number in range(6)], "no money")
-    workshop.open_gate("mended")
+def test_redriven_jobs_are_spread_over_time(shop: Workshop) -> None:
+    failed(shop, [f"s{number}" for number in range(6)], "no money")
+    shop.open_gate("mended")
     begun = time.time()
 
-    dead(workshop, "redrive", "--all", "--rate", "5/s")
+    dead(shop, "redrive", "--all", "--rate", "5/s")
 
-    ends = [note.at for note in workshop.noted("end", "s", 6)]
+    ends = [note.at for note in shop.noted("end", "s", 6)]
     assert ends[-1] - begun > 0.9
 
 
-def test_purged_ones_are_gone_also_after_a_kill(workshop: Workshop, daemons: tuple[Daemon, Daemon]) -> None:
-    jobs = failed(workshop, ["a", "b", "c"], "no money")
+def test_purged_ones_are_gone_also_after_a_kill(shop: Workshop) -> None:
+    jobs = failed(shop, ["a", "b", "c"], "no money")
 
-    assert len(dead(workshop, "purge", jobs[0].id)) == 1
-    assert len(dead(workshop, "purge", "--task", "tasks.fragile")) == 2
-    workshop.restart(daemons[0])
+    assert len(dead(shop, "purge", jobs[0].id)) == 1
+    assert len(dead(shop, "purge", "--task", "tasks.fragile")) == 2
+    shop.restart(shop.daemons[0])
 
-    assert dead(workshop, "list") == []
-    assert workshop.app.AsyncResult(jobs[1].id).state == "UNKNOWN"
+    assert dead(shop, "list") == []
+    assert shop.app.AsyncResult(jobs[1].id).state == "UNKNOWN"
 
 
-def test_dead_letters_are_counted_by_queue(workshop: Workshop, daemons: tuple[Daemon, Daemon]) -> None:
-    failed(workshop, ["a", "b"], "no money")
+def test_dead_letters_are_counted_by_queue(shop: Workshop) -> None:
+    failed(shop, ["a", "b"], "no money")
 
-    (queue,) = json.loads(workshop.tqbroker("queues", "--json").stdout)
+    (queue,) = json.loads(shop.tqbroker("queues", "--json").stdout)
 
     assert (queue["name"], queue["failed"]) == ("default", 2)
-    assert "dead" in workshop.tqbroker("queues").stdout.splitlines()[0].lower()
+    assert "dead" in shop.tqbroker("queues").stdout.splitlines()[0].lower()

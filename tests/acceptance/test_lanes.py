@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Iterator
 
 import pytest
 from tests.acceptance.harness.waiting import gone, until
@@ -14,6 +15,17 @@ from tqbroker.operations import Event, EventKind
 KEYS = ("ann", "bob", "cid")
 SLACK = 0.1
 """Seconds that a start may be noted late on a loaded machine: two starts then look closer together than they were."""
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    """One broker and two workers for what needs nothing of its own."""
+    place = Workshop(tmp_path_factory.mktemp("lanes"))
+    place.broker()
+    place.worker(name="first")
+    place.worker(name="second")
+    yield place
+    place.close()
 
 
 def numbered(prefix: str, count: int) -> list[str]:
@@ -36,45 +48,38 @@ def test_a_higher_priority_goes_first_and_within_one_the_older_job(workshop: Wor
     assert workshop.labels() == [*wanted, "p0-last"]
 
 
-def test_a_negative_priority_is_refused_before_anything_is_sent(workshop: Workshop) -> None:
+def test_a_negative_priority_is_refused_before_anything_is_sent(shop: Workshop) -> None:
     with pytest.raises(ValueError, match="0 to 9"):
-        workshop.send("step", "x", priority=-1)
+        shop.send("step", "x", priority=-1)
 
 
 # -- ordering keys ---------------------------------------------------------------------------------------------------
 
 
-def test_jobs_of_an_ordering_key_run_one_at_a_time_and_in_order_over_two_workers(workshop: Workshop) -> None:
-    workshop.broker()
-    workshop.worker(name="first")
-    workshop.worker(name="second")
-
-    with workshop.app.batch():
-        jobs = [
-            workshop.send("step", f"{key}-{number:04}", 0.01, ordering_key=key) for number in range(20) for key in KEYS
-        ]
+def test_jobs_of_an_ordering_key_run_one_at_a_time_and_in_order_over_two_workers(shop: Workshop) -> None:
+    with shop.app.batch():
+        jobs = [shop.send("step", f"{key}-{number:04}", 0.01, ordering_key=key) for number in range(20) for key in KEYS]
     for job in jobs:
         job.get(timeout=20)
 
+    notes = [note for key in KEYS for note in shop.notes(prefix=key)]
     for key in KEYS:
-        assert workshop.labels(prefix=key) == numbered(key, 20)
-        assert at_most_at_once(workshop.notes(prefix=key)) == 1
-    assert at_most_at_once(workshop.notes()) > 1
-    assert len({note.worker for note in workshop.notes()}) == 2
+        assert shop.labels(prefix=key) == numbered(key, 20)
+        assert at_most_at_once(shop.notes(prefix=key)) == 1
+    assert at_most_at_once(notes) > 1
+    assert len({note.worker for note in notes}) == 2
 
 
-def test_a_job_behind_another_of_its_key_says_so(workshop: Workshop) -> None:
-    workshop.broker()
-    workshop.worker()
-    workshop.send("hold", "first", ordering_key="ann")
-    workshop.noted("start", "first")
+def test_a_job_behind_another_of_its_key_says_so(shop: Workshop) -> None:
+    shop.send("hold", "first", "key", ordering_key="dan")
+    shop.noted("start", "first")
 
-    second = workshop.send("step", "second", ordering_key="ann", priority=9)
-    other = workshop.send("step", "other", ordering_key="bob")
+    second = shop.send("step", "second", ordering_key="dan", priority=9)
+    other = shop.send("step", "other", ordering_key="eve")
 
-    workshop.waits_for(second, "ordering key ann")
+    shop.waits_for(second, "ordering key dan")
     assert other.get(timeout=20) == "other"
-    workshop.open_gate()
+    shop.open_gate("key")
     assert second.get(timeout=20) == "second"
 
 
@@ -207,29 +212,27 @@ def test_ten_a_second_holds_over_a_minute_and_a_kill_of_the_broker(workshop: Wor
     assert minute == pytest.approx(600, rel=0.02)
 
 
-def test_every_window_of_a_limit_holds(workshop: Workshop) -> None:
-    workshop.broker()
-    workshop.worker()
-    workshop.app.control.rate_limit("tasks.step", "5/s 8/m")
-    jobs = workshop.send_many("step", numbered("s", 12))
+def test_every_window_of_a_limit_holds(shop: Workshop) -> None:
+    shop.app.control.rate_limit("tasks.routed", "5/s 8/m")
+    jobs = shop.send_many("routed", numbered("window", 12))
 
-    workshop.noted("start", "s", 8)
-    workshop.waits_for(jobs[-1], "limit task:tasks.step")
+    shop.noted("start", "window", 8)
+    shop.waits_for(jobs[-1], "limit task:tasks.routed")
 
-    times = [note.at for note in workshop.notes("start")]
+    times = [note.at for note in shop.notes("start", "window")]
     assert len(times) == 8
     assert at_most_within(times, 1 - SLACK) <= 5
+    shop.app.control.revoke([job.id for job in jobs])
+    shop.app.control.rate_limit("tasks.routed", None)
 
 
-def test_a_rate_is_changed_while_jobs_wait(workshop: Workshop) -> None:
-    workshop.broker()
-    workshop.worker()
-    workshop.app.control.rate_limit("tasks.step", "1/h")
-    jobs = workshop.send_many("step", numbered("s", 100))
-    jobs[0].get(timeout=20)
-    workshop.waits_for(jobs[-1], "limit task:tasks.step")
+def test_a_rate_is_changed_while_jobs_wait(shop: Workshop) -> None:
+    shop.app.control.rate_limit("tasks.step", "1/h")
+    jobs = shop.send_many("step", numbered("slow", 100))
+    shop.noted("start", "slow")
+    shop.waits_for(jobs[-1], "limit task:tasks.step")
 
-    workshop.app.control.rate_limit("tasks.step", None)
+    shop.app.control.rate_limit("tasks.step", None)
 
     jobs[-1].get(timeout=20)
 
@@ -237,15 +240,12 @@ def test_a_rate_is_changed_while_jobs_wait(workshop: Workshop) -> None:
 # -- how many at once ------------------------------------------------------------------------------------------------
 
 
-def test_max_concurrency_holds_over_workers(workshop: Workshop) -> None:
-    workshop.broker()
-    workshop.worker(name="first")
-    workshop.worker(name="second")
-    jobs = workshop.send_many("few", numbered("few", 40), 0.02)
+def test_max_concurrency_holds_over_workers(shop: Workshop) -> None:
+    jobs = shop.send_many("few", numbered("few", 40), 0.02)
     for job in jobs:
         job.get(timeout=20)
 
-    assert at_most_at_once(workshop.notes(prefix="few")) == 2
+    assert at_most_at_once(shop.notes(prefix="few")) == 2
 
 
 def test_max_concurrency_holds_over_a_kill_of_the_broker(workshop: Workshop) -> None:
@@ -266,13 +266,13 @@ def test_max_concurrency_holds_over_a_kill_of_the_broker(workshop: Workshop) -> 
     assert sorted(workshop.labels("end")) == numbered("few", 6)
 
 
-def test_a_named_limit_is_counted_for_each_key_by_itself(workshop: Workshop) -> None:
-    workshop.broker()
-    workshop.worker("-c", "4")
-    workshop.tqbroker("limits", "set", "customer-*", "--concurrency", "1")
-    for key in KEYS:
-        workshop.send_many("step", numbered(key, 8), 0.02, limits=f"customer-{key}")
-    workshop.noted("end", "", 24)
+def test_a_named_limit_is_counted_for_each_key_by_itself(shop: Workshop) -> None:
+    shop.tqbroker("limits", "set", "customer-*", "--concurrency", "1")
+    for name in ("kim", "leo", "mia"):
+        shop.send_many("step", numbered(name, 8), 0.02, limits=f"customer-{name}")
+    notes = [note for name in ("kim", "leo", "mia") for note in shop.noted("end", name, 8)]
 
-    assert all(at_most_at_once(workshop.notes(prefix=key)) == 1 for key in KEYS)
-    assert at_most_at_once(workshop.notes()) > 1
+    assert len(notes) == 24
+    runs = [note for name in ("kim", "leo", "mia") for note in shop.notes(prefix=name)]
+    assert all(at_most_at_once(shop.notes(prefix=name)) == 1 for name in ("kim", "leo", "mia"))
+    assert at_most_at_once(runs) > 1

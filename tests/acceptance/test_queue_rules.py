@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from tests.acceptance.harness.workshop import Workshop
 
 from tqbroker.exceptions import QueueFull, TaskRevokedError
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    """One broker, and one worker for three queues; `take` gives it more."""
+    place = Workshop(tmp_path_factory.mktemp("rules"))
+    place.broker()
+    place.worker("-Q", "paused,other,stopped")
+    yield place
+    place.close()
 
 
 def rule(shop: Workshop, *arguments: str) -> None:
@@ -20,84 +31,84 @@ def queues(shop: Workshop) -> dict[str, Any]:
     return {queue["name"]: queue for queue in json.loads(shop.tqbroker("queues", "--json").stdout)}
 
 
-def test_a_pause_holds_over_a_kill_and_workers_finish_what_they_run(workshop: Workshop) -> None:
-    broker = workshop.broker()
-    workshop.worker("-Q", "default,other")
-    running = workshop.send("hold", "running")
-    workshop.noted("start", "running")
+def take(shop: Workshop, queue: str) -> None:
+    """From now on the worker takes jobs from this queue."""
+    (answer,) = shop.app.control.add_consumer(queue, timeout=5)
+    assert "error" not in answer["worker@test"]
 
-    rule(workshop, "pause", "default")
-    waiting = workshop.send("step", "waiting")
-    workshop.restart(broker)
 
-    workshop.open_gate()
+def test_a_pause_holds_over_a_kill_and_workers_finish_what_they_run(shop: Workshop) -> None:
+    running = shop.send("hold", "running", queue="paused")
+    shop.noted("start", "running")
+
+    rule(shop, "pause", "paused")
+    waiting = shop.send("step", "waiting", queue="paused")
+    shop.restart(shop.daemons[0])
+
+    shop.open_gate()
     assert running.get(timeout=20) == "running"
-    assert workshop.send("step", "elsewhere", queue="other").get(timeout=20) == "elsewhere"
-    workshop.waits_for(waiting, "paused")
-    assert workshop.labels("start", "waiting") == []
-    assert queues(workshop)["default"]["rule"]["paused"] is True
+    assert shop.send("step", "elsewhere", queue="other").get(timeout=20) == "elsewhere"
+    shop.waits_for(waiting, "paused")
+    assert shop.labels("start", "waiting") == []
+    assert queues(shop)["paused"]["rule"]["paused"] is True
 
-    rule(workshop, "resume", "default")
+    rule(shop, "resume", "paused")
     assert waiting.get(timeout=20) == "waiting"
 
 
-def test_a_pause_stops_what_is_on_its_way(workshop: Workshop) -> None:
-    workshop.broker()
-    workshop.worker()
-    workshop.send_many("step", [f"s{number}" for number in range(400)], 0.005)
-    workshop.noted("start", "s", 20)
+def test_after_a_pause_only_what_was_handed_out_still_runs(shop: Workshop) -> None:
+    shop.send_many("step", [f"s{number}" for number in range(400)], 0.005, queue="stopped")
+    shop.noted("start", "s", 20)
 
-    rule(workshop, "pause", "default")
-    handed_out = queues(workshop)["default"]
-    left = handed_out["queued"]
+    rule(shop, "pause", "stopped")
+    left = queues(shop)["stopped"]["queued"]
     assert left > 0
-    workshop.noted("end", "s", 400 - left)
+    shop.noted("end", "s", 400 - left)
 
-    assert queues(workshop)["default"]["queued"] == left
-    assert len(workshop.notes("start", "s")) == 400 - left
-    rule(workshop, "resume", "default")
-    workshop.noted("end", "s", 400)
+    assert queues(shop)["stopped"]["queued"] == left
+    assert len(shop.notes("start", "s")) == 400 - left
+    rule(shop, "resume", "stopped")
+    shop.noted("end", "s", 400)
 
 
-def test_a_full_queue_refuses_and_counts_what_is_scheduled(workshop: Workshop) -> None:
-    broker = workshop.broker()
-    rule(workshop, "set", "default", "--max-length", "3")
-    workshop.send("step", "a")
-    workshop.send("step", "b", countdown=3600)
-    workshop.restart(broker)
-    workshop.send("step", "c")
+def test_a_full_queue_refuses_and_counts_what_is_scheduled(shop: Workshop) -> None:
+    rule(shop, "set", "short", "--max-length", "3")
+    shop.send("step", "full-a", queue="short")
+    shop.send("step", "full-b", queue="short", countdown=3600)
+    shop.restart(shop.daemons[0])
+    shop.send("step", "full-c", queue="short")
 
-    with pytest.raises(QueueFull, match=r"default.*3") as refused:
-        workshop.send("step", "d")
+    with pytest.raises(QueueFull, match=r"short .* 3 jobs") as refused:
+        shop.send("step", "full-d", queue="short")
 
     assert refused.value.rejected
-    workshop.worker()
-    workshop.noted("end", "c")
-    assert workshop.send("step", "e").get(timeout=20) == "e"
-    assert "d" not in workshop.labels()
+    shop.wire.connected(shop.daemons[1].pid)
+    take(shop, "short")
+    shop.noted("end", "full-c")
+    assert shop.send("step", "full-e", queue="short").get(timeout=20) == "full-e"
+    assert "full-d" not in shop.labels()
 
 
-def test_a_full_queue_drops_its_oldest_job_to_the_dead_letters(workshop: Workshop) -> None:
-    workshop.broker()
-    rule(workshop, "set", "default", "--max-length", "2", "--overflow", "drop-oldest")
-    oldest, *rest = [workshop.send("step", label) for label in ("a", "b", "c")]
+def test_a_full_queue_drops_its_oldest_job_to_the_dead_letters(shop: Workshop) -> None:
+    rule(shop, "set", "newest", "--max-length", "2", "--overflow", "drop-oldest")
+    oldest, *rest = [shop.send("step", f"newest-{label}", queue="newest") for label in "abc"]
 
     assert oldest.state == "FAILURE"
-    assert "QueueLengthExceeded" in workshop.tqbroker("dead", "list").stdout
-    workshop.worker()
-    assert [job.get(timeout=20) for job in rest] == ["b", "c"]
-    assert sorted(workshop.labels()) == ["b", "c"]
+    assert "QueueLengthExceeded" in shop.tqbroker("dead", "list").stdout
+    take(shop, "newest")
+    assert [job.get(timeout=20) for job in rest] == ["newest-b", "newest-c"]
+    assert sorted(shop.labels("start", "newest")) == ["newest-b", "newest-c"]
 
 
-def test_a_default_expiry_is_for_jobs_that_name_none(workshop: Workshop) -> None:
-    workshop.broker()
-    rule(workshop, "set", "default", "--ttl", "0.3")
-    short, long = workshop.send("step", "short"), workshop.send("step", "long", expires=3600)
+def test_a_default_expiry_is_for_jobs_that_name_none(shop: Workshop) -> None:
+    rule(shop, "set", "brief", "--ttl", "0.3")
+    short = shop.send("step", "brief-short", queue="brief")
+    long = shop.send("step", "brief-long", queue="brief", expires=3600)
 
     with pytest.raises(TaskRevokedError):
         short.get(timeout=20)
-    workshop.worker()
+    take(shop, "brief")
 
-    assert long.get(timeout=20) == "long"
-    assert workshop.labels() == ["long"]
-    assert queues(workshop)["default"]["expired"] == 1
+    assert long.get(timeout=20) == "brief-long"
+    assert shop.labels("start", "brief") == ["brief-long"]
+    assert queues(shop)["brief"]["expired"] == 1
