@@ -9,6 +9,7 @@ import pytest
 from tests.acceptance.harness.delivery import Delivery, delivery
 from tests.acceptance.harness.waiting import PATIENCE, until
 
+from tqbroker.ids import key_of
 from tqbroker.result import Progress
 from tqbroker.states import Phase, RevokeEffect
 
@@ -40,6 +41,8 @@ def test_state_and_progress_are_seen_while_the_job_runs(shop: Delivery, pool: st
 
     assert (job.state, job.info) == ("SEARCHING", {"found": 7})
     assert (job.phase, job.result) == (Phase.RUNNING, None)
+    running = shop.app.operator.job(key_of(job.id))
+    assert 0 < running.submitted_ms <= running.started_ms
 
     shop.open(gate)
     assert job.get(timeout=PATIENCE) == "all found"

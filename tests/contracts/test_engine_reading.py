@@ -67,13 +67,15 @@ async def test_counts_survive_a_restart_in_which_running_jobs_become_queued(engi
     assert counts == QueueCounts(queued=2, running=0, scheduled=1, succeeded=1, failed=1, cancelled=1, expired=1)
 
 
-async def test_a_job_says_who_runs_it_only_while_it_runs(engine: EngineUnderTest) -> None:
+async def test_a_job_says_who_runs_it_and_since_when_only_while_it_runs(engine: EngineUnderTest) -> None:
     await engine.put("a")
     await engine.join()
     tokens = await engine.take()
+    handed_out_ms = engine.now.wall_ms
+    engine.advance(1)
     running = await engine.job("a")
     await engine.verbs.release("w", list(tokens.values()), engine.now)
     queued = await engine.job("a")
 
-    assert (running.worker, running.token, running.started_ms) == ("w", tokens["a"], 0)
-    assert (queued.worker, queued.token) == ("", 0)
+    assert (running.worker, running.token, running.started_ms) == ("w", tokens["a"], handed_out_ms)
+    assert (queued.worker, queued.token, queued.started_ms) == ("", 0, 0)

@@ -391,6 +391,7 @@ class Attempt(_message.Message):
     verdict: _builtins.str
     """"retry", "lost", "failed", "rejected", "requeued" or "cancelled"."""
     started_unix_ms: _builtins.int
+    """Of a lost one whose worker told no start: when it was handed out, 0 when that was before a restart of the broker."""
     ended_unix_ms: _builtins.int
     next_due_unix_ms: _builtins.int
     """When the next attempt was planned for; 0 when at once or never."""
@@ -506,6 +507,9 @@ class JobStatus(_message.Message):
     """When a SCHEDULED job becomes QUEUED."""
     expires_unix_ms: _builtins.int
     started_unix_ms: _builtins.int
+    """When the last attempt of an ended job began; of a RUNNING one when it was handed out, 0 when that was before a
+    restart of the broker.
+    """
     finished_unix_ms: _builtins.int
     worker: _builtins.str
     """Name of the worker that has or had the last attempt."""

@@ -70,6 +70,7 @@ def _fill_waiting(store: Store, txn: Txn, job: Job, seq: int, note: Note) -> Non
     lease = store.book.by_seq.get(seq)
     if lease is not None:
         job.state, job.worker, job.token = State.RUNNING, lease.holder.name, lease.token
+        job.started_ms = lease.since_ms
     elif job.due_ms and txn.get(delayed_key(job.due_ms, seq), db=store.db["delayed"]) is not None:
         job.state = State.SCHEDULED
     else:

@@ -80,7 +80,7 @@ class Reading:
             submitted_ms=row.submitted_ms,
             due_ms=row.due_ms,
             expires_ms=row.expires_ms,
-            started_ms=row.started_ms,
+            started_ms=lease.since_ms if lease else row.started_ms,
             finished_ms=row.finished_ms,
             worker=lease.worker if lease else row.worker,
             retries=row.retries,
