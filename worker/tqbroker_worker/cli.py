@@ -25,7 +25,7 @@ _QUIET = "ERROR"
 @click.option("-l", "--loglevel", metavar="LEVEL", default="WARNING", show_default=True, help="Least level to log.")
 @click.option("-q", "--quiet", is_flag=True, help="Log errors only.")
 @click.option("-c", "--concurrency", type=int, metavar="N", help="Jobs run at once.  [default: processors]")
-@click.option("-Q", "--queues", metavar="NAMES", default="", help="Queues to take jobs from, separated by commas.")
+@click.option("-Q", "--queues", metavar="NAMES", default="", help="Queues to take jobs from: a,b.  [those of the app]")
 @click.option("-X", "--exclude-queues", metavar="NAMES", default="", help="Queues not to take jobs from.")
 @click.option("-L", "--label", metavar="LABEL", multiple=True, help="What this worker has: gpu, region=eu. Repeatable.")
 @click.option("-I", "--include", metavar="MODULES", default="", help="Modules with tasks to import as well.")

@@ -49,7 +49,7 @@ class WorkerConfig:
     """Jobs run at once; in the end as many as there are processors, which plain computing keeps busy."""
 
     queues: tuple[str, ...] = ()
-    """Queues to take jobs from; empty means the app's default queue."""
+    """Queues to take jobs from; empty means those that the app names."""
 
     name: str = ""
     """Stable name; a new process under it is the old worker back. Empty means worker@host."""

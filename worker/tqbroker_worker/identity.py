@@ -32,7 +32,7 @@ class Identity:
     @classmethod
     def of(cls, config: WorkerConfig, manifest: Manifest) -> Identity:
         """From the command line and what the app contains. Raises ImproperlyConfigured when no queue is left."""
-        named = config.queues or (manifest.default_queue,)
+        named = config.queues or manifest.queues
         queues = tuple(dict.fromkeys(queue for queue in named if queue not in config.exclude))
         if not queues:
             raise ImproperlyConfigured(f"-X leaves no queue to take jobs from: {', '.join(named)} are all excluded")

@@ -19,7 +19,7 @@ def manifest_of(app: App) -> Manifest:
     return Manifest(
         app.main or "",
         app.conf.broker_url,
-        app.conf.task_default_queue,
+        list(dict.fromkeys([app.conf.task_default_queue, *(queue.name for queue in app.conf.directory.queues)])),
         sorted(app.tasks),
         limits,
         _settings(app),

@@ -125,12 +125,13 @@ class WorkerSettings(msgspec.Struct, array_like=True, frozen=True):
 class Manifest(msgspec.Struct, array_like=True, tag=11):
     """The app is loaded and the child is ready. `broker` is empty when the app names none.
 
-    `limits` has those tasks whose own options bound something; `signals` are the names of those with handlers.
+    `queues` are those of the app, the default one first. `limits` has those tasks whose own options bound something;
+    `signals` are the names of those with handlers.
     """
 
     app: str
     broker: str
-    default_queue: str
+    queues: list[str]
     tasks: list[str]
     limits: dict[str, TaskLimits] = {}
     settings: WorkerSettings = WorkerSettings()

@@ -27,7 +27,7 @@ MakeJobs = Callable[..., Jobs]
 Ask = Callable[..., Any]
 
 MANIFEST = Manifest(
-    "app", "tq://here", "default", ["tasks.add"], settings=WorkerSettings(limits=TaskLimits(soft_ms=500))
+    "app", "tq://here", ["default"], ["tasks.add"], settings=WorkerSettings(limits=TaskLimits(soft_ms=500))
 )
 
 

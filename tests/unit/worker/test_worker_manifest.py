@@ -39,3 +39,12 @@ def test_a_setting_that_comes_later_reaches_tasks_that_are_there() -> None:
 
     assert task.acks_late is False
     assert manifest_of(app).limits["t"].rates == ((3, 1000),)
+
+
+def test_a_worker_takes_the_queues_of_its_app_unless_told_otherwise() -> None:
+    assert manifest_of(App()).queues == ["default"]
+    assert manifest_of(App(task_queues=["mail", "default"], task_default_queue="jobs")).queues == [
+        "jobs",
+        "mail",
+        "default",
+    ]

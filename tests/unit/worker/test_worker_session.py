@@ -365,7 +365,7 @@ def test_other_queues_are_announced_now_and_on_the_next_stream(desk: Desk) -> No
 
 def test_labels_and_the_limits_of_tasks_stand_in_the_hello() -> None:
     limits = {"tasks.a": TaskLimits(rates=((10, 1000),), max_concurrency=3), "tasks.b": TaskLimits(soft_ms=5)}
-    manifest = Manifest("app", "", "default", ["tasks.a", "tasks.b"], limits)
+    manifest = Manifest("app", "", ["default"], ["tasks.a", "tasks.b"], limits)
     hello = Identity.of(WorkerConfig("tasks", labels=("gpu",)), manifest).hello()
     assert list(hello.labels) == ["gpu"]
     (rule,) = hello.limits
@@ -374,7 +374,7 @@ def test_labels_and_the_limits_of_tasks_stand_in_the_hello() -> None:
 
 
 def test_excluded_queues_are_left_out_and_one_must_remain() -> None:
-    manifest = Manifest("app", "", "default", [])
+    manifest = Manifest("app", "", ["default"], [])
     assert Identity.of(WorkerConfig("tasks", queues=("a", "b"), exclude=("a",)), manifest).queues == ("b",)
     with pytest.raises(ImproperlyConfigured, match="leaves no queue"):
         Identity.of(WorkerConfig("tasks", exclude=("default",)), manifest)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MANIFEST = Manifest(
     "app",
     "tq://here",
-    "default",
+    ["default"],
     ["tasks.add", "tasks.slow"],
     {"tasks.slow": TaskLimits(soft_ms=1000, hard_ms=2000)},
     WorkerSettings(limits=TaskLimits(hard_ms=10_000)),
@@ -108,7 +108,7 @@ def test_each_job_of_a_chunk_has_its_own_time(scene: Scene, make_jobs: MakeJobs)
 
 
 def test_nobody_looks_while_no_job_has_a_limit(scene: Scene, make_jobs: MakeJobs) -> None:
-    watch = Watch(scene, manifest=Manifest("app", "tq://here", "default", ["tasks.add"]))
+    watch = Watch(scene, manifest=Manifest("app", "tq://here", ["default"], ["tasks.add"]))
     run_one(scene, make_jobs(1))
     assert watch.timers == []
 
