@@ -10,6 +10,7 @@ from tqbroker.ids import key_of
 from tqbroker.inspection import Inspect, by_worker, named
 from tqbroker.operations import Cancel, JobFilter, LimitRule, Replies
 from tqbroker.rates import parse_rates
+from tqbroker.signal_names import signal_name
 from tqbroker.states import Phase, RevokeEffect
 
 if TYPE_CHECKING:
@@ -61,29 +62,30 @@ class Control:
     # -- jobs ---------------------------------------------------------------------------------------------------------
 
     def revoke(
-        self, task_id: str | Iterable[str], terminate: bool = False, signal: str = "SIGTERM"
+        self, task_id: str | Iterable[str], terminate: bool = False, signal: str | int = "SIGTERM"
     ) -> dict[str, RevokeEffect]:
         """Cancels jobs by id, durably, also while no worker is there. Says for each what that did.
 
         A running job goes on unless `terminate` is set: then its process gets `signal`, its coroutine is cancelled, or
-        an exception is raised in its thread.
+        an exception is raised in its thread. Raises ValueError for what is no signal.
         """
         ids = [task_id] if isinstance(task_id, str) else list(task_id)
         keys = [key_of(each) for each in ids]
-        conf = self._app.conf
-        effects = self._app.transport.cancel(keys, conf.request_timeout, terminate=terminate, signal=signal)
+        name = signal_name(signal) if terminate else ""
+        timeout = self._app.conf.request_timeout
+        effects = self._app.transport.cancel(keys, timeout, terminate=terminate, signal=name)
         return dict(zip(ids, effects, strict=True))
 
-    def terminate(self, task_id: str | Iterable[str], signal: str = "SIGTERM") -> dict[str, RevokeEffect]:
+    def terminate(self, task_id: str | Iterable[str], signal: str | int = "SIGTERM") -> dict[str, RevokeEffect]:
         """`revoke` with `terminate=True`."""
         return self.revoke(task_id, terminate=True, signal=signal)
 
     def revoke_by_stamped_headers(
-        self, headers: Mapping[str, str | Iterable[str]], terminate: bool = False, signal: str = "SIGTERM"
+        self, headers: Mapping[str, str | Iterable[str]], terminate: bool = False, signal: str | int = "SIGTERM"
     ) -> dict[str, str]:
         """Cancels every job that has one of the values of each stamp. Says for each what that did."""
         done: dict[str, str] = {}
-        change = Cancel(terminate, signal if terminate else "")
+        change = Cancel(terminate, signal_name(signal) if terminate else "")
         for stamps in _combinations(headers):
             wanted = JobFilter(phases=_UNFINISHED, stamps=stamps)
             done |= {job.id: job.effect or job.refusal for job in self._operator.edit(wanted, change)}

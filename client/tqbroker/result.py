@@ -18,6 +18,7 @@ from tqbroker.exceptions import (
 from tqbroker.failures import exception_of
 from tqbroker.handle import Handle
 from tqbroker.ids import Key, key_of, text_of
+from tqbroker.signal_names import signal_name
 from tqbroker.states import FINAL, Phase, RevokeEffect, state_of
 
 if TYPE_CHECKING:
@@ -222,14 +223,16 @@ class AsyncResult(Handle, Generic[R]):
         self.app.transport.forget([self._key], self.app.conf.request_timeout)
         self._final = None
 
-    def revoke(self, terminate: bool = False, signal: str = "SIGTERM") -> RevokeEffect:
+    def revoke(self, terminate: bool = False, signal: str | int = "SIGTERM") -> RevokeEffect:
         """Cancels the job durably, and returns what that did.
 
         A running job goes on, and may look at `self.request.cancelled`, unless `terminate` is set: then its process
-        gets `signal`, its coroutine is cancelled, or an exception is raised in its thread.
+        gets `signal`, its coroutine is cancelled, or an exception is raised in its thread. Raises ValueError for what
+        is no signal.
         """
-        conf = self.app.conf
-        return self.app.transport.cancel([self._key], conf.request_timeout, terminate=terminate, signal=signal)[0]
+        name = signal_name(signal) if terminate else ""
+        timeout = self.app.conf.request_timeout
+        return self.app.transport.cancel([self._key], timeout, terminate=terminate, signal=name)[0]
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

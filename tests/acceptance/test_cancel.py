@@ -61,7 +61,7 @@ def test_a_running_job_sees_that_it_is_cancelled(pool: Workshop) -> None:
     assert job.get(timeout=20) == "polite", "a job that ends well in spite of it has ended well"
 
 
-@pytest.mark.parametrize("signal", ["SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("signal", ["SIGTERM", "KILL"])
 def test_a_running_job_is_terminated_and_the_worker_goes_on(pool: Workshop, signal: str) -> None:
     job = running(pool, "stubborn", f"forced {signal}")
 
@@ -82,6 +82,18 @@ def test_a_running_coroutine_is_terminated(pool: Workshop) -> None:
     assert is_revoked(job)
     assert pool.send("step", "after coroutine").get(timeout=20) == "after coroutine"
     assert pool.labels("end", "coroutine") == []
+
+
+def test_a_signal_that_is_none_is_refused_before_anybody_is_asked(pool: Workshop) -> None:
+    job = pool.send("step", "safe", countdown=3600)
+
+    with pytest.raises(ValueError, match="SIGFOO"):
+        job.revoke(terminate=True, signal="SIGFOO")
+
+    assert job.state == "PENDING"
+    done = pool.tqbroker("jobs", "cancel", job.id, "--terminate", "--signal", "SIGFOO")
+    assert (done.returncode, "SIGKILL" in done.stderr) == (2, True)
+    job.revoke()
 
 
 # -- while nobody is there -------------------------------------------------------------------------------------------

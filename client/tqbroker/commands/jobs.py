@@ -15,6 +15,7 @@ from tqbroker.commands.jobview import job_json, job_line, job_lines
 from tqbroker.commands.tables import table
 from tqbroker.exits import NOT_FOUND
 from tqbroker.operations import Cancel, Change, Drop, Move, Reschedule
+from tqbroker.signal_names import signal_name
 from tqbroker.states import FINAL, Phase
 
 UNFINISHED = frozenset({Phase.SCHEDULED, Phase.QUEUED, Phase.RUNNING})
@@ -69,7 +70,13 @@ def show(id: str, app: str | None, broker: str | None, as_json: bool) -> None:  
 @client_options
 def cancel(ids: tuple[str, ...], terminate: bool, signal: str, **rest: Any) -> None:
     """Cancels waiting jobs, and asks running ones to end."""
-    _edit(ids, UNFINISHED, Cancel(terminate, signal), **rest)
+    if signal and not terminate:
+        raise click.UsageError("--signal is for what is stopped by force: add --terminate")
+    try:
+        name = signal_name(signal) if signal else ""
+    except ValueError as error:
+        raise click.UsageError(f"--{error}") from None
+    _edit(ids, UNFINISHED, Cancel(terminate, name), **rest)
 
 
 @jobs.command("run-now")
