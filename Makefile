@@ -7,10 +7,10 @@ BUF := npx --yes @bufbuild/buf@1.75.0
 WIRE := PYTHONPATH=tools $(BIN)/python -m wire
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check proto baseline bench bench-rivals bench-open crash clean
+.PHONY: help demo test check proto baseline bench bench-rivals bench-open bench-delayed crash clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/ready-demo ## a job through a real broker and worker, then kill -9 under load: nothing is lost
 	$(BIN)/python examples/demo.py
@@ -43,6 +43,9 @@ bench-rivals: $(VENV)/ready ## once: installs what bench compares with into .ven
 
 bench-open: $(VENV)/ready ## long: opens a store with 10 million queued jobs
 	$(BIN)/python tests/benchmarks/open_backlog.py
+
+bench-delayed: $(VENV)/ready ## long: a million delayed jobs, the broker killed when they are due
+	$(BIN)/python tests/benchmarks/run.py --only delayed --million
 
 crash: $(VENV)/ready ## many more seeds of the kill -9 tests than `make test` runs
 	TQ_CRASH_SEEDS=20 $(BIN)/python -m pytest -m crash

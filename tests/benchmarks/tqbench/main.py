@@ -7,14 +7,23 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from . import footprint, machine, report, rivals, servers, startup
+from . import delayed, footprint, lanes, limited, machine, operators, report, rivals, servers, startup
 from .processes import RunError
-from .rounds import Round
-from .sizes import FULL, QUICK, TINY, Sizes
+from .rounds import Round, Sample
+from .sizes import FULL, MILLION, QUICK, TINY, Sizes
 from .systems import OURS, ROOT, SYSTEMS, System
+
+FEATURES: dict[str, tuple[str, Callable[[Sizes, Path], Sample]]] = {
+    "delayed": ("delayed jobs, the broker killed when they are due", delayed.measure),
+    "lanes": ("ordering keys", lanes.measure),
+    "limited": ("a rate over several workers", limited.measure),
+    "operators": ("operators at a long queue", operators.measure),
+}
+"""What only ours is measured at, once each."""
 
 
 def main() -> int:
@@ -24,7 +33,7 @@ def main() -> int:
     options.results.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="data-", dir=options.data or options.results))
     try:
-        results = _measure(options.sizes, folder, with_rivals=not options.no_rivals)
+        results = _only(options, folder) if options.only else _measure(options, folder)
     except RunError as error:
         print(error, file=sys.stderr)
         return 1
@@ -41,6 +50,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measures tqbroker as whole processes, beside its targets and rivals.")
     parser.add_argument("--quick", dest="sizes", action="store_const", const=QUICK, default=FULL, help="fewer and less")
     parser.add_argument("--tiny", dest="sizes", action="store_const", const=TINY, help="only to see that it works")
+    parser.add_argument("--million", dest="sizes", action="store_const", const=MILLION, help="a million delayed jobs")
+    parser.add_argument("--only", choices=FEATURES, help="nothing but this, and only ours")
     parser.add_argument("--no-rivals", action="store_true", help="only ours, even when rivals are installed")
     parser.add_argument("--install-rivals", action="store_true", help="pip install the rivals, and nothing else")
     parser.add_argument("--data", type=Path, help="where data is while measuring (default: in the results' folder)")
@@ -48,8 +59,15 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(sizes: Sizes, folder: Path, *, with_rivals: bool) -> report.Results:
-    systems, skipped = _present(with_rivals)
+def _only(options: argparse.Namespace, folder: Path) -> report.Results:
+    results = report.Results(machine.describe(folder), asdict(options.sizes), {}, {})
+    _feature(options.only, options.sizes, folder, results)
+    return results
+
+
+def _measure(options: argparse.Namespace, folder: Path) -> report.Results:
+    sizes = options.sizes
+    systems, skipped = _present(not options.no_rivals)
     described = machine.describe(folder)
     if len(systems) > 1:
         described["rivals"] = machine.rival_versions()
@@ -66,6 +84,8 @@ def _measure(sizes: Sizes, folder: Path, *, with_rivals: bool) -> report.Results
                 skipped[system.name] = f"failed: {error}"
     _say("memory of a full queue")
     results.add(OURS, "footprint", footprint.measure(systems[0], sizes, folder / "footprint"))
+    for name in FEATURES:
+        _feature(name, sizes, folder, results)
     _say("start-up")
     started = startup.measure(systems, sizes.starts)
     for system in systems:
@@ -92,6 +112,13 @@ def _round(system: System, sizes: Sizes, folder: Path, results: report.Results) 
     for work, sample in Round(system, sizes, folder).run().items():
         results.add(system.name, work, sample)
     shutil.rmtree(folder)
+
+
+def _feature(name: str, sizes: Sizes, folder: Path, results: report.Results) -> None:
+    what, measure = FEATURES[name]
+    _say(what)
+    results.add(OURS, name, measure(sizes, folder / name))
+    shutil.rmtree(folder / name)
 
 
 def _say(text: str) -> None:

@@ -30,6 +30,12 @@ def settled_bytes(pid: int) -> int:
     return now
 
 
+def tree_bytes(root: int) -> int:
+    """What a process and its children have of it together."""
+    children = Path(f"/proc/{root}/task/{root}/children").read_text().split()
+    return settled_bytes(root) + sum(map(anonymous_bytes, map(int, children)))
+
+
 def disk_bytes(folder: Path) -> int:
     """What the files of a directory occupy; holes in sparse files do not count."""
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())

@@ -75,6 +75,15 @@ class Process:
         """The error to raise, with the end of the output."""
         return RunError(f"{self.name}: {what}\n{self.output()[-3000:]}")
 
+    def terminate(self) -> None:
+        """SIGTERM; it may take its time to end."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """SIGKILL, without a chance to do anything about it."""
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> None:
         """SIGTERM, and SIGKILL to whatever of its group is left when it has ended or does not."""
         self._process.terminate()

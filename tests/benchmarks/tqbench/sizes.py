@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,13 @@ class Sizes:
     footprint_first: int
     footprint_more: int
     starts: int
+    delayed: int
+    delayed_lead_s: float
+    """Seconds from the start of filling until the first delayed job is due."""
+    delayed_span_s: float
+    lanes: int
+    limited_s: int
+    backlog: int
 
 
 FULL = Sizes(
@@ -32,6 +39,12 @@ FULL = Sizes(
     footprint_first=200_000,
     footprint_more=1_000_000,
     starts=15,
+    delayed=200_000,
+    delayed_lead_s=20.0,
+    delayed_span_s=10.0,
+    lanes=100_000,
+    limited_s=10,
+    backlog=500_000,
 )
 QUICK = Sizes(
     rounds=3,
@@ -44,6 +57,12 @@ QUICK = Sizes(
     footprint_first=200_000,
     footprint_more=1_000_000,
     starts=9,
+    delayed=100_000,
+    delayed_lead_s=12.0,
+    delayed_span_s=5.0,
+    lanes=100_000,
+    limited_s=5,
+    backlog=200_000,
 )
 TINY = Sizes(
     rounds=1,
@@ -56,4 +75,11 @@ TINY = Sizes(
     footprint_first=500,
     footprint_more=1000,
     starts=1,
+    delayed=500,
+    delayed_lead_s=5.0,
+    delayed_span_s=1.0,
+    lanes=200,
+    limited_s=1,
+    backlog=2000,
 )
+MILLION = replace(FULL, delayed=1_000_000, delayed_lead_s=90.0, delayed_span_s=20.0)

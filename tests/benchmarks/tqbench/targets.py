@@ -35,6 +35,21 @@ TARGETS = (
     Target("round_trips", "p99_ms", "delay().get(), idle, p99", "ms", must=4.5, aim=3.5, ratio=True),
     Target("footprint", "heap_bytes_per_job", "broker heap per queued job", "bytes", must=5),
     Target("footprint", "disk_bytes_per_job", "disk per queued job", "bytes"),
+    Target("delayed", "heap_bytes_per_job", "broker heap per delayed job", "bytes", must=5),
+    Target("delayed", "worker_mib", "  growth of the worker", "MiB", must=1),
+    Target("delayed", "fill_per_second", "  stored, a time for each", "/s", more_is_better=True),
+    Target("delayed", "unexplained", "  ran twice at two kill -9", "jobs", must=0),
+    Target("delayed", "late_p50_ms", "  start after due, p50", "ms"),
+    Target("delayed", "late_p99_ms", "  start after due, p99", "ms"),
+    Target("delayed", "behind_s", "  all done after the last due", "s"),
+    Target("lanes", "heap_bytes_per_lane", "broker heap per ordering key", "bytes", must=500),
+    Target("lanes", "open_s", "  listens again after kill -9", "s", must=2),
+    Target("lanes", "fill_per_second", "  stored, a key each", "/s", more_is_better=True),
+    Target("lanes", "per_second", "  drained, 2 slots", "/s", more_is_better=True),
+    Target("limited", "off_percent", "500/s over 4 workers: off by", "%", must=2),
+    Target("limited", "most_in_a_second", "  most starts in a second", ""),
+    Target("operators", "page_ms", "page of 1,000 dead letters", "ms"),
+    Target("operators", "share_percent", "drain while all is read", "% of idle", aim=90, more_is_better=True),
     Target("startup", "import_ms", "import", "ms", must=40, ratio=True),
     Target("startup", "help_ms", "--help", "ms", must=150, ratio=True),
 )
@@ -44,10 +59,10 @@ def verdict(value: float, must: float | None, aim: float | None, more_is_better:
     """In words, with the distance to what was missed."""
 
     def missed(bar: float) -> float:
-        return (bar - value if more_is_better else value - bar) / bar
+        return (bar - value if more_is_better else value - bar) / (bar or 1)
 
     if must is not None and missed(must) > 0:
-        return f"MISSED by {missed(must):.0%}"
+        return f"MISSED by {missed(must):.0%}" if must else "MISSED"
     if aim is not None and missed(aim) > 0:
         return f"{'met, ' if must is not None else ''}aim missed by {missed(aim):.0%}"
     return "met" if must is not None or aim is not None else ""
