@@ -17,16 +17,24 @@ from structlog.typing import EventDict, Processor
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
-def configure_logging(level: str, stream: TextIO | None = None) -> None:
-    """Logs to stderr: for people on a terminal, as one JSON object a line otherwise.
+def configure_logging(
+    level: str,
+    stream: TextIO | None = None,
+    *,
+    formatter: logging.Formatter | None = None,
+    color: bool | None = None,
+    fields: Processor | None = None,
+) -> logging.Handler:
+    """Logs to stderr: for people on a terminal or with `color`, as one JSON object a line otherwise.
 
     `level` is one of debug, info, warning, error, critical in any case; ValueError otherwise. What libraries log
-    through the standard library comes out in the same form. Calling it again replaces the earlier configuration.
+    through the standard library comes out in the same form. `formatter` decides how lines look instead, `fields` adds
+    to each event. Calling it again replaces the earlier configuration. Returns what writes the lines.
     """
     if level.lower() not in LEVELS:
         raise ValueError(f"unknown log level {level!r}: use one of {', '.join(LEVELS)}")
     out = stream or sys.stderr
-    shared = _shared_processors()
+    shared = [*_shared_processors(), *([fields] if fields is not None else [])]
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -39,11 +47,13 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
     )
     handler = logging.StreamHandler(out)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=_rendering(out.isatty()))
+        formatter
+        or structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=_rendering(out.isatty(), color))
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    return handler
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
@@ -64,11 +74,11 @@ def _shared_processors() -> list[Processor]:
     ]
 
 
-def _rendering(terminal: bool) -> list[Processor]:
+def _rendering(terminal: bool, color: bool | None) -> list[Processor]:
     drop_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
-    if terminal:
-        plain = structlog.dev.plain_traceback
-        return [drop_meta, _drop_repeated, structlog.dev.ConsoleRenderer(colors=True, exception_formatter=plain)]
+    if terminal or color:
+        plain, colors = structlog.dev.plain_traceback, color is not False
+        return [drop_meta, _drop_repeated, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
     return [drop_meta, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
 
 
@@ -81,7 +91,7 @@ def _drop_repeated(_logger: object, _method: str, event: EventDict) -> EventDict
 
 
 class StopSignals:
-    """Signals as events of an asyncio program: the first asks to drain, the second to hurry.
+    """Signals as events of an asyncio program: the first asks to drain, the second to hurry, the third not to wait.
 
     SIGTERM and SIGINT, and SIGHUP (a closed terminal) unless the program was started to outlive it (nohup), or gives it
     another meaning (`hangup=False`).
@@ -94,6 +104,7 @@ class StopSignals:
     def __init__(self, hangup: bool = True) -> None:
         self.first = asyncio.Event()
         self.second = asyncio.Event()
+        self.third = asyncio.Event()
         self._numbers = [signal.SIGTERM, signal.SIGINT]
         if hangup and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             self._numbers.append(signal.SIGHUP)
@@ -113,7 +124,9 @@ class StopSignals:
 
     def received(self, number: signal.Signals) -> None:
         """Called for each signal; also what another part of the program calls to ask for a stop itself."""
-        if self.first.is_set():
+        if self.second.is_set():
+            self.third.set()
+        elif self.first.is_set():
             self.second.set()
         else:
             self.name = number.name

@@ -7,7 +7,6 @@ from tqbroker.verdicts import Known, names
 _DURABLE = "a job is always on the disk before the call returns, and its broker needs no AMQP properties"
 _WORKFLOWS = "chains, groups, chords and callbacks belong to a later version: submit the next job from the task itself"
 _CHILDREN = "this version keeps no tree of parents and children"
-_PYDANTIC = "models as arguments belong to a later version: send model_dump() and validate in the task"
 _ARGUMENTS = "neither logs nor events show arguments"
 
 _SHARED = {
@@ -26,10 +25,8 @@ TASK: dict[str, Known] = {
     **names("works", "before_start on_success on_retry on_failure after_return"),
     **names("works", "max_concurrency"),
     **names("adapted", "acks_on_failure_or_timeout acks_on_failure acks_on_timeout"),
-    **names("accepted", "store_errors_even_if_ignored", "failures are always kept"),
-    **names("accepted", "send_events", "the broker always records events"),
-    **names("accepted", "resultrepr_maxsize", "the log cuts long results by itself"),
-    **names("later", "pydantic pydantic_strict pydantic_context pydantic_dump_kwargs", _PYDANTIC),
+    **names("works", "resultrepr_maxsize pydantic pydantic_strict pydantic_context pydantic_dump_kwargs"),
+    **names("adapted", "store_errors_even_if_ignored send_events"),
     **names("adapted", "rate_limit acks_late reject_on_worker_lost track_started"),
     **names("accepted", "trail", _CHILDREN),
     **names("later", "on_replace immutable", _WORKFLOWS),

@@ -12,8 +12,7 @@ _ONE_STORE = "the broker keeps results itself: leave it out"
 _DAEMON = "there is no such daemon: leave it out of the unit file too"
 _SCHEDULES = "schedules belong to a later version"
 _PLUGINS = "parts of the worker cannot be replaced by class: leave it out"
-_FLAG = "write it as a flag of tqbroker worker"
-_LOGGING = "a worker logs to stderr, as -l says; for more, connect the signal setup_logging"
+_FLAG = "a worker is set up before it loads your app: write it as a flag of tqbroker worker"
 _SECURITY = "signed messages belong to a later version: run broker and clients on one machine or in one private network"
 
 _TASKS = {
@@ -27,12 +26,10 @@ _TASKS = {
     **names("adapted", "task_default_rate_limit task_acks_late task_acks_on_failure_or_timeout"),
     **names("adapted", "task_acks_on_failure task_acks_on_timeout task_reject_on_worker_lost result_expires"),
     **names("accepted", "result_accept_content", "a client reads json and msgpack, and nothing else"),
-    **names("accepted", "task_store_errors_even_if_ignored", "failures are always kept"),
+    **names("adapted", "task_store_errors_even_if_ignored task_remote_tracebacks task_track_started"),
+    **names("adapted", "task_send_sent_event"),
     **names("accepted", "task_protocol", "there is one message layout"),
     **names("accepted", "task_store_eager_result", "an eager call never reaches the broker"),
-    **names("accepted", "task_remote_tracebacks", "the traceback of the worker always comes with the exception"),
-    **names("accepted", "task_track_started", "the broker always knows which jobs run"),
-    **names("accepted", "task_send_sent_event", _EVENTS),
     **names("accepted", "task_queue_max_priority", "every queue has the priorities 0 to 9"),
     **names("accepted", "task_default_exchange task_default_routing_key", _AMQP),
     **names("accepted", "task_default_exchange_type task_default_queue_type task_default_delivery_mode", _AMQP),
@@ -47,7 +44,7 @@ _RESULTS = {
     **names("accepted", "result_backend_max_sleep_between_retries_ms result_backend_thread_safe", _STORED),
     **names("accepted", "result_backend_transport_options result_persistent", _STORED),
     **names("accepted", "result_exchange result_exchange_type", _STORED),
-    **names("accepted", "result_extended", "name, arguments, worker, retries and queue are always kept"),
+    **names("adapted", "result_extended"),
     **names("accepted", "result_cache_max", "a result keeps its own final answer, and nothing else is kept"),
     **names("accepted", "result_chord_join_timeout result_chord_retry_interval", "nothing polls for chords"),
     **names("refused", "override_backends", _ONE_STORE),
@@ -91,21 +88,18 @@ _BROKER = {
 
 _WORKER = {
     **names("works", "imports include worker_concurrency worker_max_tasks_per_child worker_max_memory_per_child"),
-    **names("works", "worker_disable_rate_limits"),
-    **names("adapted", "worker_pool"),
+    **names("works", "worker_disable_rate_limits worker_soft_shutdown_timeout worker_enable_remote_control"),
+    **names("works", "worker_hijack_root_logger worker_redirect_stdouts worker_redirect_stdouts_level"),
+    **names("works", "worker_direct"),
+    **names("adapted", "worker_pool worker_prefetch_multiplier worker_proc_alive_timeout worker_pool_restarts"),
+    **names("adapted", "worker_log_color worker_log_format worker_task_log_format"),
     **names("accepted", "worker_logfile worker_pidfile worker_uid worker_gid worker_umask worker_executable", _FLAG),
-    **names("accepted", "worker_prefetch_multiplier", "the worker measures; to bound it write --prefetch-multiplier"),
-    **names("accepted", "worker_lost_wait worker_proc_alive_timeout", "the worker watches its children by itself"),
-    **names("accepted", "worker_soft_shutdown_timeout", "what a worker cannot end goes back to its queue uncounted"),
-    **names("accepted", "worker_enable_remote_control worker_pool_restarts", "a worker always answers its broker"),
+    **names("accepted", "worker_lost_wait", "a worker knows at once that a child has died, and what it said last"),
     **names(
         "accepted",
         "worker_cancel_long_running_tasks_on_connection_loss",
         "a run goes on while the broker is away, and its outcome is stored when it is back",
     ),
-    **names("accepted", "worker_hijack_root_logger worker_redirect_stdouts worker_redirect_stdouts_level", _LOGGING),
-    **names("accepted", "worker_log_color worker_log_format worker_task_log_format", _LOGGING),
-    **names("later", "worker_direct", "give each worker a queue of its own instead: -Q default,w1"),
     **names("accepted", "worker_eta_task_limit worker_timer worker_timer_precision", "delays wait in the broker"),
     **names("accepted", "worker_disable_prefetch", "an idle worker never starves: what waits stays in the broker"),
     **names("accepted", "worker_enable_prefetch_count_reduction worker_detect_quorum_queues", _AMQP),

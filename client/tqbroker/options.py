@@ -74,7 +74,12 @@ class TaskOptions(SharedOptions, total=False):
     `acks_on_failure`, `acks_on_timeout`, `reject_on_worker_lost`, `track_started`: as they are, see docs/migrating.md.
 
     Hooks: `before_start`, `on_success`, `on_retry`, `on_failure`, `after_return`, functions with Celery's parameters.
-    `shadow_name(task, args, kwargs, options)` gives the name to show.
+    `shadow_name(task, args, kwargs, options)` gives the name to show. `resultrepr_maxsize` [1024]: characters of a
+    result that the log shows.
+
+    `pydantic` [False]: arguments annotated with a model are validated (`pydantic_strict` [True], `pydantic_context`),
+    a returned model is dumped (`pydantic_dump_kwargs`). `store_errors_even_if_ignored` and `send_events` are
+    always as if True.
     """
 
     name: str | None
@@ -92,15 +97,19 @@ class TaskOptions(SharedOptions, total=False):
     throws: Errors
     rate_limit: Rates | None
     max_concurrency: int | None
-    store_errors_even_if_ignored: object
+    store_errors_even_if_ignored: bool
     acks_late: bool
     acks_on_failure_or_timeout: bool
     acks_on_failure: bool | None
     acks_on_timeout: bool | None
     reject_on_worker_lost: bool | None
     track_started: bool
-    send_events: object
-    resultrepr_maxsize: object
+    send_events: bool
+    resultrepr_maxsize: int
+    pydantic: bool
+    pydantic_strict: bool
+    pydantic_context: Mapping[str, Any] | None
+    pydantic_dump_kwargs: Mapping[str, Any] | None
     shadow_name: Callable[..., str | None] | None
     before_start: Callable[..., Any]
     on_success: Callable[..., Any]

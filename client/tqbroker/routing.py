@@ -25,6 +25,10 @@ _INDIVIDUAL = frozenset({"task_id", "idempotency_key", "unique_key", "retry", "r
 """What one call has for itself: no route can give it."""
 
 
+DIRECT = "worker:"
+"""What the queue of one worker (worker_direct) begins with; its name follows."""
+
+
 class _Names(NamedTuple):
     """Routes by exact name, and those by pattern in their order."""
 
@@ -148,7 +152,7 @@ class Directory:
         name: str | None = chosen.get("queue")
         if name is None:
             name = self._by_key(chosen.get("exchange"), chosen.get("routing_key"))
-        if self._strict and name not in self.names:
+        if self._strict and name not in self.names and not name.startswith(DIRECT):
             raise QueueNotFound(
                 f"queue {name!r} is not among task_queues ({', '.join(sorted(self.names))}), and "
                 "task_create_missing_queues is False: correct the name, or add the queue"

@@ -36,6 +36,10 @@ class _TaskSettings(TypedDict, total=False):
     task_acks_on_failure: bool | None
     task_acks_on_timeout: bool | None
     task_reject_on_worker_lost: bool | None
+    task_store_errors_even_if_ignored: bool
+    task_remote_tracebacks: bool
+    task_track_started: bool
+    task_send_sent_event: bool
     task_publish_retry: bool
     task_publish_retry_policy: Mapping[str, Any] | None
 
@@ -46,6 +50,18 @@ class _WorkerSettings(TypedDict, total=False):
     worker_max_tasks_per_child: int | None
     worker_max_memory_per_child: int | None
     worker_disable_rate_limits: bool
+    worker_prefetch_multiplier: int | None
+    worker_proc_alive_timeout: Span | None
+    worker_soft_shutdown_timeout: Span
+    worker_enable_remote_control: bool
+    worker_pool_restarts: bool
+    worker_direct: bool
+    worker_hijack_root_logger: bool
+    worker_redirect_stdouts: bool
+    worker_redirect_stdouts_level: str
+    worker_log_color: bool | None
+    worker_log_format: str | None
+    worker_task_log_format: str | None
 
 
 class SettingOptions(_TaskSettings, _WorkerSettings, total=False):
@@ -58,3 +74,4 @@ class SettingOptions(_TaskSettings, _WorkerSettings, total=False):
     result_serializer: str
     result_compression: str | None
     result_expires: Span | None
+    result_extended: bool

@@ -13,8 +13,8 @@ from tqbroker.urls import target_of
 MODULES = Rule("a list of module names", lambda value: _are_texts(value))
 FORMATS = Rule("a list of 'json' and 'msgpack'", lambda value: _are_formats(value))
 ANYTHING = Rule("anything", lambda value: True)
-TEXT = text(4096)
-USER = Rule("a name or number", lambda value: isinstance(value, (str, int)) and not isinstance(value, bool))
+LEVEL = one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+FORMAT = Rule('a format of logging such as "%(levelname)s %(message)s"', lambda value: _is_log_format(value))
 SECONDS = Rule("a number of seconds above 0", lambda value: _is_number(value) and 0 < value < float("inf"))
 POOL = one_of("process", "prefork", "processes", "thread", "threads", "asyncio", "solo")
 
@@ -33,6 +33,16 @@ def _are_formats(value: Any) -> bool:
     return _are_texts(value) and len(value) > 0 and names.issuperset(value)
 
 
+def _is_log_format(value: Any) -> bool:
+    import logging
+
+    try:
+        logging.PercentStyle(value).validate()
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -46,7 +56,10 @@ RULES: dict[str, Rule] = {
     **_flags("task_inherit_parent_priority task_ignore_result task_acks_late"),
     **_flags("task_publish_retry"),
     **dict.fromkeys(("task_acks_on_failure_or_timeout", "task_acks_on_failure", "task_acks_on_timeout"), rules.ENDS),
-    **_flags("task_reject_on_worker_lost worker_disable_rate_limits "),
+    **_flags("task_reject_on_worker_lost task_store_errors_even_if_ignored task_remote_tracebacks"),
+    **_flags("task_track_started task_send_sent_event result_extended worker_disable_rate_limits"),
+    **_flags("worker_enable_remote_control worker_pool_restarts worker_direct worker_hijack_root_logger"),
+    **_flags("worker_redirect_stdouts worker_log_color"),
     "accept_content": FORMATS,
     "timezone": text(255),
     "imports": MODULES,
@@ -71,7 +84,12 @@ RULES: dict[str, Rule] = {
     "worker_pool": POOL,
     "worker_max_tasks_per_child": whole(1, 1 << 31),
     "worker_max_memory_per_child": whole(1, 1 << 40),
-    "_level": one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+    "worker_prefetch_multiplier": whole(0, 10_000),
+    "worker_proc_alive_timeout": LONG,
+    "worker_soft_shutdown_timeout": rules.SPAN,
+    "worker_redirect_stdouts_level": LEVEL,
+    "worker_log_format": FORMAT,
+    "worker_task_log_format": FORMAT,
 }
 
 

@@ -91,6 +91,18 @@ class TaskSettings:
     task_reject_on_worker_lost: bool | None = None
     """A run that takes its process down is repeated, a few times, unless task_acks_late is False."""
 
+    task_store_errors_even_if_ignored: bool = True
+    """A job that failed is kept with its error, whether or not its result would be. It cannot be switched off."""
+
+    task_remote_tracebacks: bool = True
+    """Exceptions carry the worker's traceback. It cannot be switched off."""
+
+    task_track_started: bool = True
+    """The broker knows which jobs run. It cannot be switched off, and costs no write."""
+
+    task_send_sent_event: bool = True
+    """The broker records that a job was submitted. It cannot be switched off."""
+
     task_publish_retry: bool = True
     """Send again what was not confirmed. False: give up after a second."""
 
@@ -116,6 +128,45 @@ class WorkerSettings:
     worker_disable_rate_limits: bool = False
     """This worker declares no rate limits."""
 
+    worker_prefetch_multiplier: int | None = None
+    """Jobs to hold for each slot at most, 0 for any number. None leaves it to measured run times."""
+
+    worker_proc_alive_timeout: Span | None = None
+    """Seconds in which a child that follows another must have loaded the app, or it is killed and another started.
+
+    None is any time, because only the app knows how long its imports take; Celery's 4 seconds are for a fork.
+    """
+
+    worker_soft_shutdown_timeout: Span = 0
+    """Seconds that running jobs still get after the second signal, before they go back to the broker."""
+
+    worker_enable_remote_control: bool = True
+    """Workers carry out commands of operators. With False they refuse them; cancelling jobs is no command."""
+
+    worker_pool_restarts: bool = True
+    """The command pool_restart is carried out. Celery's default is False."""
+
+    worker_direct: bool = False
+    """Each worker also takes jobs from a queue of its own, "worker:" and its name."""
+
+    worker_hijack_root_logger: bool = True
+    """A worker logs by itself, whatever handlers the app has given the root logger. With False those stay instead."""
+
+    worker_redirect_stdouts: bool = True
+    """What tasks print goes to the log, line by line."""
+
+    worker_redirect_stdouts_level: str = "WARNING"
+    """The level of these lines."""
+
+    worker_log_color: bool | None = None
+    """Colors in the log. None: on a terminal."""
+
+    worker_log_format: str | None = None
+    """Format of a line, as of logging.Formatter. None: for people on a terminal, JSON otherwise."""
+
+    worker_task_log_format: str | None = None
+    """The same for lines of tasks; `%(task_name)s` and `%(task_id)s` may stand in it. None is worker_log_format."""
+
 
 class SettingValues(TaskSettings, WorkerSettings):
     """All of them."""
@@ -140,3 +191,6 @@ class SettingValues(TaskSettings, WorkerSettings):
 
     result_expires: Span | None = None
     """Seconds that a finished job and its result are kept. None leaves it to the broker: 1 day."""
+
+    result_extended: bool = True
+    """Name, arguments, worker, retries and queue are kept with a result. It cannot be switched off."""

@@ -76,8 +76,13 @@ class Task(TaskBody, Generic[P, R]):
         for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
             setattr(self, attribute, getattr(described, attribute, None))
         self._take_options(options)
-        if function is not None:
-            self.__dict__["run"] = MethodType(function, self) if bind else function
+        body = self.function
+        if self.options.get("pydantic"):
+            from tqbroker.models import validated
+
+            body = validated(self, body)
+        if function is not None or body is not self.function:
+            self.__dict__["run"] = MethodType(body, self) if self.bind else body
         self.is_async = is_async(self.function)
         self.own_call = type(self).__call__ not in (Task.__call__, AsyncTask.__call__)
         """Whether calls go through a `__call__` of a subclass, as in Flask's pattern of an app context around tasks."""
@@ -137,6 +142,19 @@ class Task(TaskBody, Generic[P, R]):
     def body(self) -> Callable[..., Any]:
         """What a worker calls."""
         return self if self.own_call else self.run
+
+    def add_around(self, attr: str, around: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        """Replaces a method of this task, for example "run" or "on_failure", by what `around` makes of it.
+
+        `around` gets the function as it is, and returns one with the same parameters. Celery's name. Raises
+        AttributeError for a method that is not there.
+        """
+        own = getattr(self, attr)
+        former = getattr(own, "__func__", own)
+        changed = around(former)
+        self.__dict__[attr] = MethodType(changed, self) if hasattr(own, "__func__") else changed
+        if attr in HOOKS:
+            self.own_hooks = self.own_hooks | {attr}
 
     def apply(
         self,

@@ -13,7 +13,6 @@ import sys
 import traceback
 
 from tqbroker import _failpoint, loader
-from tqbroker._daemon import configure_logging
 from tqbroker.app import App
 from tqbroker.exceptions import ImproperlyConfigured, TqbrokerError
 from tqbroker_worker import announcing
@@ -97,7 +96,7 @@ def _join(app: App, arguments: Arguments, link: Link) -> tuple[Executor, JobChan
 
 
 def _load(arguments: Arguments) -> App:
-    configure_logging(arguments.level)
+    announcing.loading(arguments.level)
     _failpoint.arm(os.environ)
     app = loader.find_app(arguments.app)
     for module in filter(None, arguments.include.split(",")):
@@ -112,12 +111,12 @@ def _load(arguments: Arguments) -> App:
 def _quiet_signals(sock: socket.socket) -> None:
     """Leaves SIGINT and SIGTERM to the parent, which lets us finish first.
 
-    Both may be sent to the whole process group, and SIGUSR1 is for jobs in the main thread only. They are caught, not
-    ignored: programs that a task starts would inherit that. What a task forks gets the usual handlers back, and does
-    not keep our socket open.
+    They and SIGQUIT may be sent to the whole process group, and SIGUSR1 is for jobs in the main thread only. They are
+    caught, not ignored: programs that a task starts would inherit that. What a task forks gets the usual handlers back,
+    and does not keep our socket open.
     """
     os.set_inheritable(sock.fileno(), False)
-    quieted = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    quieted = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1)
     former = {number: signal.signal(number, lambda *_: None) for number in quieted}
 
     def after_fork() -> None:

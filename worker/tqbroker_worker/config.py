@@ -130,6 +130,7 @@ class WorkerConfig:
             concurrency=autoscaled or self.concurrency or settings.concurrency or cpus(),
             max_tasks_per_child=self.max_tasks_per_child or settings.max_tasks_per_child,
             max_memory_per_child=self.max_memory_per_child or settings.max_memory_per_child_kib,
+            prefetch=settings.prefetch if self.prefetch is None else self.prefetch,
         )
 
     @property

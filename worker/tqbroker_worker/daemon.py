@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from structlog.stdlib import BoundLogger
 from tqbroker._daemon import StopSignals, get_logger
 from tqbroker.exceptions import ImproperlyConfigured
 from tqbroker.urls import target_of
+from tqbroker_worker import loglook
 from tqbroker_worker.asks import Asks
 from tqbroker_worker.autoscale import Autoscale
 from tqbroker_worker.banner import banner
@@ -27,7 +29,7 @@ from tqbroker_worker.joblog import JobLog
 from tqbroker_worker.ledger import Ledger
 from tqbroker_worker.notes import Notes
 from tqbroker_worker.pool import AppBrokenError, Pool
-from tqbroker_worker.protocol import Annotate, Answered, Manifest
+from tqbroker_worker.protocol import Annotate, Answered, LogLook, Manifest
 from tqbroker_worker.reactions import Reactions
 from tqbroker_worker.session import Session
 from tqbroker_worker.stream import NotAdmittedError, Stream
@@ -36,6 +38,8 @@ from tqbroker_worker.timelimits import HardLimits, LimitTable
 T = TypeVar("T")
 
 _LIFE = "tqbroker.worker.life"
+REMAP = "REMAP_SIGTERM"
+"""Environment variable of Celery's: SIGQUIT in it makes SIGTERM mean that, where jobs must not hold up a stop."""
 PROGRESS_SECONDS = 1.0
 GIVE_UP_SECONDS = 30.0
 """How long a stopping worker waits for a broker that is away before it leaves its jobs to redelivery."""
@@ -45,8 +49,22 @@ HURRY_SECONDS = 5.0
 
 async def run(config: WorkerConfig) -> int:
     """Runs a worker until it is told to stop. The exit code: 0 drained, 1 failed, 2 the app cannot be found."""
+    loop = asyncio.get_running_loop()
     with StopSignals(hangup=sys.stdout.isatty()) as stop:
-        return await Daemon(config, stop).run()
+        quitting = [signal.SIGQUIT, *([signal.SIGTERM] if os.environ.get(REMAP) == "SIGQUIT" else [])]
+        for number in quitting:
+            loop.add_signal_handler(number, _quit, stop, number)
+        try:
+            return await Daemon(config, stop).run()
+        finally:
+            loop.remove_signal_handler(signal.SIGQUIT)
+
+
+def _quit(stop: StopSignals, number: signal.Signals) -> None:
+    """What the second SIGTERM does, at once."""
+    if not stop.first.is_set():
+        stop.received(number)
+    stop.received(number)
 
 
 class Daemon:
@@ -62,6 +80,7 @@ class Daemon:
         self._notes = Notes()
         self._asks = Asks()
         self._stream: Stream | None = None
+        self._grace_ms = 0
         log = JobLog(config.loglevel, loop.call_soon)
         self._handover = Handover(self._credit, self._ledger, log, self._wake)
         self._pool = Pool(config, self._handover)
@@ -85,6 +104,10 @@ class Daemon:
 
     async def _serve(self, manifest: Manifest) -> int:
         url, config = manifest.broker, self._pool.config
+        if manifest.settings.log != LogLook():
+            loglook.set_up(config.loglevel, manifest.settings.log)
+        self._credit.ahead = config.prefetch or 0
+        self._grace_ms = manifest.settings.grace_ms
         identity = Identity.of(config, manifest)
         target = target_of(url)
         sys.stdout.write(banner(config, manifest, identity, url) + "\n")
@@ -171,13 +194,25 @@ class Daemon:
                 if not session.settled:
                     self._log.info(f"stopping: {session.state()}")
             if hurry.done() and not streaming.done():
+                await self._soften(streaming)
+            if hurry.done() and not streaming.done():
                 await self._hurry(stream, session, streaming)
         finally:
             hurry.cancel()
         return self._farewell(session, streaming)
 
+    async def _soften(self, streaming: asyncio.Future[None]) -> None:
+        """Gives what runs the time of worker_soft_shutdown_timeout, unless a third signal comes."""
+        if not self._grace_ms:
+            return
+        self._log.warning(f"second signal: what runs has {self._grace_ms / 1000:g}s; once more to return it at once")
+        third: asyncio.Future[Any] = asyncio.ensure_future(self._stop.third.wait())
+        either: list[asyncio.Future[Any]] = [streaming, third]
+        await asyncio.wait(either, timeout=self._grace_ms / 1000, return_when=asyncio.FIRST_COMPLETED)
+        third.cancel()
+
     async def _hurry(self, stream: Stream, session: Session, streaming: asyncio.Future[None]) -> None:
-        self._log.warning(f"second signal: returning jobs to the broker, {session.state()}")
+        self._log.warning(f"returning jobs to the broker, {session.state()}")
         await self._pool.kill()
         stream.wake()
         if stream.welcomed.is_set():

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from tqbroker.exceptions import ImproperlyConfigured
+from tqbroker.routing import DIRECT
 from tqbroker.v1 import worker_pb2 as pb
 from tqbroker_worker.config import WorkerConfig
 from tqbroker_worker.protocol import Manifest, TaskLimits
@@ -32,7 +33,7 @@ class Identity:
     @classmethod
     def of(cls, config: WorkerConfig, manifest: Manifest) -> Identity:
         """From the command line and what the app contains. Raises ImproperlyConfigured when no queue is left."""
-        named = config.queues or manifest.queues
+        named = (*(config.queues or manifest.queues), *([f"{DIRECT}{config.name}"] if manifest.settings.direct else []))
         queues = tuple(dict.fromkeys(queue for queue in named if queue not in config.exclude))
         if not queues:
             raise ImproperlyConfigured(f"-X leaves no queue to take jobs from: {', '.join(named)} are all excluded")

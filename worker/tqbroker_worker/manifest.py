@@ -6,10 +6,11 @@ from typing import Any
 
 from tqbroker import signals
 from tqbroker.app import App
+from tqbroker.config import Settings
 from tqbroker.rates import parse_rates
 from tqbroker.task import Task
 from tqbroker_worker.limits import Bounds, millis
-from tqbroker_worker.protocol import Manifest, TaskLimits, WorkerSettings
+from tqbroker_worker.protocol import LogLook, Manifest, TaskLimits, WorkerSettings
 
 
 def manifest_of(app: App) -> Manifest:
@@ -19,7 +20,7 @@ def manifest_of(app: App) -> Manifest:
     return Manifest(
         app.main or "",
         app.conf.broker_url,
-        list(dict.fromkeys([app.conf.task_default_queue, *(queue.name for queue in app.conf.directory.queues)])),
+        _queues(app),
         sorted(app.tasks),
         limits,
         _settings(app),
@@ -29,7 +30,7 @@ def manifest_of(app: App) -> Manifest:
 
 def bounds_of(app: App) -> Bounds:
     """The time limits of tasks that name none."""
-    return Bounds(millis(_setting(app, "task_soft_time_limit")), millis(_setting(app, "task_time_limit")))
+    return Bounds(millis(app.conf.task_soft_time_limit), millis(app.conf.task_time_limit))
 
 
 def _limits(task: Task[..., Any], rated: bool) -> TaskLimits:
@@ -42,15 +43,31 @@ def _limits(task: Task[..., Any], rated: bool) -> TaskLimits:
 
 
 def _settings(app: App) -> WorkerSettings:
+    conf = app.conf
     soft_ms, hard_ms = bounds_of(app)
     return WorkerSettings(
-        concurrency=_setting(app, "worker_concurrency"),
-        max_tasks_per_child=_setting(app, "worker_max_tasks_per_child"),
-        max_memory_per_child_kib=_setting(app, "worker_max_memory_per_child"),
-        pool=_setting(app, "worker_pool"),
+        concurrency=conf.worker_concurrency,
+        max_tasks_per_child=conf.worker_max_tasks_per_child,
+        max_memory_per_child_kib=conf.worker_max_memory_per_child,
+        pool=conf.worker_pool,
         limits=TaskLimits(soft_ms=soft_ms, hard_ms=hard_ms),
+        prefetch=conf.worker_prefetch_multiplier,
+        direct=bool(conf.worker_direct),
+        load_ms=millis(conf.worker_proc_alive_timeout),
+        grace_ms=millis(conf.worker_soft_shutdown_timeout),
+        commands=conf.worker_enable_remote_control is not False,
+        restarts=conf.worker_pool_restarts is not False,
+        log=log_look(conf),
     )
 
 
-def _setting(app: App, name: str) -> Any:
-    return getattr(app.conf, name, None)
+def log_look(conf: Settings) -> LogLook:
+    """How the app wants lines of the log to look."""
+    line = conf.worker_log_format or ""
+    return LogLook(line, conf.worker_task_log_format or line, conf.worker_log_color)
+
+
+def _queues(app: App) -> list[str]:
+    """The one that jobs go to when nothing says another, and those of task_queues."""
+    conf = app.conf
+    return list(dict.fromkeys([conf.task_default_queue, *(queue.name for queue in conf.directory.queues)]))

@@ -22,6 +22,7 @@ _HERE = os.path.dirname(__file__)
 _OURS = ("coroutines", "endings", "execute", "guard", "slots")
 _BEFORE_THE_TASK = (
     *(os.path.join(_HERE, f"{name}.py") for name in _OURS),
+    os.path.join(os.path.dirname(states.__file__), "models.py"),
     os.path.dirname(asyncio.__file__),
     os.path.dirname(concurrent.futures.__file__),
 )

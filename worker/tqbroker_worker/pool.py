@@ -161,7 +161,18 @@ class Pool:
 
     def _fill(self) -> None:
         while not self._ending and not self._pausing and len(self._staying()) < self.wanted:
-            self._children.append(Child(self.config, self._on_message, self._on_exit))
+            child = Child(self.config, self._on_message, self._on_exit)
+            self._children.append(child)
+            if self._manifest is not None and (load_ms := self._manifest.settings.load_ms):
+                asyncio.get_running_loop().call_later(load_ms / 1000, self._give_up, child)
+
+    def _give_up(self, child: Child) -> None:
+        """A child that has not loaded the app by now is taken to hang."""
+        if child in self._children and not child.ready:
+            assert self._manifest is not None
+            limit = self._manifest.settings.load_ms / 1000
+            self._log.error(f"child process {child.pid} has not loaded the app within {limit:g}s: starting another")
+            child.kill()
 
     def _fill_later(self) -> None:
         """Pauses, longer each time, while children die before they are of use."""

@@ -109,10 +109,20 @@ class TaskLimits(msgspec.Struct, array_like=True, frozen=True):
     per_worker: bool = False
 
 
+class LogLook(msgspec.Struct, array_like=True, frozen=True):
+    """How lines of the log look: formats of logging.Formatter, "" for ours, and colors, None on a terminal."""
+
+    line: str = ""
+    task_line: str = ""
+    color: bool | None = None
+
+
 class WorkerSettings(msgspec.Struct, array_like=True, frozen=True):
     """Settings of the app that are for its workers; what the command line says goes first. None and 0: not set.
 
     `limits` are those of tasks that name none: task_time_limit, task_soft_time_limit, task_default_rate_limit.
+    `direct`: the worker has a queue of its own. `load_ms`: how long a child may take to load the app; `grace_ms`: what
+    running jobs get after the second signal. `commands`, `restarts`: what operators may ask for.
     """
 
     concurrency: int | None = None
@@ -120,6 +130,13 @@ class WorkerSettings(msgspec.Struct, array_like=True, frozen=True):
     max_memory_per_child_kib: int | None = None
     pool: str | None = None
     limits: TaskLimits = TaskLimits()
+    prefetch: int | None = None
+    direct: bool = False
+    load_ms: int = 0
+    grace_ms: int = 0
+    commands: bool = True
+    restarts: bool = True
+    log: LogLook = LogLook()
 
 
 class Manifest(msgspec.Struct, array_like=True, tag=11):

@@ -26,6 +26,8 @@ _MOST_STRIKES = 2
 _MISSED = 256
 """Cancelled jobs to remember that no slot has: they are about to enter, or have just left."""
 
+_OF_THE_PARENT = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
 _SET_ASYNC_EXC = ("PyThreadState_SetAsyncExc", ctypes.pythonapi)
 _NOTHING = object()
 _raise_in = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.py_object)(_SET_ASYNC_EXC)
@@ -241,6 +243,6 @@ class Slots:
 
 
 def die_by(number: str) -> None:
-    """Ends this process by the signal of that name; SIGTERM and SIGINT, which children do not act on, as SIGKILL."""
+    """Ends this process by the signal of that name; those that stop the worker, not its children, count as SIGKILL."""
     chosen = getattr(signal, number or "SIGTERM", signal.SIGTERM)
-    os.kill(os.getpid(), signal.SIGKILL if chosen in (signal.SIGTERM, signal.SIGINT) else chosen)
+    os.kill(os.getpid(), signal.SIGKILL if chosen in _OF_THE_PARENT else chosen)

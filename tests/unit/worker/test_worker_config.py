@@ -7,6 +7,7 @@ import pytest
 
 from tqbroker.exceptions import ImproperlyConfigured
 from tqbroker_worker.config import WorkerConfig, expand_name
+from tqbroker_worker.protocol import WorkerSettings
 
 
 @pytest.mark.parametrize(
@@ -57,3 +58,10 @@ def test_defaults_need_only_an_app() -> None:
 def test_what_is_not_allowed_is_refused_with_what_is(wrong: dict[str, Any], hint: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=hint):
         WorkerConfig(**{"app": "tasks", **wrong})
+
+
+def test_the_command_line_says_how_much_to_hold_or_else_the_app() -> None:
+    of_the_app = WorkerSettings(prefetch=4)
+    assert WorkerConfig("tasks").resolved(of_the_app).prefetch == 4
+    assert WorkerConfig("tasks", prefetch=0).resolved(of_the_app).prefetch == 0
+    assert WorkerConfig("tasks").resolved(WorkerSettings()).prefetch is None

@@ -39,6 +39,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 async def run(desk: Desk, name: str, arguments: bytes) -> object:
     """The answer to a command, made of what JSON knows. Raises CommandError for one that cannot be carried out."""
+    if not desk.manifest.settings.commands:
+        raise CommandError("this worker takes no commands: its app has worker_enable_remote_control=False")
     function = COMMANDS.get(name)
     if function is None:
         raise CommandError(f"command {name!r} is not known: use one of {', '.join(COMMANDS)}")

@@ -38,6 +38,8 @@ def pool_restart(
 ) -> object:
     """New child processes, which load the app anew, so there is nothing to say about modules."""
     del modules, reload, reloader
+    if not desk.manifest.settings.restarts:
+        raise CommandError("this worker restarts no children: its app has worker_pool_restarts=False")
     desk.pool.restart()
     return {"ok": "reload started"}
 
