@@ -108,6 +108,9 @@ def _look_alike(failure: FailureData, args: tuple[object, ...] | None) -> Remote
         (RemoteError,),
         {"__module__": failure.module, "exc_type": failure.type, "exc_module": failure.module},
     )
-    exc = kind(failure.message) if args is None else kind(*args)
+    said = args or (
+        (failure.message,) if args is None or failure.message else ()
+    )  # some keep it elsewhere than in args
+    exc = kind(*said)
     assert isinstance(exc, RemoteError)
     return exc

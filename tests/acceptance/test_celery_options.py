@@ -14,7 +14,7 @@ from tests.acceptance.harness.daemon import Daemon
 from tests.acceptance.harness.delivery import Delivery, delivery
 from tests.acceptance.harness.waiting import PATIENCE, until
 
-from tqbroker.exceptions import OperationalError, ResultNotFound
+from tqbroker.exceptions import OperationalError, RemoteError, ResultNotFound
 
 RICH = {"when": datetime(2026, 1, 2, tzinfo=UTC), "day": date(2026, 1, 2), "cost": Decimal("1.10"), "raw": b"\x00"}
 
@@ -68,6 +68,28 @@ def test_an_ignored_result_is_none_and_its_state_is_kept(shop: Delivery) -> None
 
     assert [job.get(timeout=PATIENCE) for job in jobs] == [None, None]
     assert [job.state for job in jobs] == ["SUCCESS", "SUCCESS"]
+
+
+def test_a_failure_is_kept_although_its_result_would_be_ignored(shop: Delivery) -> None:
+    job = shop.tasks.silent_failure.delay()
+    with pytest.raises(ValueError, match="kept"):
+        job.get(timeout=PATIENCE)
+    assert "silent_failure" in job.traceback
+
+
+def test_the_log_shows_as_much_of_a_result_as_its_task_says(shop: Delivery) -> None:
+    job = shop.tasks.long_result.delay()
+    job.get(timeout=PATIENCE)
+    worker(shop).expect(f"Task tasks.long_result[{job.id}] succeeded")
+    shown = worker(shop).log.text().split(f"[{job.id}] succeeded in ")[1].split('"')[0]
+    assert shown.endswith("s: 'xxxxxxxxx...")
+
+
+def test_models_go_in_and_come_out(shop: Delivery) -> None:
+    order = {"number": 1, "price": Decimal("1.10")}
+    assert shop.tasks.book.delay(order).get(timeout=PATIENCE) == {"number": 2, "price": "1.10"}
+    with pytest.raises(RemoteError, match="number"):
+        shop.tasks.book.delay({**order, "number": "one"}).get(timeout=PATIENCE)
 
 
 def test_a_result_is_kept_as_long_as_its_task_or_call_says(shop: Delivery) -> None:

@@ -45,6 +45,7 @@ _HOOKS = {
 _ACKNOWLEDGED = f"{OPTIONS}::test_the_words_for_acknowledgements_mean_what_is_always_so"
 _BY_ITSELF = f"{RETRIES}::test_named_exceptions_are_retried_with_a_growing_pause"
 _BOUNDS = f"{RETRIES}::test_the_pause_and_the_number_of_retries_have_their_bounds"
+_MODELS = "tests/unit/client/test_client_models.py::test_strictness_context_and_the_dump_are_options"
 _CALLS = f"{OPTIONS}::test_many_ways_to_call"
 _CATCH = "tests/conventions/test_migrating.py::test_exceptions_can_be_imported_by_the_names_of_the_table"
 
@@ -75,6 +76,11 @@ ROWS: dict[str, dict[str, str]] = {
         "acks_late": f"{POISON}::test_a_job_that_is_to_run_at_most_once_is_not_run_again",
         "reject_on_worker_lost": _ACKNOWLEDGED,
         "track_started": _ACKNOWLEDGED,
+        "resultrepr_maxsize": f"{OPTIONS}::test_the_log_shows_as_much_of_a_result_as_its_task_says",
+        "store_errors_even_if_ignored": f"{OPTIONS}::test_a_failure_is_kept_although_its_result_would_be_ignored",
+        "send_events": f"{OPTIONS}::test_a_failure_is_kept_although_its_result_would_be_ignored",
+        "pydantic": f"{OPTIONS}::test_models_go_in_and_come_out",
+        **dict.fromkeys(("pydantic_strict", "pydantic_context", "pydantic_dump_kwargs"), _MODELS),
     },
     "Methods of a task": {
         **_HOOKS,
@@ -86,6 +92,7 @@ ROWS: dict[str, dict[str, str]] = {
         "update_state": f"{INSIDE}::test_state_and_progress_are_seen_while_the_job_runs",
         "send_event": f"{OPTIONS}::test_an_event_of_a_task_is_in_the_log",
         "request": f"{INSIDE}::test_a_job_knows_its_call",
+        "add_around": "tests/unit/client/test_client_models.py::test_a_method_can_be_wrapped",
         "push_request": "tests/unit/client/test_client_hooks.py::test_a_pushed_request_is_the_one_a_task_sees",
         "pop_request": "tests/unit/client/test_client_hooks.py::test_a_pushed_request_is_the_one_a_task_sees",
         "progress": f"{INSIDE}::test_state_and_progress_are_seen_while_the_job_runs",

@@ -91,7 +91,8 @@ class JobLog:
 def _raised(failure: FailureData) -> str:
     """The exception as Python shows it, as far as its arguments could be sent."""
     try:
-        args = decode(failure.args, failure.format) if failure.args else [failure.message]
+        args = decode(failure.args, failure.format) if failure.args else []
     except CodecError:
         args = [failure.message]
-    return f"{failure.type}({', '.join(map(repr, args))})"
+    said = args or ([failure.message] if failure.message else [])
+    return f"{failure.type}({', '.join(map(repr, said))})"

@@ -7,6 +7,8 @@ import signal
 from decimal import Decimal
 from typing import Any
 
+from pydantic import BaseModel
+
 from tqbroker import App, Exchange, Queue, Task
 from tqbroker.utils.log import get_task_logger
 
@@ -114,3 +116,26 @@ def events(self: Task[..., Any]) -> None:
 @app.task
 def total(values: list[Decimal]) -> Decimal:
     return sum(values, Decimal(0))
+
+
+@app.task(ignore_result=True, store_errors_even_if_ignored=True, send_events=False)
+def silent_failure() -> None:
+    raise ValueError("kept")
+
+
+@app.task(resultrepr_maxsize=10)
+def long_result() -> str:
+    return "x" * 100
+
+
+class Order(BaseModel):
+    """What a shop is asked for."""
+
+    number: int
+    price: Decimal
+
+
+@app.task(pydantic=True)
+def book(order: Order) -> Order:
+    assert isinstance(order, Order)
+    return Order(number=order.number + 1, price=order.price)
