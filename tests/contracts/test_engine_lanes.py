@@ -8,8 +8,8 @@ import pytest
 from tests.contracts.harness import TTL, EngineUnderTest, head_with
 
 from tqbroker_broker.questions import Move
-from tqbroker_broker.records import Head, State, Verdict, text_key
-from tqbroker_broker.rules import QueueRule, Traits
+from tqbroker_broker.records import Head, State, Verdict, Want, key_text, text_key
+from tqbroker_broker.rules import LimitRule, QueueRule, Rate, Traits
 
 
 async def fill(engine: EngineUnderTest, tenant: str, count: int, priority: int = 0) -> None:
@@ -121,6 +121,20 @@ async def test_a_tenant_with_nothing_for_a_worker_keeps_nobody_waiting(engine: E
     await engine.join()
 
     assert shares(await engine.take()) == {"b": 3}
+
+
+async def test_a_rate_to_be_paid_for_costs_nobody_a_turn(engine: EngineUnderTest) -> None:
+    await engine.verbs.put_limits([LimitRule("queue:mail", 0, (Rate(5, 1000),))], [], engine.now)
+    await fill(engine, "a", 2)
+    await fill(engine, "b", 2)
+    await engine.join()
+    want = Want("w", ("default", "mail"), frozenset({"tasks.add"}), 1, 1)
+    (first,) = await engine.lease(want)
+    await engine.put("again", head=head_with(queue="mail", priority=1))
+    batches = await engine.lease(want._replace(slots=2, window=2))
+
+    names = [key_text(job) for batch in (first, *batches) for job in batch.ids]
+    assert names == ["a0", "again", "b0"]
 
 
 async def test_turns_are_taken_after_a_restart_too(engine: EngineUnderTest) -> None:

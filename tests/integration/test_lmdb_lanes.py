@@ -256,6 +256,26 @@ async def test_names_whose_starts_do_not_matter_any_more_leave_the_disk(engine: 
 # -- leases ------------------------------------------------------------------------------------------------------------
 
 
+async def test_a_rate_that_is_set_again_after_a_restart_keeps_its_starts_on_the_disk(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 0, Rate(1, 60_000))
+    await engine.join()
+    await engine.put("a", "b", "c", head=MAIL)
+    await engine.succeed("w", (await engine.take()).values())
+    await engine.leave()
+    await engine.verbs.put_limits([], ["mail"], engine.now)
+    await engine.restart()
+    engine.advance(61)
+    await limit(engine, "mail", 0, Rate(1, 60_000))
+    await engine.join(process=2)
+    second = await engine.take()
+    assert list(second) == ["b"]
+    await engine.succeed("w", second.values())
+    await engine.leave(process=2)
+    await engine.restart()
+    await engine.join(process=3)
+    assert await engine.take() == {}
+
+
 async def test_a_lost_worker_under_a_limit_frees_its_room_after_a_restart(engine: EngineUnderTest) -> None:
     await limit(engine, "mail", 1)
     await engine.put("a", "b", head=MAIL)

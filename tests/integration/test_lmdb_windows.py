@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.contracts.harness import CONFIG, GRACE, TTL, EngineUnderTest
+from tests.contracts.harness import CONFIG, GRACE, TTL, EngineUnderTest, head_with
 
 from tqbroker_broker.records import Cancelled, Head, NewJobs, State, text_key
-from tqbroker_broker.rules import Traits, Unique, UniqueConflict, UniqueUntil
+from tqbroker_broker.rules import LimitRule, Rate, Traits, Unique, UniqueConflict, UniqueUntil
 from tqbroker_broker.storage import Unavailable
 from tqbroker_broker.storage.lmdb import commit
 
@@ -48,6 +48,11 @@ async def engine(tmp_path: Path, disk: Disk) -> AsyncIterator[EngineUnderTest]:
     await under_test.verbs.close()
 
 
+def replace_priority(head: Head) -> Head:
+    """The same for another lane."""
+    return Head(head.task, head.queue, 5, head.format, traits=head.traits)
+
+
 async def let_run() -> None:
     """Lets what was started get as far as the disk."""
     for _ in range(10):
@@ -71,6 +76,63 @@ async def test_a_lease_that_is_being_adopted_is_given_to_nobody_else(engine: Eng
     assert (await joining).lost == []
     assert not (await engine.succeed("a", [token])).refused
     assert (await engine.job("job")).state is State.SUCCEEDED
+
+
+@pytest.mark.parametrize("head", [head_with(limits=["mail"]), head_with(ordering_key="k")])
+async def test_a_lease_that_is_being_adopted_counts_against_limits_and_keys_at_once(
+    engine: EngineUnderTest, disk: Disk, head: Head
+) -> None:
+    await engine.verbs.put_limits([LimitRule("mail", 1)], [], engine.now)
+    await engine.join("a")
+    await engine.put("job", head=head)
+    token = (await engine.take("a"))["job"]
+    await engine.restart()
+    await engine.join("b", process=2)
+    await engine.put("next", head=replace_priority(head))
+    engine.advance(TTL - 1)
+    engine.extend("b", process=2)
+    disk.open.clear()
+    joining = asyncio.create_task(engine.join("a", {"job": token}))
+    await let_run()
+    engine.advance(2)
+    assert await engine.take("b") == {}
+    disk.open.set()
+    assert (await joining).lost == []
+    assert await engine.take("b") == {}
+    await engine.succeed("a", [token])
+    assert list(await engine.take("b")) == ["next"]
+
+
+async def test_a_lease_whose_adoption_did_not_fit_is_in_nobodys_way(engine: EngineUnderTest, disk: Disk) -> None:
+    head = head_with(limits=["mail"], ordering_key="k")
+    await engine.verbs.put_limits([LimitRule("mail", 1)], [], engine.now)
+    await engine.join("a")
+    await engine.put("job", head=head)
+    token = (await engine.take("a"))["job"]
+    await engine.restart()
+    await engine.join("b", process=2)
+    disk.errors = [OSError("No space left on device")] * 2
+    with pytest.raises(Unavailable):
+        await engine.join("a", {"job": token})
+    engine.advance(TTL + 1)
+    engine.extend("b", process=2)
+    assert list(await engine.take("b")) == ["job"]
+
+
+async def test_a_rate_that_is_taken_away_while_a_start_is_paid_for_holds_nothing_up(
+    engine: EngineUnderTest, disk: Disk
+) -> None:
+    await engine.verbs.put_limits([LimitRule("mail", 0, (Rate(1, 60_000),))], [], engine.now)
+    await engine.join()
+    await engine.put("a", "b", head=head_with(limits=["mail"]))
+    disk.open.clear()
+    changing = asyncio.create_task(engine.verbs.put_limits([LimitRule("mail", 5)], [], engine.now))
+    await let_run()
+    taking = asyncio.create_task(engine.take())
+    await let_run()
+    disk.open.set()
+    await changing
+    assert {*await taking, *await engine.take()} == {"a", "b"}
 
 
 async def test_a_worker_that_comes_back_with_the_last_breath_is_not_given_up(

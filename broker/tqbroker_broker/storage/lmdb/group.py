@@ -47,6 +47,8 @@ class Group:
         self.claimed: list[tuple[int, Lane, int]] = []
         self.adopted: dict[int, Lease] = {}
         """Leases from before the start that become live with this commit, by seq."""
+        self.counted: list[Lane] = []
+        """Lanes of those leases, counted against limits and ordering keys while the commit is under way."""
         self.joined: set[str] = set()
         """Workers that join with this commit."""
         self.shut: list[Holder] = []
@@ -131,6 +133,15 @@ class Group:
         """Keeps a waiting job from being handed out while this commit is under way."""
         self.store.claimed.add(seq)
         self.claimed.append((seq, lane, order))
+
+    def adopt(self, lease: Lease, order: int) -> None:
+        """A lease from before the start becomes live with this commit: nothing is to run in its place meanwhile."""
+        lane = lease.lane
+        self.claim(lease.seq, lane, order)
+        self.adopted[lease.seq] = lease
+        if lane.kind.gates or lane.ordering_key:
+            self.store.levels.started(lane)
+            self.counted.append(lane)
 
     def note(self, seq: int) -> Note:
         """What is noted of a job."""
@@ -226,3 +237,5 @@ class Group:
     def _let_go(self) -> None:
         self.store.claimed.difference_update([seq for seq, _, _ in self.claimed])
         self.store.shut.difference_update(self.shut)
+        for lane in self.counted:
+            self.store.levels.ended(lane)

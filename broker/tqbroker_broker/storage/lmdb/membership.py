@@ -79,9 +79,8 @@ def _adopt(group: Group, holder: Holder, held: Held) -> Lease | None:
     row = txn.get(place, db=store.db["lanes"])
     if row is None or held.token <= note.floor:
         return None
-    group.claim(seq, lane, note.order or seq)
     lease = Lease(held.token, seq, job.id, job.head, lane, place, row[8:] == NOTED, holder, note.cancel)
-    group.adopted[seq] = lease
+    group.adopt(lease, note.order or seq)
     return lease
 
 

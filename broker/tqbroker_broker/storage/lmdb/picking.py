@@ -158,7 +158,7 @@ class Pick:
             until = other
         if until is not None and until <= order:
             until = order + 1
-        if kind.gates and level not in self._shares:
+        if self._levels.gates.rules and level not in self._shares:
             self._shares[level] = level.shares.copy()
         before = self.columns.taken
         self.columns.rated = is_rated(kind)

@@ -43,6 +43,8 @@ def pay(group: Group, needs: Mapping[Gate, int], now: Time) -> None:
     store = group.store
     now_ms = int(now.mono * 1000)
     for gate, need in needs.items():
+        if not gate.windows:  # its rates were taken away meanwhile
+            continue
         paid = min(gate.admitted(now_ms), max(gate.paid(now_ms), 0) + need + _ahead(gate))
         starts = [(now.wall_ms - (now_ms - at_ms), jobs) for at_ms, jobs in gate.starts()]
         _put(group, gate.name, [*starts, (now.wall_ms + VALID_MS, paid)])
@@ -69,9 +71,10 @@ def _ahead(gate: Gate) -> int:
 def _clean(group: Group, needs: Mapping[Gate, int], now_ms: int) -> None:
     """Drops the starts of names that paid longest ago, if they do not matter any more."""
     paying = group.store.levels.gates.paying
+    paid = {gate.name for gate in needs}  # a gate from before the start may have another's name
     for name in list(paying)[:CLEANED]:
         gate = paying[name]
-        if gate in needs or not gate.is_quiet(now_ms):
+        if name in paid or not gate.is_quiet(now_ms):
             continue
         group.txn.delete(name.encode(), db=group.store.db["starts"])
         group.effects.append(partial(paying.__delitem__, name))
