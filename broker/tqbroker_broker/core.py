@@ -6,6 +6,7 @@ what became ready, `waiters` tell whoever waits, `agenda` plans the next tick. `
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from tqbroker._failpoint import hit
@@ -34,9 +35,11 @@ from tqbroker_broker.records import (
 )
 from tqbroker_broker.refusals import Busy, Stopping
 from tqbroker_broker.sessions import Sessions
-from tqbroker_broker.storage import Engine, Fenced
+from tqbroker_broker.storage import Engine, Fenced, Unavailable
 from tqbroker_broker.waiters import Waiters, Watcher
 from tqbroker_broker.workers import Workers
+
+log = logging.getLogger("tqbroker.broker")
 
 SLICE = 2000
 """Jobs that one slice of upkeep may touch."""
@@ -203,8 +206,7 @@ class Core:
     async def _upkeep(self, now: Time) -> None:
         self.agenda.begin()
         self._guard.beat(now)
-        due = await self._guard.do(self.engine.due(now, SLICE))
-        self._after_due(due)
+        due = await self._due(now)
         expired = await self._guard.do(self.engine.expire(now, SLICE))
         self._after_expire(expired)
         self._dispatcher.wake_all()  # a net under every other wake: recovery over, space free again, a caller cancelled
@@ -212,10 +214,17 @@ class Core:
         await self._dispatcher.run()
         self.agenda.passed()
 
-    def _after_due(self, due: Due) -> None:
+    async def _due(self, now: Time) -> Due:
+        """Moves what is due. When there is no room for that, `expire` makes some: the next tick tries again."""
+        try:
+            due = await self._guard.do(self.engine.due(now, SLICE))
+        except Unavailable as error:
+            log.warning("jobs that are due have to wait: %s", error)
+            return Due(frozenset(), False, 0)
         if due.woken:
             hit("in_due")
             self._dispatcher.wake_queues(due.woken)
+        return due
 
     def _after_expire(self, expired: Expired) -> None:
         if expired.final or expired.woken or expired.lost_workers:

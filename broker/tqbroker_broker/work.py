@@ -16,8 +16,10 @@ from tqbroker_broker.errors import write_error
 from tqbroker_broker.messages.annotations import read_annotations
 from tqbroker_broker.messages.outcomes import read_consume, read_ending, read_hello, read_successes
 from tqbroker_broker.outbox import Outbox
+from tqbroker_broker.records import Annotation
 from tqbroker_broker.refusals import Invalid, LeaseLost, OtherStore
 from tqbroker_broker.sessions import Session
+from tqbroker_broker.storage import Ambiguous, Unavailable
 from tqbroker_broker.workers import Attached
 
 log = logging.getLogger("tqbroker.broker")
@@ -114,6 +116,8 @@ class WorkStream:
         """Does at once what needs no disk; the rest goes on beside the next messages."""
         self._core.workers.heard(session)
         self._acks.expect(request.number)
+        if request.HasField("consume"):  # before the credit, which is for these queues
+            self._core.workers.consume(session, read_consume(request.consume))
         if request.HasField("credit"):
             credit = request.credit
             self._core.workers.credit(session, credit.slots, credit.window, frozenset(credit.fast))
@@ -139,8 +143,6 @@ class WorkStream:
     async def _apply(self, session: Session, request: pb.WorkRequest) -> None:
         config = self._core.config
         try:
-            if request.HasField("consume"):
-                await self._core.workers.consume(session, read_consume(request.consume))
             successes, endings = read_successes(request.successes, config.max_result_size)
             endings += [read_ending(ending, config.max_args_size) for ending in request.endings]
             if request.annotations:
@@ -164,10 +166,17 @@ class WorkStream:
         good, wrong = read_annotations(request.annotations, self._core.now().wall_ms)
         refused = [pb.Refused(token=token, error=write_error(error)) for token, error in wrong]
         if good:
-            stale = await self._core.workers.annotate(session, good)
-            refused += [pb.Refused(token=token, error=_lease_lost()) for token in stale]
+            refused += await self._store_annotations(session, good)
         if refused:
             self._outbox.refuse(refused)
+
+    async def _store_annotations(self, session: Session, annotations: list[Annotation]) -> list[pb.Refused]:
+        """What cannot be stored now the worker sends again, so that no outcome waits for it."""
+        try:
+            stale = await self._core.workers.annotate(session, annotations)
+        except (Unavailable, Ambiguous) as error:
+            return [pb.Refused(token=annotation.token, error=write_error(error)) for annotation in annotations]
+        return [pb.Refused(token=token, error=_lease_lost()) for token in stale]
 
     async def _leave(self, session: Session) -> None:
         if self._error is None:

@@ -23,6 +23,10 @@ log = logging.getLogger("tqbroker.broker")
 T = TypeVar("T")
 
 
+MAX_LIMITS = 20_000
+"""Limits there can be before those that apps declare are left out: all are kept in memory."""
+
+
 class Attached(NamedTuple):
     """A session has begun. `lost` are the held tokens that are not the worker's any more."""
 
@@ -92,6 +96,11 @@ class Workers:
         new = [rule for name, rule in named.items() if name not in known or _differs(known[name], rule)]
         dropped = {f"task:{task}" for task in hello.tasks}.difference(named).intersection(known)
         gone = [name for name in dropped if not known[name].operator]
+        if len(known.keys() | named.keys()) > MAX_LIMITS:
+            log.warning(
+                "worker %s declares limits beyond the %s there can be: they do not hold", hello.name, MAX_LIMITS
+            )
+            new = [rule for rule in new if rule.name in known]
         if new or gone:
             try:
                 await self._guard.do(engine.put_limits(new, gone, self._guard.now(), operator=False))
@@ -177,18 +186,20 @@ class Workers:
         """Hands out what has become possible."""
         await self._dispatcher.run()
 
-    async def consume(self, session: Session, queues: tuple[str, ...]) -> None:
-        """The worker takes jobs from these queues from now on."""
+    def consume(self, session: Session, queues: tuple[str, ...]) -> None:
+        """The worker takes jobs from these queues from now on. Followed by `dispatch`."""
         self._sessions.move(session, queues)
         self._dispatcher.wake(session)
-        await self._dispatcher.run()
 
     async def annotate(self, session: Session, annotations: Sequence[Annotation]) -> list[int]:
-        """Stores progress and checkpoints. Returns tokens whose lease was lost: without effect."""
+        """Stores progress and checkpoints. Returns tokens whose lease was lost: without effect.
+
+        Raises Unavailable or Ambiguous when it cannot now: the worker has to keep them, since outcomes wait behind.
+        """
         engine, name = self._guard.engine, session.name
         session.outcomes.enter(0)
         try:
-            refused = await self._store(name, lambda: engine.annotate(name, annotations, self._guard.now()))
+            refused = await self._guard.do(engine.annotate(name, annotations, self._guard.now()))
         finally:
             self._settled(session)
         return list(refused)

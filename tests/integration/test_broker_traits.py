@@ -13,6 +13,8 @@ from grpc.aio import AioRpcError
 from tests.integration.broker_harness import SECONDS, TASK, Site, column, error_of, request, running
 
 from tqbroker.v1 import admin_pb2, errors_pb2, job_pb2, queue_pb2, worker_pb2
+from tqbroker_broker.records import Refusal
+from tqbroker_broker.storage import StoreFull
 
 
 @pytest.fixture(params=["memory:", ""], ids=["memory", "lmdb"])
@@ -268,3 +270,24 @@ async def test_a_worker_brings_the_limits_of_its_app(site: Site) -> None:
     assert await why(site, second) == f"limit task:{TASK}"
     (limit,) = (await site.admin.ListLimits(admin_pb2.ListLimitsRequest(), timeout=SECONDS)).limits
     assert (limit.rule, limit.source, limit.running) == (rule, "app", 1)
+
+
+async def test_an_outcome_does_not_wait_for_what_its_job_said_and_has_no_room(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> dict[int, Refusal]:
+        raise StoreFull("no room")
+
+    monkeypatch.setattr(site.server.core.engine, "annotate", full)
+    worker = site.attach()
+    await worker.start()
+    (job,) = await site.enqueue()
+    ((_, token),) = await worker.delivered()
+    annotation = worker_pb2.Annotation(token=token, progress=job_pb2.Progress(state="HALF"))
+    successes = worker_pb2.Successes(tokens=[token], results=[b"8"], format="json")
+    number = await worker.send(annotations=[annotation], successes=[successes])
+    refusal = await worker.until(lambda seen: seen.refused)
+    assert [each.error.reason for each in refusal.refused] == [errors_pb2.REASON_STORE_FULL]
+    if not refusal.acked:
+        await worker.acked(number)
+    assert (await site.status(job)).state == job_pb2.STATE_SUCCEEDED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import tracemalloc
 from dataclasses import replace
@@ -14,7 +15,7 @@ from tests.contracts.harness import CONFIG, EngineUnderTest
 from tqbroker_broker.config import MIB
 from tqbroker_broker.lifecycle import COUNTER_BITS
 from tqbroker_broker.questions import EventKind, Filter
-from tqbroker_broker.records import Head, NewJobs, State, Verdict, key_text, text_key
+from tqbroker_broker.records import Head, NewJobs, Progress, State, Verdict, key_text, text_key
 from tqbroker_broker.storage import StoreFull, Unavailable
 from tqbroker_broker.storage.lmdb.engine import LmdbEngine
 
@@ -68,6 +69,25 @@ async def test_a_full_store_refuses_new_work_and_still_takes_every_outcome_of_wh
         engine.advance(1.0)
     assert done == taken
     assert await fill(engine) > 0
+    await engine.verbs.close()
+
+
+async def test_what_running_jobs_say_leaves_room_for_their_outcomes(tmp_path: Path) -> None:
+    engine = EngineUnderTest("lmdb", tmp_path, SMALL)
+    await engine.open()
+    await engine.join()
+    await fill(engine)
+    got = await engine.take(slots=1000)
+    said = 0
+    for token in got.values():
+        engine.advance(0.3)
+        engine.extend("w")
+        with contextlib.suppress(StoreFull):
+            await engine.annotate("w", token, progress=Progress("HALF", b"m" * 8000, "json"))
+            said += 1
+    assert 0 < said < len(got)
+    for token in got.values():
+        assert not (await engine.succeed("w", [token], result=b"r" * 1000)).refused
     await engine.verbs.close()
 
 

@@ -174,7 +174,7 @@ class Handover:
             if (fate := seat.doomed.get(token)) is not None:
                 self._cancelled.discard(token)
                 fates.append(Ending(fate, source))
-            elif seat.doomed:
+            elif seat.doomed or seat.condemned:
                 innocent.append((token, source))
             else:
                 self._cancelled.discard(token)

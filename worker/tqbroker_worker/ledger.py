@@ -126,11 +126,13 @@ class Ledger:
         self.waiting -= len(tokens)
         return tokens
 
-    def take(self, number: int) -> list[Outcome]:
-        """Outcomes for the message with this number, as many as it should carry."""
+    def take(self, number: int, may_go: Callable[[list[int]], bool] | None = None) -> list[Outcome]:
+        """Outcomes for the message with this number, as many as it should carry, up to one that may not go yet."""
         taken: list[Outcome] = []
         count = size = 0
         while self._pending and count < MESSAGE_OUTCOMES and size < MESSAGE_BYTES:
+            if may_go is not None and not may_go(self._pending[0].tokens()):
+                break
             outcome = self._pending.popleft()
             taken.append(outcome)
             count += len(outcome.tokens())
@@ -179,11 +181,15 @@ class Ledger:
         self.waiting -= dropped
         return dropped
 
-    def leases(self) -> Iterator[tuple[int, Jobs]]:
-        """Every lease with an outcome that is not acknowledged, and the jobs it came with."""
+    def sent(self) -> Iterator[tuple[int, Jobs]]:
+        """Every lease with an outcome that was sent and is not acknowledged, and the jobs it came with."""
         for sent in self._sent:
             for outcome in sent.outcomes:
                 yield from outcome.leases()
+
+    def leases(self) -> Iterator[tuple[int, Jobs]]:
+        """Every lease with an outcome that is not acknowledged, and the jobs it came with."""
+        yield from self.sent()
         for outcome in (*self._later, *self._pending):
             yield from outcome.leases()
 

@@ -90,6 +90,10 @@ class Notes:
             for annotation in self._sent.popleft()[1]:
                 annotation.tell()
 
+    def is_silent(self, tokens: Collection[int]) -> bool:
+        """Whether nothing that these jobs said is still to be sent."""
+        return self._pending.keys().isdisjoint(tokens)
+
     def refused(self, final: Mapping[int, str], later: Collection[int]) -> None:
         """The broker did not store what these jobs said: for this reason for good, or for the time being."""
         for at, (number, sent) in enumerate(self._sent):

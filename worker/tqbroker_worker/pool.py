@@ -120,7 +120,7 @@ class Pool:
     def kill_for(self, seat: Seat, fates: Iterable[Ended]) -> None:
         """Kills the child that sits there; these of its jobs end so, all others go on elsewhere."""
         seat.doomed.update((ended.token, ended) for ended in fates)
-        seat.leaving = True
+        seat.leaving = seat.condemned = True
         for child in self._children:
             if child.seat is seat:
                 child.kill()
@@ -278,7 +278,7 @@ class Pool:
 
     def _died(self, child: Child, death: Death) -> None:
         seat = child.seat
-        if not (seat.doomed or (seat.leaving and not seat.jobs and death.code == 0)):
+        if not (seat.doomed or seat.condemned or (seat.leaving and not seat.jobs and death.code == 0)):
             self._log.error(f"{death.words()}: starting another", pid=child.pid)
         for ending in self._handover.crashed(seat, death.failure()):
             self._run_hooks(ending.ended, ending.source.pick(ending.tokens()))

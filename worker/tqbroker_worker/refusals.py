@@ -14,6 +14,8 @@ _LATER = frozenset(
     {errors_pb2.REASON_STORE_FULL, errors_pb2.REASON_BUSY, errors_pb2.REASON_STOPPING, errors_pb2.REASON_AMBIGUOUS}
 )
 """Reasons with which the broker asks to keep an outcome and send it again."""
+_GONE = frozenset({errors_pb2.REASON_LEASE_LOST, errors_pb2.REASON_OTHER_STORE})
+"""Reasons with which an outcome has no effect; any other concerns what its job said while it ran."""
 _RETRY_MS = 1000
 """When to send it again if the broker does not say."""
 MOST_LOGGED = 10
@@ -45,15 +47,15 @@ class Refusals:
         passing = {each.token for each in refused if each.error.reason in _LATER}
         final = {each.token: each.error.message for each in refused if each.token not in passing}
         self._notes.refused(final, passing)
-        self._without_effect(final)
+        self._without_effect({each.token: each.error.message for each in refused if each.error.reason in _GONE})
         if passing:
             self._ledger.keep(passing)
             self._plan_retry(max(each.error.retry_after_ms for each in refused) or _RETRY_MS)
 
-    def _without_effect(self, final: Mapping[int, str]) -> None:
-        leases = [(token, source) for token, source in self._ledger.leases() if token in final]
+    def _without_effect(self, gone: Mapping[int, str]) -> None:
+        leases = [(token, source) for token, source in self._ledger.sent() if token in gone]
         if leases:
-            why = final[leases[0][0]]
+            why = gone[leases[0][0]]
             ids = [source.id_of(token) for token, source in leases[:MOST_LOGGED]]
             self._log.warning(f"{len(leases)} outcomes had no effect: {why}", ids=ids)
 

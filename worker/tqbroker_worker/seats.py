@@ -19,7 +19,7 @@ class Seat:
     since when; the others that run began after `since`, when it had none or last reported one. `started` reads how many
     jobs the child has ever started, `finished` counts those it reported. `most` is how many jobs the child may get in
     its life, 0 any number; one that is `leaving` gets no more. `doomed` says of jobs that the child is killed for how
-    they end.
+    they end; one that is `condemned` is killed even if these end by themselves first.
     """
 
     slots: int
@@ -34,6 +34,7 @@ class Seat:
     handed: int = 0
     since: float = field(default_factory=time)
     leaving: bool = False
+    condemned: bool = False
 
     @property
     def free(self) -> int:

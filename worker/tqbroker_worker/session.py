@@ -93,7 +93,7 @@ class Session:
         self._ledger.rewind()
         self._notes.rewind()
         self._replies.clear()  # who asked was told that we are away
-        self._consume = False
+        self._consume = not self.identity.queues  # no queue in a Hello means the default one
         hello = self.identity.hello()
         if self.welcome is not None:
             hello.store = self.welcome.store
@@ -113,15 +113,16 @@ class Session:
         message.returned.extend(self._ledger.take_returned())
         if self._notes.waiting:
             put_annotations(message, self._notes.take(message.number))
-        # What jobs said of themselves is stored before they end: outcomes wait for a message that has room for it all.
-        if not self._notes.waiting and (outcomes := self._ledger.take(message.number)):
+        # What a job said of itself is stored before it ends: its outcome waits until all of that is sent.
+        silent = self._notes.is_silent if self._notes.waiting else None
+        if outcomes := self._ledger.take(message.number, silent):
             hit("worker_before_send_outcome")
             put_outcomes(message, outcomes)
         if self._replies:
             self._put_replies(message)
         if self._consume:
             self._consume = False
-            message.consume.queues.extend(self.identity.queues)
+            message.consume.CopyFrom(pb.Consume(queues=self.identity.queues))
         if news:
             self._offer = offer
             message.credit.CopyFrom(pb.Credit(slots=offer.slots, window=offer.window, fast=sorted(offer.fast)))

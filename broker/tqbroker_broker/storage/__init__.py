@@ -174,7 +174,10 @@ class Engine(Protocol):
         ...
 
     async def annotate(self, worker: str, annotations: Sequence[Annotation], now: Time) -> dict[int, Refusal]:
-        """Stores progress and checkpoints of running attempts. Says of each token that is not the worker's why not."""
+        """Stores progress and checkpoints of running attempts. Says of each token that is not the worker's why not.
+
+        Raises StoreFull when the outcomes of all running jobs might have no room any more.
+        """
         ...
 
     async def cancel(self, ids: Sequence[JobId], now: Time, *, terminate: bool = False) -> CancelAnswer:

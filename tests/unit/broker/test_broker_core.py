@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tests.unit.broker.harness import TASK, Bench
 
-from tqbroker_broker.records import Cancelled, Enqueued, State, Stored, Verdict
+from tqbroker_broker.records import Cancelled, Due, Enqueued, State, Stored, Verdict
 from tqbroker_broker.refusals import Busy, Stopping
 from tqbroker_broker.storage import Fenced, Unavailable
 
@@ -215,3 +215,17 @@ async def test_a_hand_out_that_fails_does_not_touch_the_submit(bench: Bench) -> 
     await worker.attach()
     await worker.credit(1)
     assert len(worker.take()) == 1
+
+
+async def test_what_is_due_and_has_no_room_keeps_nothing_from_being_dropped(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_room(*_: object) -> Due:
+        raise Unavailable("no room")
+
+    monkeypatch.setattr(bench.engine, "due", no_room)
+    (job,) = await bench.enqueue(1)
+    bench.engine.store.jobs[job].expires_ms = bench.clock.now().wall_ms + 1000
+    watcher = bench.watch(job)
+    await bench.pass_time(1.5)
+    assert watcher.take(9) == [job]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.broker.harness import TASK, Bench
 
+from tqbroker_broker import workers
 from tqbroker_broker.rules import LimitRule, Rate, Traits
 
 RATED = LimitRule(f"task:{TASK}", rates=(Rate(2, 10_000),))
@@ -76,11 +77,13 @@ async def test_a_job_goes_only_to_a_worker_with_all_its_labels(bench: Bench) -> 
 async def test_a_worker_that_changes_its_queues_gets_jobs_of_the_new_ones_only(bench: Bench) -> None:
     worker = await (await bench.worker().attach()).credit(9)
     (mail,) = await bench.enqueue(1, queue="mail")
-    await bench.core.workers.consume(worker.session, ("mail",))
+    bench.core.workers.consume(worker.session, ("mail",))
+    await bench.core.workers.dispatch()
     assert [job for job, _ in worker.take()] == [mail]
     await bench.enqueue(1)
     assert worker.take() == []
-    await bench.core.workers.consume(worker.session, ())
+    bench.core.workers.consume(worker.session, ())
+    await bench.core.workers.dispatch()
     await bench.enqueue(1, queue="mail")
     assert worker.take() == []
     bench.core.workers.part(worker.session)
@@ -96,7 +99,7 @@ async def test_queues_that_change_during_a_hand_out_are_asked_for_at_once(bench:
     async def changing(wants, now):  # type: ignore[no-untyped-def]
         answer = await lease(wants, now)
         if changes:
-            await bench.core.workers.consume(worker.session, changes.pop())
+            bench.core.workers.consume(worker.session, changes.pop())
         return answer
 
     bench.engine.lease = changing  # type: ignore[method-assign]
@@ -131,3 +134,10 @@ async def test_what_an_operator_has_set_no_app_changes(bench: Bench) -> None:
     await bench.worker("w2").attach()
     (state,) = bench.core.orders.limits()
     assert (state.rule, state.operator) == (mine, True)
+
+
+async def test_limits_that_apps_declare_are_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "MAX_LIMITS", 2)
+    await bench.worker("w1", limits=[LimitRule("task:a", 1), LimitRule("task:b", 1)]).attach()
+    await bench.worker("w2", limits=[LimitRule("task:b", 2), LimitRule("task:c", 1)]).attach()
+    assert [state.rule for state in bench.engine.limits()] == [LimitRule("task:a", 1), LimitRule("task:b", 2)]

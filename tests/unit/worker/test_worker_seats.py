@@ -90,6 +90,23 @@ def test_a_job_that_ends_before_its_child_is_killed_for_it_is_not_doomed(scene: 
     assert endings(scene) == []
 
 
+def test_a_child_killed_for_a_job_that_ends_just_then_costs_the_next_one_nothing(
+    scene: Scene, make_jobs: MakeJobs
+) -> None:
+    child = scene.child()
+    scene.make_fast()
+    scene.handover.offer(make_jobs(2))
+    scene.start(child)
+    child.seat.doomed[1] = Ended(1, Verdict.FAILED, OVER)
+    child.seat.leaving = child.seat.condemned = True
+    scene.finish(child, 1)
+    scene.start(child)
+    other = scene.child()
+    assert scene.handover.crashed(child.seat, DEAD) == []
+    assert endings(scene) == []
+    assert other.tokens == [2]
+
+
 def test_a_job_to_be_ended_by_force_is_named_to_its_child(scene: Scene, make_jobs: MakeJobs) -> None:
     child = scene.child()
     scene.make_fast()

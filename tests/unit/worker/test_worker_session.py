@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from tqbroker.exceptions import ImproperlyConfigured
 from tqbroker.v1 import errors_pb2, job_pb2
@@ -297,6 +298,27 @@ def test_outcomes_wait_until_everything_that_jobs_said_is_sent(desk: Desk, scene
     assert (len(second.annotations), len(second.successes)) == (1, 1)
 
 
+def test_jobs_that_go_on_saying_things_do_not_hold_up_the_outcomes_of_others(desk: Desk, scene: Scene) -> None:
+    child = scene.child(slots=4)
+    desk.connect()
+    desk.say()
+    desk.deliver(1, 2, 3, 4)
+
+    def say(*tokens: int) -> None:
+        for token in tokens:
+            desk.notes.add(Annotate(token, token, None, b"x" * (1 << 20), "json"), lambda _noted: None)
+
+    say(1, 2, 3, 4)
+    scene.run(child, 4)
+    sent = []
+    for _ in range(2):
+        sent.append(desk.say())
+        say(*(annotation.token for annotation in sent[-1].annotations if annotation.token != 4))
+        desk.ack(sent[-1].number)
+    assert [[annotation.token for annotation in each.annotations] for each in sent] == [[1, 2], [3, 4]]
+    assert [list(columns.tokens) for each in sent for columns in each.successes] == [[4]]
+
+
 def test_a_checkpoint_that_was_not_acknowledged_is_sent_again_on_the_next_stream(desk: Desk, scene: Scene) -> None:
     scene.child()
     desk.connect()
@@ -321,6 +343,24 @@ def test_a_refused_checkpoint_is_told_why(desk: Desk, scene: Scene) -> None:
     desk.notes.add(Annotate(1, 1, None, b"[1]", "json"), told.append)
     desk.refuse(1, errors_pb2.REASON_LEASE_LOST, desk.say().number)
     assert told == [Noted(1, "no room")]
+
+
+def test_a_refused_annotation_is_not_logged_as_an_outcome_without_effect(desk: Desk, scene: Scene) -> None:
+    child = scene.child(slots=2)
+    desk.connect()
+    desk.say()
+    desk.deliver(1, 2)
+    desk.notes.add(Annotate(1, 1, None, b"[1]", "json"), lambda _noted: None)
+    desk.notes.add(Annotate(2, 2, None, b"[2]", "json"), lambda _noted: None)
+    scene.run(child, 1)
+    number = desk.say().number
+    scene.run(child, 2)
+    error = errors_pb2.Error(reason=errors_pb2.REASON_TOO_LARGE, message="too large")
+    lost = errors_pb2.Error(reason=errors_pb2.REASON_LEASE_LOST, message="lost")
+    refused = [pb.Refused(token=1, error=error), pb.Refused(token=2, error=lost)]
+    with capture_logs() as logged:
+        desk.session.received(pb.WorkResponse(refused=refused, acked=number))
+    assert logged == []
 
 
 def test_jobs_to_be_ended_by_force_are_told_apart_from_cancelled_ones(desk: Desk, scene: Scene) -> None:
@@ -361,6 +401,25 @@ def test_other_queues_are_announced_now_and_on_the_next_stream(desk: Desk) -> No
     desk.session.consume(("default", "mail"))
     assert list(desk.say().consume.queues) == ["default", "mail"]
     assert list(desk.connect().queues) == ["default", "mail"]
+
+
+def test_a_worker_without_queues_says_so_now_and_behind_the_next_hello(desk: Desk, scene: Scene) -> None:
+    scene.child()
+    desk.connect()
+    desk.say()
+    desk.session.consume(())
+    message = desk.say()
+    assert message.HasField("consume")
+    assert list(message.consume.queues) == []
+    desk.connect()
+    again = desk.say()
+    assert again.HasField("consume")
+    assert list(again.consume.queues) == []
+    assert again.HasField("credit")
+    desk.session.consume(("default",))
+    desk.say()
+    desk.connect()
+    assert not desk.say().HasField("consume")
 
 
 def test_labels_and_the_limits_of_tasks_stand_in_the_hello() -> None:

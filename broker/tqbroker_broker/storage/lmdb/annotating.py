@@ -13,6 +13,9 @@ from tqbroker_broker.storage.lmdb.rows import DamagedRecordError, JobRow, Note, 
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
 
+ROW_SPACE = 4096
+"""Bytes an annotation may take besides what is in it: at worst a page of its own."""
+
 log = logging.getLogger("tqbroker.storage")
 
 
@@ -42,6 +45,12 @@ def _say(group: Group, lease: Lease, annotation: Annotation) -> None:
         note.annotated = True
         group.put_note(lease.seq, note)
         group.mark_noted(lease)
+
+
+def size_of(annotation: Annotation) -> int:
+    """Bytes on disk, roughly."""
+    meta = annotation.progress.meta if annotation.progress is not None else b""
+    return len(meta) + len(annotation.checkpoint or b"") + ROW_SPACE
 
 
 def _put(group: Group, seq: int, said: Said) -> None:

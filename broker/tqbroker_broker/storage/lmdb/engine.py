@@ -190,6 +190,8 @@ class LmdbEngine:
         return await self._committer.run(lambda group: membership.release(group, worker, tokens), weight=len(tokens))
 
     async def annotate(self, worker: str, annotations: Sequence[Annotation], now: Time) -> dict[int, Refusal]:
+        if not self._store.has_room(now.mono, sum(map(annotating.size_of, annotations))):
+            raise StoreFull(FULL)
         return await self._committer.run(
             lambda group: annotating.annotate(group, worker, annotations), weight=len(annotations), new_work=True
         )

@@ -252,4 +252,17 @@ class Store:
         """How many more jobs may be out before the reserve would not cover their results."""
         used, size = self.fill(mono)
         spare = size - used - int(size * COPY_SHARE)
-        return max(0, spare // (self.config.max_result_size + OUTCOME_SPACE) - len(self.book.by_seq))
+        return max(0, spare // self._outcome_space - len(self.book.by_seq))
+
+    def has_room(self, mono: float, more: int) -> bool:
+        """Whether so many bytes leave room for the outcomes of all jobs that are out.
+
+        Less is kept free for copies than when jobs are handed out, so that some can go on when no more are.
+        """
+        used, size = self.fill(mono)
+        spare = size - used - int(size * COPY_SHARE / 2) - more
+        return spare >= self._outcome_space * len(self.book.by_seq)
+
+    @property
+    def _outcome_space(self) -> int:
+        return self.config.max_result_size + OUTCOME_SPACE
