@@ -94,8 +94,12 @@ class Notes:
         """Whether nothing that these jobs said is still to be sent."""
         return self._pending.keys().isdisjoint(tokens)
 
-    def refused(self, final: Mapping[int, str], later: Collection[int]) -> None:
-        """The broker did not store what these jobs said: for this reason for good, or for the time being."""
+    def refused(self, final: Mapping[int, str], later: Collection[int]) -> set[int]:
+        """The broker did not store what these jobs said: for this reason for good, or for the time being.
+
+        Gives those of them that had said something: of the others it did not store the outcome.
+        """
+        said: set[int] = set()
         for at, (number, sent) in enumerate(self._sent):
             if not any(annotation.token in final or annotation.token in later for annotation in sent):
                 continue
@@ -103,11 +107,14 @@ class Notes:
             for annotation in sent:
                 if annotation.token in later:
                     self._later.append(annotation)
+                    said.add(annotation.token)
                 elif (why := final.get(annotation.token)) is not None:
                     annotation.tell(why)
+                    said.add(annotation.token)
                 else:
                     kept.append(annotation)
             self._sent[at] = (number, kept)
+        return said
 
     def retry(self) -> None:
         """What waited because the broker could not store it is pending again, behind what was said since."""

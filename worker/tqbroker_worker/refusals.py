@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from tqbroker._daemon import get_logger
@@ -46,10 +47,11 @@ class Refusals:
         """Takes the refusals of one message in. To be called before its acknowledgement is."""
         passing = {each.token for each in refused if each.error.reason in _LATER}
         final = {each.token: each.error.message for each in refused if each.token not in passing}
-        self._notes.refused(final, passing)
+        said = self._notes.refused(final, passing)
         self._without_effect({each.token: each.error.message for each in refused if each.error.reason in _GONE})
         if passing:
-            self._ledger.keep(passing)
+            outcomes = Counter(each.token for each in refused if each.token in passing) - Counter(said)
+            self._ledger.keep(set(outcomes))
             self._plan_retry(max(each.error.retry_after_ms for each in refused) or _RETRY_MS)
 
     def _without_effect(self, gone: Mapping[int, str]) -> None:
@@ -62,7 +64,7 @@ class Refusals:
     def _plan_retry(self, delay_ms: int) -> None:
         if not self._retry_planned:
             self._retry_planned = True
-            self._log.warning(f"the broker cannot store outcomes now; they are kept and sent again in {delay_ms} ms")
+            self._log.warning(f"the broker has no room now: what it cannot store is sent again in {delay_ms} ms")
             self._later(delay_ms / 1000, self._retry)
 
     def _retry(self) -> None:

@@ -345,6 +345,21 @@ def test_a_refused_checkpoint_is_told_why(desk: Desk, scene: Scene) -> None:
     assert told == [Noted(1, "no room")]
 
 
+def test_an_outcome_that_is_stored_is_not_sent_again_with_what_its_job_said(desk: Desk, scene: Scene) -> None:
+    child = scene.child()
+    desk.connect()
+    desk.say()
+    desk.deliver(1)
+    desk.notes.add(Annotate(1, 1, None, b"[1]", "json"), lambda _noted: None)
+    scene.run(child, 1)
+    desk.refuse(1, errors_pb2.REASON_STORE_FULL, desk.say().number)
+    assert desk.session.settled
+    ((_, retry),) = desk.later
+    retry()
+    again = desk.say()
+    assert ([each.token for each in again.annotations], len(again.successes)) == ([1], 0)
+
+
 def test_a_refused_annotation_is_not_logged_as_an_outcome_without_effect(desk: Desk, scene: Scene) -> None:
     child = scene.child(slots=2)
     desk.connect()
