@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
+from tqbroker._failpoint import hit
 from tqbroker_broker.agenda import Agenda
 from tqbroker_broker.dispatch import Dispatcher
 from tqbroker_broker.guard import Guard
@@ -84,6 +85,7 @@ class Orders:
     async def _edit(self, ids: Sequence[JobId], change: Change) -> EditAnswer:
         now = self._guard.now()
         answer = await self._write(self._guard.engine.edit(ids, change, now))
+        hit("after_order_commit")
         self._agenda.due_at(answer.next_due_ms, now)
         self._dispatcher.wake_queues(answer.woken)
         await self._dispatcher.run()

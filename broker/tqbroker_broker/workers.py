@@ -202,6 +202,7 @@ class Workers:
             refused = await self._guard.do(engine.annotate(name, annotations, self._guard.now()))
         finally:
             self._settled(session)
+        hit("after_annotate_commit")
         return list(refused)
 
     async def finish(self, session: Session, successes: Sequence[Successes], endings: Sequence[Ending]) -> list[int]:

@@ -36,11 +36,15 @@ class Calls:
         def nap(number: int, seconds: float) -> int:
             raise NotImplementedError(number, seconds)
 
+        @app.task(name="tasks.step")
+        def step(number: int) -> int:
+            raise NotImplementedError(number)
+
         @app.task(name="tasks.die")
         def die(number: int) -> int:
             raise NotImplementedError(number)
 
-        self.mark, self.hold, self.ahold, self.nap, self.die = mark, hold, ahold, nap, die
+        self.mark, self.hold, self.ahold, self.nap, self.step, self.die = mark, hold, ahold, nap, step, die
 
 
 def submit_many(task: Task[[int], int], history: History, jobs: int) -> list[AsyncResult[int]]:

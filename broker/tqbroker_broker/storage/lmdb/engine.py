@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tqbroker._failpoint import hit
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.lifecycle import COUNTER_BITS, stall
 from tqbroker_broker.questions import Change, EditAnswer, EventPage, Filter, Page
@@ -172,6 +173,7 @@ class LmdbEngine:
         began = self.stopwatch()
         with contextlib.suppress(Unavailable):
             await self._committer.run(lambda group: rates.pay(group, needs, now), weight=len(needs))
+            hit("after_payment")
         took = self.stopwatch() - began
         later = Time(now.wall_ms + int(took * 1000), now.mono + took)
         answer = handout.lease(self._store, wants, later, paid_only=True)

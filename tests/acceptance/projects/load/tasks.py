@@ -59,6 +59,15 @@ async def ahold(self: Task[..., Any], number: int) -> int:
 
 
 @app.task(bind=True)
+def step(self: Task[..., Any], number: int) -> int:
+    """Leaves a checkpoint on its way."""
+    note("start", number, self)
+    self.checkpoint(number)
+    note("end", number, self)
+    return number
+
+
+@app.task(bind=True)
 def die(self: Task[..., Any], number: int) -> int:
     """Takes its process with it."""
     note("start", number, self)
