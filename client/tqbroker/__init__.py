@@ -7,10 +7,12 @@ options, option_rules, option_pairs     the options of tasks and calls: names, a
 config, setting_*, annotations          the settings: names, defaults, allowed values, options by configuration
 verdicts, known_*, old_settings         what becomes of each name that Celery's users know
 routing, queues, urls, foreign_urls     which queue a job goes to; which broker is meant
-amounts, rates, stamps, unique, ids, signature, dotted   times, rates, keys, arguments, paths: as people write them
+amounts, rates, stamps, unique, ids     times, rates, stamps, keys: as people write them
+signal_names, signature, dotted         signals of the system, arguments, paths: likewise
 codec*, compression                     values to bytes and back
 publishing, publish_signals, signals    how long a submit is tried; what is called when something happens
-task_body, request, context, eager      what a task is and sees while it runs; running it in place
+task_body, request, context              what a task is and sees while it runs
+eager, models                           running it in place; pydantic models as arguments and results
 retrying, hooks, einfo                  how an attempt goes on; what is called around it
 control, inspection, events, operations   what operators ask, order and follow
 exceptions, failures, states, handle    what is raised; how a job failed; where it stands; what cannot be copied
