@@ -6,6 +6,7 @@ lose a reply, to refuse, to stay silent, or to go away and come back on the same
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,7 @@ class WireDouble(queue_pb2_grpc.QueueServicer):
         self.fault: Fault = no_fault
         self.retry_after_ms = 20
         self.watched = threading.Event()
+        self.watching: set[Key] = set()
         self.wait_calls = 0
         self.reads = 0
         self._changed = threading.Condition()
@@ -81,6 +83,11 @@ class WireDouble(queue_pb2_grpc.QueueServicer):
         with self._changed:
             self.jobs[key_of(id)].MergeFrom(job_pb2.JobStatus(finished_unix_ms=1_700_000_000_500, **fields))
             self._changed.notify_all()
+
+    def until_watching(self, count: int) -> None:
+        """Returns when so many jobs have been waited for."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.watching) >= count, 5)
 
     # -- the wire -----------------------------------------------------------------------------------------------------
 
@@ -156,6 +163,7 @@ class WireDouble(queue_pb2_grpc.QueueServicer):
             for request in requests:
                 with self._changed:
                     watched.update(unpack_ids(request.watch))
+                    self.watching.update(unpack_ids(request.watch))
                     watched.difference_update(unpack_ids(request.unwatch))
                     self._changed.notify_all()
                 self.watched.set()
@@ -212,6 +220,30 @@ def _status(key: Key, batch: job_pb2.JobBatch, args: bytes) -> job_pb2.JobStatus
         ignore_result=batch.ignore_result,
     )
     return _with_id(status, key)
+
+
+class _Lost(logging.Handler):
+    """Sets `event` when the client says that it has lost the broker."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.event = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.msg.startswith("lost the broker"):
+            self.event.set()
+
+
+@pytest.fixture
+def lost() -> Iterator[threading.Event]:
+    """Set when a wait has found out that the broker is away."""
+    handler, logger = _Lost(), logging.getLogger("tqbroker")
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    yield handler.event
+    logger.removeHandler(handler)
+    logger.setLevel(level)
 
 
 @pytest.fixture

@@ -30,9 +30,11 @@ async def add(wire: Any) -> AsyncIterator[Task[[int, int], int]]:
 async def test_a_job_is_submitted_and_awaited(wire: Any, add: Task[[int, int], int]) -> None:
     threads = set(threading.enumerate())
     result = await add.adelay(4, 4)
-    asyncio.get_running_loop().call_later(0.05, wire.finish, result.id, 8)
+    waiting = asyncio.ensure_future(result)
+    await asyncio.to_thread(wire.until_watching, 1)
+    wire.finish(result.id, 8)
 
-    assert await result == 8
+    assert await waiting == 8
     assert await result.aget() == 8
     ours = [t.name for t in threading.enumerate() if t not in threads and t.name.startswith("tqbroker")]
     assert ours == []
@@ -48,7 +50,7 @@ async def test_options_and_names_work_as_without_asyncio(wire: Any, add: Task[[i
 async def test_many_at_once_share_the_streams(wire: Any, add: Task[[int, int], int]) -> None:
     results = await asyncio.gather(*(add.adelay(n, n) for n in range(200)))
     waiting = asyncio.gather(*results, *results)
-    await asyncio.sleep(0.05)
+    await asyncio.to_thread(wire.until_watching, 200)
     for number, result in enumerate(results):
         wire.finish(result.id, number)
 
@@ -65,12 +67,14 @@ async def test_a_lost_reply_is_sent_again_with_the_same_id(wire: Any, add: Task[
     assert len(wire.requests) == 5
 
 
-async def test_a_restart_of_the_broker_is_waited_through(wire: Any, add: Task[[int, int], int]) -> None:
+async def test_a_restart_of_the_broker_is_waited_through(
+    wire: Any, add: Task[[int, int], int], lost: threading.Event
+) -> None:
     result = await add.adelay(4, 4)
     waiting = asyncio.ensure_future(result.aget(timeout=10))
     await asyncio.to_thread(wire.watched.wait, 5)
     await asyncio.to_thread(wire.stop)
-    await asyncio.sleep(0.1)
+    assert await asyncio.to_thread(lost.wait, 5)
     wire.start()
     wire.finish(result.id, 8)
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,8 +16,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tqbroker import App, AsyncResult
+from tqbroker._grpc_stream import Ticket
+from tqbroker._grpc_wait import Watch
 from tqbroker.cli import cli
 from tqbroker.exceptions import OperationalError, TaskRevokedError
+from tqbroker.ids import Key
 from tqbroker.states import Phase, RevokeEffect
 
 
@@ -75,11 +77,22 @@ def test_the_same_call_is_known_and_another_under_its_id_is_refused(app: App) ->
     assert (caught.value.reason, caught.value.rejected) == ("ID_CONFLICT", True)
 
 
-def test_what_is_acknowledged_survives_kill_9_and_a_wait_goes_on(broker: Broker, app: App) -> None:
+def test_what_is_acknowledged_survives_kill_9_and_a_wait_goes_on(
+    broker: Broker, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+    add = Watch.add
+
+    def noted(watch: Watch, key: Key) -> Ticket:
+        ticket = add(watch, key)
+        begun.set()
+        return ticket
+
+    monkeypatch.setattr(Watch, "add", noted)
     results = [app.send_task("tasks.add", (n,)) for n in range(50)]
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(results[0].get, timeout=60)
-        time.sleep(0.2)
+        assert begun.wait(10)
         broker.stop(signal.SIGKILL)
         broker.start()
 
@@ -92,7 +105,7 @@ def test_what_is_acknowledged_survives_kill_9_and_a_wait_goes_on(broker: Broker,
 def test_a_restart_in_the_middle_of_a_load_loses_and_doubles_nothing(
     broker: Broker, app: App, how: signal.Signals
 ) -> None:
-    done = threading.Event()
+    done, enough = threading.Event(), threading.Event()
     results: list[AsyncResult[object]] = []
 
     def load(thread: int) -> None:
@@ -100,12 +113,13 @@ def test_a_restart_in_the_middle_of_a_load_loses_and_doubles_nothing(
         while not done.is_set() or count < 30:
             results.append(app.send_task("tasks.add", (thread, count)))
             count += 1
+            if len(results) >= 40:
+                enough.set()
 
     with ThreadPoolExecutor(4) as pool:
         loads = [pool.submit(load, thread) for thread in range(4)]
         many = pool.submit(app.task(name="tasks.many")(lambda n: n).delay_many, [(n,) for n in range(20_000)])
-        while len(results) < 40:
-            time.sleep(0.01)
+        assert enough.wait(60)
         broker.stop(how)
         broker.start()
         done.set()

@@ -69,7 +69,10 @@ ASYNC_END = """
     async def main():
         result = await add.adelay(1, 1)
         waiting = asyncio.ensure_future(result.aget())
-        await asyncio.sleep(0.1)
+        try:
+            await result.aget(timeout=0.1)
+        except TimeoutError:
+            pass
     asyncio.run(main())
 """
 

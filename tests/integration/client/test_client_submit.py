@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tqbroker import App, Task
+from tqbroker._grpc_stream import Line
 from tqbroker.call import Own
 from tqbroker.exceptions import BatchError, OperationalError
 from tqbroker.ids import key_of
@@ -286,9 +287,18 @@ def test_threads_share_one_stream(wire: Any, add: Task[[int, int], int]) -> None
     assert {key_of(result.id) for result in results} == set(wire.jobs)
 
 
-def test_a_thread_whose_time_is_up_leaves_the_others_waiting(wire: Any, app: App, add: Task[[int, int], int]) -> None:
+def test_a_thread_whose_time_is_up_leaves_the_others_waiting(
+    wire: Any, app: App, add: Task[[int, int], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first one reads for both. When its deadline passes, the second reads on and gets its answer."""
-    release = threading.Event()
+    release, asked = threading.Event(), threading.Event()
+    look = Line.look
+
+    def noted(line: Line[Any, Any], now: float) -> float:
+        again_at = look(line, now)
+        if line._asked:
+            asked.set()
+        return again_at
 
     def slow_or_silent(request: queue_pb2.EnqueueStreamRequest) -> str:
         if request.request.batches[0].queue == "silent":
@@ -296,6 +306,7 @@ def test_a_thread_whose_time_is_up_leaves_the_others_waiting(wire: Any, app: App
         release.wait(10)
         return ""
 
+    monkeypatch.setattr(Line, "look", noted)
     add.delay(1, 1)
     wire.fault = slow_or_silent
     head = add.default_head()
@@ -304,7 +315,7 @@ def test_a_thread_whose_time_is_up_leaves_the_others_waiting(wire: Any, app: App
     with ThreadPoolExecutor(2) as pool:
         reader = pool.submit(app.transport.submit, [batches[0]], 0.4)
         follower = pool.submit(app.transport.submit, [batches[1]], 10)
-        time.sleep(0.6)
+        assert asked.wait(5)  # the reader's deadline has passed
         release.set()
 
         assert [refused.unknown for refused in reader.result(timeout=5)] == [True]

@@ -91,13 +91,15 @@ def test_many_threads_wait_for_the_same_and_for_other_jobs(wire: Any, app: App) 
 
 
 @pytest.mark.parametrize("timeout", [None, 10.0])
-def test_a_restart_of_the_broker_is_waited_through(wire: Any, app: App, timeout: float | None) -> None:
+def test_a_restart_of_the_broker_is_waited_through(
+    wire: Any, app: App, lost: threading.Event, timeout: float | None
+) -> None:
     result = app.send_task("t")
     with ThreadPoolExecutor(1) as pool:
         value = pool.submit(result.get, timeout=timeout)
         assert wire.watched.wait(5)
         wire.stop()
-        time.sleep(0.2)
+        assert lost.wait(5)
         wire.start()
         wire.finish(result.id, 8)
 
