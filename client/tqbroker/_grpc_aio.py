@@ -22,7 +22,7 @@ from tqbroker.call import Batch
 from tqbroker.exceptions import OperationalError
 from tqbroker.ids import Key
 from tqbroker.messages import job_info, pack_ids
-from tqbroker.shipping import WINDOW, Shipment, Verdict, cut, judge
+from tqbroker.shipping import WINDOW, Patience, Shipment, Verdict, cut, judge
 from tqbroker.transport import JobInfo, Refused
 from tqbroker.urls import target_of
 from tqbroker.v1 import queue_pb2, queue_pb2_grpc
@@ -37,19 +37,6 @@ log = logging.getLogger("tqbroker")
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-class _Patience:
-    """How long a submit waits. It starts anew with every part that is confirmed."""
-
-    __slots__ = ("deadline", "timeout")
-
-    def __init__(self, timeout: float) -> None:
-        self.timeout = timeout
-        self.renew()
-
-    def renew(self) -> None:
-        self.deadline = _now() + self.timeout
 
 
 class _Flight:
@@ -81,7 +68,7 @@ class AioTransport:
     async def submit(self, batches: Sequence[Batch], timeout: float) -> list[Refused]:
         """See Transport.submit."""
         refused: list[Refused] = []
-        patience = _Patience(timeout)
+        patience = Patience(timeout, _now)
         flights: deque[_Flight] = deque()
         for shipment in cut(batches):
             if len(flights) == WINDOW:
@@ -108,7 +95,7 @@ class AioTransport:
             self._submits = AioLine(self._stub.EnqueueStream, lambda message: [(message.call, message)])
         return self._submits
 
-    async def _land(self, flight: _Flight, patience: _Patience) -> list[Refused]:
+    async def _land(self, flight: _Flight, patience: Patience) -> list[Refused]:
         """Waits for the answer, and sends again what got none or was refused for the moment."""
         for pause in pauses():
             verdict = await self._verdict(flight, patience)
@@ -116,13 +103,13 @@ class AioTransport:
                 patience.renew()
                 return verdict.refused
             again = (verdict and verdict.retry_after) or pause
-            if patience.deadline - _now() <= again:
+            if patience.left() <= again:
                 return flight.shipment.given_up(unreachable(self._address, patience.timeout))
             await asyncio.sleep(again)
             await self._send(flight, patience.deadline)
         raise AssertionError("pauses never end")
 
-    async def _verdict(self, flight: _Flight, patience: _Patience) -> Verdict | None:
+    async def _verdict(self, flight: _Flight, patience: Patience) -> Verdict | None:
         """What became of this sending; None when nobody knows, or when nothing was sent."""
         line, flight.line = flight.line, None
         if line is None or flight.answer is None:

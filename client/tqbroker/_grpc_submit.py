@@ -14,7 +14,7 @@ from tqbroker._grpc_channel import pauses
 from tqbroker._grpc_errors import explain, passes, unreachable
 from tqbroker._grpc_stream import Line, Ticket
 from tqbroker.call import Batch
-from tqbroker.shipping import WINDOW, Shipment, Verdict, cut, judge
+from tqbroker.shipping import WINDOW, Patience, Shipment, Verdict, cut, judge
 from tqbroker.transport import Refused
 from tqbroker.v1 import queue_pb2
 
@@ -37,7 +37,7 @@ class Submitter:
     def submit(self, batches: Sequence[Batch], timeout: float) -> list[Refused]:
         """See Transport.submit."""
         refused: list[Refused] = []
-        patience = _Patience(timeout)
+        patience = Patience(timeout, time.monotonic)
         flights: deque[_Flight] = deque()
         try:
             for shipment in cut(batches):
@@ -51,7 +51,7 @@ class Submitter:
                 self._tickets.pop(flight.number, None)
         return refused
 
-    def _launch(self, shipment: Shipment, patience: _Patience) -> _Flight:
+    def _launch(self, shipment: Shipment, patience: Patience) -> _Flight:
         flight = _Flight(shipment)
         self._send(flight, patience.deadline)
         return flight
@@ -81,7 +81,7 @@ class Submitter:
         if ticket is not None:
             line.deliver(ticket, answer)
 
-    def _land(self, flight: _Flight, patience: _Patience) -> list[Refused]:
+    def _land(self, flight: _Flight, patience: Patience) -> list[Refused]:
         """Waits for the answer, and sends again what got none or was refused for the moment."""
         for pause in pauses():
             verdict = self._verdict(flight, patience)
@@ -95,7 +95,7 @@ class Submitter:
             self._send(flight, patience.deadline)
         raise AssertionError("pauses never end")
 
-    def _verdict(self, flight: _Flight, patience: _Patience) -> Verdict | None:
+    def _verdict(self, flight: _Flight, patience: Patience) -> Verdict | None:
         """What became of this sending; None when nobody knows, or when nothing was sent."""
         line, flight.line = flight.line, None
         if line is None:
@@ -121,19 +121,3 @@ class _Flight:
         self.line: Line[Up, Down] | None = None
         self.number = 0
         self.ticket = Ticket()
-
-
-class _Patience:
-    """How long a submit waits. It starts anew with every part that is confirmed."""
-
-    __slots__ = ("deadline", "timeout")
-
-    def __init__(self, timeout: float) -> None:
-        self.timeout = timeout
-        self.renew()
-
-    def renew(self) -> None:
-        self.deadline = time.monotonic() + self.timeout
-
-    def left(self) -> float:
-        return self.deadline - time.monotonic()

@@ -11,8 +11,8 @@ from tqbroker.config import Settings
 from tqbroker.options import CallOptions, TaskOptions, check_call_options
 from tqbroker.registry import TaskRegistry, task_name
 from tqbroker.setting_options import SettingOptions
-from tqbroker.signature import positional
-from tqbroker.task import AsyncTask, Task, is_async
+from tqbroker.signature import is_async, positional
+from tqbroker.task import AsyncTask, Task
 from tqbroker.task_options import BY_SETTING
 
 if TYPE_CHECKING:

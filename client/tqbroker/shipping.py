@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from tqbroker.call import PLAIN, Batch
@@ -55,6 +55,25 @@ class Verdict(NamedTuple):
 
     refused: list[Refused]
     retry_after: float | None = None
+
+
+class Patience:
+    """How long a submit waits, in seconds of `clock`. It starts anew with every part that is confirmed."""
+
+    __slots__ = ("_clock", "deadline", "timeout")
+
+    def __init__(self, timeout: float, clock: Callable[[], float]) -> None:
+        self.timeout = timeout
+        self._clock = clock
+        self.renew()
+
+    def renew(self) -> None:
+        """A part is confirmed."""
+        self.deadline = self._clock() + self.timeout
+
+    def left(self) -> float:
+        """Seconds until it ends."""
+        return self.deadline - self._clock()
 
 
 def cut(batches: Iterable[Batch]) -> Iterator[Shipment]:

@@ -10,7 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
 from typing import Any
 
-_VARARGS, _VARKEYWORDS = 0x04, 0x08
+_VARARGS, _VARKEYWORDS, _COROUTINE = 0x04, 0x08, 0x80  # those of inspect, without importing it
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling it gives a coroutine."""
+    return bool(getattr(getattr(function, "__code__", None), "co_flags", 0) & _COROUTINE)
 
 
 def positional(args: Any, where: str) -> list[Any] | tuple[Any, ...]:
@@ -58,6 +63,13 @@ class Signature:
             return
         if not (kwargs and self.most and self._fits(len(args), kwargs)):
             self._bind(args, kwargs, name)
+
+    def check_rows(self, rows: Sequence[Sequence[Any]], name: str) -> None:
+        """`check` for the positional arguments of many calls, at the price of one comparison for each."""
+        low, high = self.required, self.most
+        for number, count in enumerate(map(len, rows)):
+            if not low <= count <= high:
+                self.check(rows[number], {}, name)
 
     def _fits(self, count: int, kwargs: Mapping[str, Any]) -> bool:
         """Whether keywords complete `count` positional arguments. False may also mean: ask the exact way."""

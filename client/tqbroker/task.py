@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, Unpack
 from tqbroker.context import Request, pop, push, running
 from tqbroker.option_rules import TASK_NAME
 from tqbroker.options import CallItem, CallOptions, TaskOptions, check_call_options
-from tqbroker.signature import Signature, positional
+from tqbroker.signature import Signature, is_async, positional
 from tqbroker.task_body import HOOKS, TaskBody
 from tqbroker.task_options import annotated_options, given_options
 
@@ -23,13 +23,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
-
-_COROUTINE = 0x80  # inspect.CO_COROUTINE, without importing inspect
-
-
-def is_async(function: Callable[..., Any]) -> bool:
-    """Whether calling it gives a coroutine."""
-    return bool(getattr(getattr(function, "__code__", None), "co_flags", 0) & _COROUTINE)
 
 
 class Task(TaskBody, Generic[P, R]):
@@ -261,12 +254,8 @@ class Task(TaskBody, Generic[P, R]):
     def _checked_rows(self, calls: Iterable[Sequence[Any]]) -> Sequence[Sequence[Any]]:
         where = f"delay_many of {self.name}"
         rows = [positional(row, where) for row in calls]
-        if not self._checks():
-            return rows
-        low, high = self._signature.required, self._signature.most
-        for number, count in enumerate(map(len, rows)):
-            if not low <= count <= high:
-                self._signature.check(rows[number], {}, self.name)
+        if self._checks():
+            self._signature.check_rows(rows, self.name)
         return rows
 
     # -- what a call is made of ---------------------------------------------------------------------------------------
