@@ -16,6 +16,7 @@ eager, models                           running it in place; pydantic models as 
 retrying, hooks, einfo                  how an attempt goes on; what is called around it
 control, inspection, events, operations   what operators ask, order and follow
 exceptions, failures, states, handle    what is raised; how a job failed; where it stands; what cannot be copied
+signal_names                            signals of the system, as people write them
 transport                               what the client needs from a broker
 messages, admin_messages, shipping, _grpc*   the only modules that know the wire (tqbroker.v1)
 cli, commands, exits, utils             the console script, loaded by name; Celery's loggers

@@ -4,7 +4,8 @@ cli, config, flags, background  the command line, settings, flags without a mean
 daemon, banner, reactions       composition; what it prints; what it does when it is asked something
 stream, session, ledger, notes  the talk with the broker: gRPC, what to say when; outcomes and progress until stored
 messages, identity, refusals    our values to wire messages; what the broker did not store
-handover, backlog, seats        which child gets which job; what waits; a child as the hand-over sees it
+handover, feeding, backlog      what becomes of each job; which child gets it; what waits
+seats                           a child as the hand-over sees it
 credit, joblog                  how much to ask for; a line for each job
 pool, children, deaths, pipe    child processes, how they ended, and the sockets to them
 autoscale, timelimits, forcing  as many as there is work for; jobs that run too long, or are to be ended

@@ -138,7 +138,7 @@ class Daemon:
             _tell_limits(child, limits)
         self._pool.joined = lambda child: _tell_limits(child, limits)
         if config.killable:
-            self._handover.watch = HardLimits(limits, self._pool.kill_for, later).watch
+            self._handover.feeder.watch = HardLimits(limits, self._pool.kill_for, later).watch
         session.on_terminate = Forcing(self._handover, self._pool, later).terminate
         scaling = Autoscale(self._pool, self._handover, *config.autoscale) if config.autoscale else None
         return Desk(

@@ -115,10 +115,10 @@ class Executor:
         job = attempt.job
         head = job.head
         plan = attempt.plan = self.plans.of(head.task)
-        attempt.call = decode_call(job.args, head.format)
+        attempt.call = args, kwargs = decode_call(job.args, head.format)
         hit("child_before_run")
         bounds = self.limits.of(head)
-        attempt.request = request = self._request(attempt)
+        attempt.request = request = self._request(job, args, kwargs)
         if head.traits is not None or job.extra is not None or bounds.soft_ms or bounds.hard_ms:
             request.details = _details(attempt, bounds)
         if plan.task.own_call:
@@ -128,10 +128,8 @@ class Executor:
             raise WorkerLostError(f"{head.task} has acks_late=False, and the worker that had this job was lost")
         return bounds
 
-    def _request(self, attempt: Attempt) -> Request:
-        job = attempt.job
+    def _request(self, job: Job, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
         head = job.head
-        args, kwargs = attempt.call
         return Request(
             text_of(job.id),
             head.task,

@@ -1,7 +1,6 @@
-"""Which child gets which job: the decisions, free of processes and sockets.
+"""What becomes of every job between the broker and the children: the decisions, free of processes and sockets.
 
-A job of a task that is not fast gets a slot of its own. Fast ones are handed over in chunks, as many as a slot is
-expected to run in some milliseconds. What cannot be started soon goes back to the broker, where others may take it.
+What cannot be started soon goes back to the broker, where others may take it.
 """
 
 from __future__ import annotations
@@ -11,18 +10,13 @@ from itertools import islice
 from time import time
 
 from tqbroker.failures import FailureData
-from tqbroker_worker.backlog import Backlog
 from tqbroker_worker.credit import Credit
+from tqbroker_worker.feeding import Feeder
 from tqbroker_worker.joblog import JobLog
 from tqbroker_worker.jobs import Jobs
 from tqbroker_worker.ledger import Ending, Ledger, Outcome, Successes
 from tqbroker_worker.protocol import Cancel, Done, Ended, HandBack, Unstarted, Verdict
-from tqbroker_worker.seats import Seat, roomiest
-
-AT_HAND_US = 10_000.0
-"""Work of fast tasks to keep in a child for each slot: covers the way to the parent and back."""
-CHUNK = 128
-"""Most jobs in one message to a child."""
+from tqbroker_worker.seats import Seat
 
 _NONE: set[int] = set()
 
@@ -33,17 +27,14 @@ class Handover:
     def __init__(self, credit: Credit, ledger: Ledger, log: JobLog, wake: Callable[[], None]) -> None:
         self.seats: list[Seat] = []
         self.closed = False
-        self.on_full: Callable[[Seat], None] = lambda _seat: None
-        """Called when a seat has had as many jobs as its child may get."""
-        self.watch: Callable[[Seat, Jobs], None] | None = None
-        """Called for all jobs that a child is given, where some of them may not run for as long as they like."""
+        self.feeder = Feeder(credit, self.seats)
+        """Hands jobs to the seats."""
         self.received: Callable[[Jobs], None] | None = None
         """Called for all jobs that arrive, where somebody wants to know."""
         self._credit = credit
         self._ledger = ledger
         self._log = log
         self._wake = wake
-        self._backlog = Backlog(credit)
         self._dead: set[int] = set()  # leases that are not ours any more, of jobs that a child still has
         self._cancelled: set[int] = set()
 
@@ -65,11 +56,11 @@ class Handover:
     @property
     def idle(self) -> bool:
         """Whether no child has a job, and none waits for one."""
-        return not self._backlog and not any(seat.jobs for seat in self.seats)
+        return not self.feeder.backlog and not any(seat.jobs for seat in self.seats)
 
     def leases(self) -> Iterator[tuple[int, Jobs]]:
         """Every lease of a job that has no outcome yet, with the jobs it came with."""
-        yield from self._backlog.leases()
+        yield from self.feeder.backlog.leases()
         for seat in self.seats:
             yield from (lease for lease in seat.jobs.items() if lease[0] not in self._dead)
 
@@ -86,10 +77,8 @@ class Handover:
         if self.closed:
             self._give_back(jobs.tokens)
             return
-        task = jobs.head.task
-        self._credit.delivered(task, len(jobs), sum(map(len, jobs.args)))
-        size = self._chunk(task, len(jobs))
-        self._backlog.put(jobs.part(at, at + size) for at in range(0, len(jobs), size))
+        self._credit.delivered(jobs.head.task, len(jobs), sum(map(len, jobs.args)))
+        self.feeder.put(jobs)
         self._feed()
         self._log.received(jobs)
         if self.received is not None:
@@ -125,7 +114,7 @@ class Handover:
     def close(self) -> None:
         """Takes no more jobs, and gives back every one that is not started."""
         self.closed = True
-        self._give_back(self._backlog.take_all())
+        self._give_back(self.feeder.backlog.take_all())
         for seat in self.seats:
             seat.send(HandBack())
 
@@ -203,7 +192,7 @@ class Handover:
     ) -> dict[int, Seat]:
         """Takes tokens out of the backlog, passes them to `waiting`, asks children for the others and returns those."""
         wanted = set(tokens)
-        for token, jobs in self._backlog.take_out(wanted):
+        for token, jobs in self.feeder.backlog.take_out(wanted):
             waiting(token, jobs)
         asked: dict[int, Seat] = {}
         for seat in self.seats:
@@ -267,34 +256,8 @@ class Handover:
         if self.closed:
             self._give_back([jobs.tokens[0] for jobs in again])
             return
-        self._backlog.put_back(again)
+        self.feeder.backlog.put_back(again)
         self._feed()
 
-    def _chunk(self, task: str, count: int) -> int:
-        if not self._credit.is_fast(task):
-            return 1
-        seats = sum(seat.free > 0 for seat in self.seats)
-        return max(1, min(CHUNK, self._at_hand(task) // 2, -(-count // max(1, seats))))
-
-    def _at_hand(self, task: str) -> int:
-        return int(max(1.0, AT_HAND_US / self._credit.cost_us(task)))
-
     def _feed(self) -> None:
-        """Hands over whatever fits, and returns what would wait for too long."""
-        while self._backlog:
-            jobs = self._backlog.take()
-            fast = self._credit.is_fast(jobs.head.task)
-            seat = roomiest(self.seats, self._at_hand(jobs.head.task) if fast else 0)
-            if seat is None:
-                self._backlog.put_back([jobs])
-                self._give_back(self._backlog.take_late(sum(seat.free for seat in self.seats)))
-                return
-            if 0 < seat.left < len(jobs):
-                self._backlog.put_back([jobs.part(seat.left, len(jobs))])
-                jobs = jobs.part(0, seat.left)
-            seat.hand(jobs, slow=not fast)
-            if self.watch is not None:
-                self.watch(seat, jobs)
-            if seat.left == 0:
-                seat.leaving = True
-                self.on_full(seat)
+        self._give_back(self.feeder.feed())

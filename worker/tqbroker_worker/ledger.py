@@ -7,7 +7,7 @@ When the stream breaks, everything sent becomes pending again, and goes out with
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tqbroker_worker.jobs import Jobs
@@ -102,8 +102,7 @@ class Ledger:
 
     def __len__(self) -> int:
         """Jobs whose outcome is not acknowledged."""
-        kept = [*self._later, *(outcome for sent in self._sent for outcome in sent.outcomes)]
-        return self.waiting + sum(len(outcome.tokens()) for outcome in kept)
+        return self.waiting + _jobs_in(self._later) + sum(_jobs_in(sent.outcomes) for sent in self._sent)
 
     @property
     def messages_out(self) -> int:
@@ -171,15 +170,13 @@ class Ledger:
         self._sent.clear()
         self.take_returned()
         self._pending.extendleft(reversed(again))
-        self.waiting += sum(len(outcome.tokens()) for outcome in again)
+        self.waiting += _jobs_in(again)
 
-    def drop(self, tokens: set[int]) -> int:
-        """Forgets pending outcomes of leases that are not ours any more, and says how many there were."""
-        left = deque(_without(self._pending, tokens))
-        dropped = sum(len(outcome.tokens()) for outcome in self._pending) - sum(len(o.tokens()) for o in left)
-        self._pending = left
-        self.waiting -= dropped
-        return dropped
+    def drop(self, tokens: set[int]) -> None:
+        """Forgets pending outcomes of leases that are not ours any more."""
+        self.waiting -= _jobs_in(self._pending)
+        self._pending = deque(_without(self._pending, tokens))
+        self.waiting += _jobs_in(self._pending)
 
     def sent(self) -> Iterator[tuple[int, Jobs]]:
         """Every lease with an outcome that was sent and is not acknowledged, and the jobs it came with."""
@@ -192,6 +189,10 @@ class Ledger:
         yield from self.sent()
         for outcome in (*self._later, *self._pending):
             yield from outcome.leases()
+
+
+def _jobs_in(outcomes: Iterable[Outcome]) -> int:
+    return sum(len(outcome.tokens()) for outcome in outcomes)
 
 
 def _without(outcomes: deque[Outcome] | list[Outcome], tokens: set[int]) -> list[Outcome]:

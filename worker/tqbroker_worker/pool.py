@@ -50,7 +50,7 @@ class Pool:
         self.joined: Callable[[Child], None] = lambda _child: None
         self._manifest: Manifest | None = None
         self._handover = handover
-        self._handover.on_full = self._on_full
+        self._handover.feeder.on_full = self._on_full
         self._children: list[Child] = []
         self._hooks: deque[Failed] = deque(maxlen=_MAX_HOOKS)
         self._log = get_logger("tqbroker.worker")

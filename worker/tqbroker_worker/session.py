@@ -20,7 +20,7 @@ from tqbroker_worker.identity import Identity
 from tqbroker_worker.ledger import Ledger
 from tqbroker_worker.messages import Lease, held, jobs_of, put_annotations, put_outcomes
 from tqbroker_worker.notes import Notes
-from tqbroker_worker.refusals import Refusals
+from tqbroker_worker.refusals import MOST_LOGGED, Refusals
 
 GATHER_MESSAGES = 2
 """With so many messages of outcomes unacknowledged, further ones gather: the broker commits them together anyway."""
@@ -227,7 +227,9 @@ class Session:
 
     def _drop(self, lost: set[int]) -> None:
         if lost:
-            self._log.warning(f"{len(lost)} leases were lost while the broker was away; their jobs run elsewhere")
+            ids = [source.id_of(token) for token, source in self._leases() if token in lost]
+            line = f"{len(lost)} leases were lost while the broker was away; their jobs run elsewhere"
+            self._log.warning(line, ids=ids[:MOST_LOGGED])
             self._forget(lost)
 
     def _forget(self, tokens: set[int]) -> None:

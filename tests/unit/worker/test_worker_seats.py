@@ -31,7 +31,7 @@ def test_a_child_gets_no_more_jobs_in_its_life_than_it_may(scene: Scene, make_jo
     child, other = scene.child(), scene.child()
     child.seat.most = 3
     full: list[Seat] = []
-    scene.handover.on_full = full.append
+    scene.handover.feeder.on_full = full.append
     scene.make_fast()
     scene.handover.offer(make_jobs(10))
     scene.handover.offer(make_jobs(10, first=11))

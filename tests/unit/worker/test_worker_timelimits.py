@@ -36,7 +36,7 @@ class Watch:
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.table = LimitTable(config or WorkerConfig("tasks"), manifest)
         hard = HardLimits(self.table, self._kill, self._later, lambda: self.now)
-        scene.handover.watch = hard.watch
+        scene.handover.feeder.watch = hard.watch
 
     def _later(self, seconds: float, function: Callable[[], None]) -> None:
         self.timers.append((self.now + seconds, function))
