@@ -140,10 +140,14 @@ class Session:
         self.slow.difference_update(ended)
 
     def cancel(self, tokens: Sequence[int], *, terminate: bool = False, signal: str = "") -> None:
-        """Somebody cancelled these, and wants them stopped by force with this signal if `terminate`."""
-        self.cancelled.extend(tokens)
+        """Somebody cancelled these, and wants them stopped by force with this signal if `terminate`.
+
+        Told once each, however often it is asked for before the worker reads.
+        """
+        self.cancelled.extend(set(tokens).difference(self.cancelled))
         if terminate:
-            self.terminate.extend((token, signal) for token in tokens)
+            told = {token for token, _ in self.terminate}
+            self.terminate.extend((token, signal) for token in tokens if token not in told)
         self.on_wake()
 
     def command(self, command: Command) -> bool:

@@ -95,3 +95,19 @@ async def test_the_epoch_rises_even_when_the_clock_went_back(tmp_path: Path) -> 
     assert second.epoch == first.epoch + 1
     assert second.store == first.store
     await engine.verbs.close()
+
+
+@pytest.mark.parametrize("database", ["queues", "limits", "starts", "names", "counts"])
+async def test_a_record_that_a_start_needs_and_cannot_read_is_refused_with_one_sentence(
+    tmp_path: Path, database: str
+) -> None:
+    engine = EngineUnderTest("lmdb", tmp_path)
+    await engine.open()
+    await engine.verbs.close()
+    env = lmdb.open(str(tmp_path / "data" / "data.mdb"), subdir=False, max_dbs=64, map_size=CONFIG.map_size)
+    with env.begin(write=True) as txn:
+        txn.put(b"name", b"\xc1\xc1", db=env.open_db(database.encode(), txn=txn))
+    env.close()
+    for _ in range(2):
+        with pytest.raises(CannotOpen, match="restore a backup"):
+            await EngineUnderTest("lmdb", tmp_path).open()

@@ -36,6 +36,13 @@ class Annotation:
             self.checkpoint, self.format = newer.checkpoint, newer.format
         self.waiting += newer.waiting
 
+    def outdate(self, newer: Annotation) -> None:
+        """Leaves out what the newer one, which is durable, says in its place."""
+        if newer.note is not None:
+            self.note = None
+        if newer.checkpoint is not None:
+            self.checkpoint = None
+
     def size(self) -> int:
         """Bytes, roughly."""
         return len(self.checkpoint or b"") + (len(self.note.meta) if self.note else 0)
@@ -89,6 +96,9 @@ class Notes:
         while self._sent and self._sent[0][0] <= number:
             for annotation in self._sent.popleft()[1]:
                 annotation.tell()
+                for older in self._later:
+                    if older.token == annotation.token:
+                        older.outdate(annotation)
 
     def is_silent(self, tokens: Collection[int]) -> bool:
         """Whether nothing that these jobs said is still to be sent."""

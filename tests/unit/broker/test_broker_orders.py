@@ -131,6 +131,7 @@ async def test_a_cancel_by_force_tells_the_worker_the_signal(bench: Bench) -> No
     (job,) = await bench.enqueue(1)
     ((_, token),) = worker.take()
     await bench.core.cancel([job], terminate=True, signal="SIGKILL")
+    await bench.core.cancel([job], terminate=True)
     assert worker.session.cancelled == [token]
     assert worker.session.terminate == [(token, "SIGKILL")]
 

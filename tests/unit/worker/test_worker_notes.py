@@ -118,3 +118,19 @@ def test_a_message_carries_no_more_than_it_should(told: Told) -> None:
         notes.add(checkpoint(token, token, b"x" * (MESSAGE_BYTES // 2)), told)
     assert [len(notes.take(number)) for number in (1, 2, 3)] == [2, 2, 1]
     assert notes.messages_out == 3
+
+
+def test_what_could_not_be_stored_does_not_replace_newer_words_that_could(told: Told) -> None:
+    notes = Notes()
+    notes.add(progress(1, 3), told)
+    notes.add(checkpoint(1, 1, b"a"), told)
+    notes.take(1)
+    notes.refused({}, {1})
+    notes.add(progress(1, 4), told)
+    notes.take(2)
+    notes.acked(2)
+    notes.retry()
+    (again,) = notes.take(3)
+    assert (again.note, again.checkpoint) == (None, b"a")
+    notes.acked(3)
+    assert told.words == [(1, "")]

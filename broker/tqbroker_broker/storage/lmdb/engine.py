@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from tqbroker._failpoint import hit
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.lifecycle import COUNTER_BITS, stall
@@ -36,7 +38,7 @@ from tqbroker_broker.records import (
     WorkerRow,
 )
 from tqbroker_broker.rules import LimitRule, LimitState, QueueRule
-from tqbroker_broker.storage import StoreFull, Unavailable
+from tqbroker_broker.storage import CannotOpen, StoreFull, Unavailable
 from tqbroker_broker.storage.lmdb import (
     annotating,
     editing,
@@ -82,20 +84,29 @@ class LmdbEngine:
         self._lock = opening.prepare_directory(self._directory)
         try:
             env = opening.open_environment(self._directory, self._config)
-            self._store = Store(env, self._directory, self._config)
+            store = self._store = Store(env, self._directory, self._config)
             identity, epoch = opening.begin_epoch(env, now)
+            self._load(now)
         except BaseException:
             os.close(self._lock)
             raise
-        store = self._store
         store.log.tell = lambda: self.on_events()
-        store.load(now)
-        rulebook.load(store, now)
-        store.done_reading()
         store.book.begin(epoch)
         self._stored_epoch = epoch
         self._committer = Committer(env, lambda txn: Group(store, txn), self._config.group_limit)
         return Opened(identity, epoch, sorted(store.book.holders))
+
+    def _load(self, now: Time) -> None:
+        try:
+            self._store.load(now)
+            rulebook.load(self._store, now)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as problem:
+            self._store.done_reading()
+            self._store.env.close()
+            raise CannotOpen(
+                f"a count, rule or name in {self._directory} cannot be read ({problem}); restore a backup."
+            ) from problem
+        self._store.done_reading()
 
     async def close(self) -> None:
         await self._committer.close()
