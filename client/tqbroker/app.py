@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from tqbroker import current
-from tqbroker.app_setup import AppSetup
+from tqbroker.app_program import AppProgram
 from tqbroker.config import Settings
 from tqbroker.options import CallOptions, TaskOptions, check_call_options
 from tqbroker.registry import TaskRegistry, task_name
@@ -52,7 +52,7 @@ class BoundDecorator(Protocol):
 _OF_TASKS = frozenset({"task_annotations", *BY_SETTING.values()})
 
 
-class App(AppSetup):
+class App(AppProgram):
     """One application: its tasks, its settings, its broker.
 
     `main` is the name that tasks of a script run as `__main__` get in front. `broker` is tq://host[:port] or

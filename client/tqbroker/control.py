@@ -143,6 +143,10 @@ class Control:
         """New child processes, which load the app anew; what runs is finished first."""
         return _listed(self._send("pool_restart", {}, destination, timeout))
 
+    def autoscale(self, max: int, min: int, destination: Names = None, timeout: float = 1.0) -> list[dict[str, Any]]:  # noqa: A002 - Celery's names
+        """New bounds for the slots of workers that were started with --autoscale."""
+        return _listed(self._send("autoscale", {"max": max, "min": min}, destination, timeout))
+
     def add_consumer(self, queue: str, destination: Names = None, timeout: float = 1.0) -> list[dict[str, Any]]:
         """Workers take jobs from this queue too."""
         return _listed(self._send("add_consumer", {"queue": queue}, destination, timeout))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tqbroker.exceptions import ImproperlyConfigured
-from tqbroker.verdicts import Known, names, say_once, speak_up
+from tqbroker.verdicts import Known, names, speak_up
 
 _KINDS = ("direct", "topic")
 
@@ -33,7 +33,7 @@ _OVERFLOWS = {"drop-head": "drop_oldest", "drop_oldest": "drop_oldest", "reject-
 
 
 class WantedRule(NamedTuple):
-    """How an app wants a queue to behave. Zero means "not set"."""
+    """How an app wants a queue to behave: its workers see to that. Zero means "not set"."""
 
     max_length: int = 0
     overflow: str = "drop_oldest"
@@ -98,12 +98,6 @@ class Queue:
         self.routing_key = routing_key
         self.wanted = _wanted(name, given.pop("max_length"), given.pop("overflow"), given.pop("message_ttl"))
         _check(f"queue {name!r}", given, _ARGUMENTS)
-
-    def tell_wanted(self) -> None:
-        """Says once in the log how to give the queue the rules it wants: they are the broker's, for all apps."""
-        flags = self.wanted.flags()
-        if flags:
-            say_once("queue", self.name, f"keeps its rules in the broker: run tqbroker queues set {self.name} {flags}")
 
     def takes(self, exchange: str | None, routing_key: str | None) -> bool:
         """Whether a call with this exchange and routing key goes to this queue."""

@@ -140,8 +140,6 @@ class Directory:
 
     def __init__(self, queues: Any, routes: Any, default: str, *, strict: bool) -> None:
         self.queues = [queue if isinstance(queue, Queue) else Queue(queue) for queue in _queue_list(queues)]
-        for queue in self.queues:
-            queue.tell_wanted()
         self.names = frozenset(queue.name for queue in self.queues) | {default}
         self.routes = Routes(routes)
         self._default = default

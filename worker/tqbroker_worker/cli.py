@@ -14,7 +14,7 @@ from tqbroker._daemon import configure_logging, get_logger
 from tqbroker.exceptions import ImproperlyConfigured
 from tqbroker_worker import flags
 from tqbroker_worker.background import Background
-from tqbroker_worker.config import POOLS, WorkerConfig
+from tqbroker_worker.config import POOLS, WorkerConfig, expand_file
 
 _QUIET = "ERROR"
 
@@ -44,6 +44,8 @@ _QUIET = "ERROR"
 @click.option("--soft-time-limit", type=float, metavar="SECONDS", help="Raise SoftTimeLimitExceeded in it before.")
 @click.option("--max-tasks-per-child", type=int, metavar="N", help="Replace a child process after so many jobs.")
 @click.option("--max-memory-per-child", type=int, metavar="KIB", help="Replace it when it has more memory than this.")
+@click.option("--purge", "--discard", is_flag=True, help="Cancel the jobs that wait in its queues before; asks.")
+@click.option("--yes", is_flag=True, help="Do not ask about --purge.")
 @click.option("-f", "--logfile", metavar="PATH", default="", help="Log to this file.")
 @click.option("--pidfile", metavar="PATH", default="", help="Write the process id there; refuse to start twice.")
 @click.option("--uid", metavar="USER", default="", help="User to run as.")
@@ -60,7 +62,10 @@ def worker(ctx: click.Context, /, **options: Any) -> None:
     try:
         _failpoint.arm(os.environ)
         config = _config(options)
-        _background(options).enter()
+        if options["purge"] and not options["yes"]:
+            which = ", ".join(config.queues) or "those of its app"
+            click.confirm(f"Cancel every job that waits in the queues of this worker ({which})?", abort=True, err=True)
+        _background(options, config.name).enter()
     except (ImproperlyConfigured, _failpoint.FailpointError) as error:
         raise click.UsageError(str(error), ctx) from None
     configure_logging(config.loglevel)
@@ -92,12 +97,14 @@ def _config(options: dict[str, Any]) -> WorkerConfig:
         autoscale=_bounds(options["autoscale"]),
         prefetch=1 if options["disable_prefetch"] else options["prefetch_multiplier"],
         executable=options["executable"],
+        purge=options["purge"],
     )
 
 
-def _background(options: dict[str, Any]) -> Background:
-    names = ("workdir", "logfile", "pidfile", "uid", "gid", "umask", "detach")
-    return Background(**{name: options[name] for name in names})
+def _background(options: dict[str, Any], name: str) -> Background:
+    names = ("workdir", "uid", "gid", "umask", "detach")
+    logfile, pidfile = (expand_file(options[file], name) for file in ("logfile", "pidfile"))
+    return Background(logfile=logfile, pidfile=pidfile, **{name: options[name] for name in names})
 
 
 def _names(text: str) -> tuple[str, ...]:

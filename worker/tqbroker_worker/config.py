@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -90,6 +91,9 @@ class WorkerConfig:
     executable: str = ""
     """Python interpreter for the child processes; empty means the one this process runs on."""
 
+    purge: bool = False
+    """Cancel every job that waits in the queues of this worker before it takes one."""
+
     def __post_init__(self) -> None:
         if not self.app:
             raise ImproperlyConfigured("no app given: write -A module or -A module:attribute")
@@ -169,6 +173,16 @@ def _check_names(what: str, names: Iterable[str]) -> None:
         if not 1 <= len(name) <= 128 or len(name.encode()) > MAX_NAME_BYTES or not name.isprintable():
             allowed = f"use 1 to 128 printable characters, {MAX_NAME_BYTES} bytes at most"
             raise ImproperlyConfigured(f"{what} {name[:200]!r} is not allowed: {allowed}")
+
+
+def expand_file(path: str, name: str) -> str:
+    """The path of a file of this worker as Celery writes it: %p is its name, %n and %h the parts around the @.
+
+    %d is what follows the first dot of %h. %i and %I count children, which share this file: 0 and nothing.
+    """
+    node, _, host = name.partition("@")
+    signs = {"%p": name, "%n": node, "%h": host, "%d": host.partition(".")[2], "%i": "0", "%I": "", "%%": "%"}
+    return re.sub("%[pnhdiI%]", lambda found: signs[found[0]], path)
 
 
 def expand_name(name: str, host: str) -> str:

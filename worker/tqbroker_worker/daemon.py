@@ -18,6 +18,7 @@ from tqbroker_worker import loglook
 from tqbroker_worker.asks import Asks
 from tqbroker_worker.autoscale import Autoscale
 from tqbroker_worker.banner import banner
+from tqbroker_worker.beforehand import prepare
 from tqbroker_worker.children import Child
 from tqbroker_worker.config import WorkerConfig
 from tqbroker_worker.credit import Credit
@@ -113,6 +114,7 @@ class Daemon:
         sys.stdout.write(banner(config, manifest, identity, url) + "\n")
         sys.stdout.flush()
         loop = asyncio.get_running_loop()
+        await self._until_stopped(asyncio.ensure_future(self._prepare(identity, manifest, url)))
         session = Session(
             identity, self._handover, self._ledger, self._notes, self._credit, loop.call_later, self._wake
         )
@@ -129,6 +131,9 @@ class Daemon:
                 reactions.fire("worker_shutdown")
                 streaming.cancel()
                 await asyncio.gather(streaming, return_exceptions=True)
+
+    async def _prepare(self, identity: Identity, manifest: Manifest, url: str) -> None:
+        await prepare(url, identity.queues if self._config.purge else (), manifest.wanted)
 
     def _desk(self, config: WorkerConfig, manifest: Manifest, url: str, session: Session) -> Desk:
         """Joins the parts: time limits, forced ends, and what commands may touch."""

@@ -36,7 +36,6 @@ SILENT = (
 
 REFUSED = {
     ("--config",): ("MODULE", "settings are the app's: write app.config_from_object('MODULE') where the app is made"),
-    ("--purge", "--discard"): ("", "run `tqbroker queues purge NAME` before, which asks and says how many there were"),
 }
 """Not accepted: what to write instead."""
 

@@ -7,10 +7,11 @@ from typing import Any
 from tqbroker import signals
 from tqbroker.app import App
 from tqbroker.config import Settings
+from tqbroker.queues import Queue
 from tqbroker.rates import parse_rates
 from tqbroker.task import Task
 from tqbroker_worker.limits import Bounds, millis
-from tqbroker_worker.protocol import LogLook, Manifest, TaskLimits, WorkerSettings
+from tqbroker_worker.protocol import LogLook, Manifest, TaskLimits, WantedQueue, WorkerSettings
 
 
 def manifest_of(app: App) -> Manifest:
@@ -25,6 +26,7 @@ def manifest_of(app: App) -> Manifest:
         limits,
         _settings(app),
         signals.connected(),
+        [_wanted(queue) for queue in app.conf.directory.queues if queue.wanted.flags()],
     )
 
 
@@ -67,7 +69,14 @@ def log_look(conf: Settings) -> LogLook:
     return LogLook(line, conf.worker_task_log_format or line, conf.worker_log_color)
 
 
+def _wanted(queue: Queue) -> WantedQueue:
+    rule = queue.wanted
+    return WantedQueue(queue.name, rule.max_length, rule.overflow.replace("_", "-"), rule.ttl_ms, rule.flags())
+
+
 def _queues(app: App) -> list[str]:
-    """The one that jobs go to when nothing says another, and those of task_queues."""
+    """Those that the app has selected, or the one that jobs go to when nothing says another, and task_queues."""
     conf = app.conf
+    if app.selected_queues:
+        return list(app.selected_queues)
     return list(dict.fromkeys([conf.task_default_queue, *(queue.name for queue in conf.directory.queues)]))

@@ -139,11 +139,21 @@ class WorkerSettings(msgspec.Struct, array_like=True, frozen=True):
     log: LogLook = LogLook()
 
 
+class WantedQueue(msgspec.Struct, array_like=True, frozen=True):
+    """How the app wants a queue to be bounded: 0 is not at all. `flags`: the same for `tqbroker queues set`."""
+
+    name: str
+    max_length: int
+    overflow: str
+    ttl_ms: int
+    flags: str
+
+
 class Manifest(msgspec.Struct, array_like=True, tag=11):
     """The app is loaded and the child is ready. `broker` is empty when the app names none.
 
     `queues` are those of the app, the default one first. `limits` has those tasks whose own options bound something;
-    `signals` are the names of those with handlers.
+    `signals` are the names of those with handlers, `wanted` the queues that the app wants to be bounded.
     """
 
     app: str
@@ -153,6 +163,7 @@ class Manifest(msgspec.Struct, array_like=True, tag=11):
     limits: dict[str, TaskLimits] = {}
     settings: WorkerSettings = WorkerSettings()
     signals: list[str] = []
+    wanted: list[WantedQueue] = []
 
 
 class Broken(msgspec.Struct, array_like=True, tag=12):

@@ -25,6 +25,7 @@ def _seconds(text: str) -> float | None:
 
 ORDERS = {
     "add_consumer": _Order({"queue": str}),
+    "autoscale": _Order({"max": int, "min": int}),
     "cancel_consumer": _Order({"queue": str}),
     "disable_events": _Order(),
     "enable_events": _Order(),

@@ -48,6 +48,8 @@ def invoke(*arguments: str) -> Any:
         (["--autoscale", "10,3"], "autoscale", (10, 3)),
         (["--autoscale=10"], "autoscale", (10, 1)),
         (["-q"], "loglevel", "ERROR"),
+        (["--purge", "--yes"], "purge", True),
+        (["--discard", "--yes"], "purge", True),
         (["--executable", "/usr/bin/python3"], "executable", "/usr/bin/python3"),
     ],
 )
@@ -74,7 +76,6 @@ def test_flags_without_a_meaning_here_are_accepted_and_say_so(
     ("arguments", "hint"),
     [
         (["--config", "celeryconfig"], "app.config_from_object"),
-        (["--purge"], "tqbroker queues purge"),
         (["--autoscale", "3,10"], "MAX,MIN"),
         (["--autoscale", "many"], "MAX,MIN"),
         (["--autoscale", "3", "-P", "threads"], "cannot be scaled"),
@@ -106,3 +107,18 @@ def test_a_pid_file_of_a_live_worker_is_respected_and_that_of_a_dead_one_replace
     file.write_text("999999999\n")
     assert invoke("--pidfile", str(file)).exit_code == 0
     assert file.read_text().strip().isdigit()
+
+
+@pytest.mark.parametrize(("answer", "started"), [("y\n", True), ("n\n", False), ("", False)])
+def test_nothing_is_purged_unasked(configs: list[WorkerConfig], answer: str, started: bool) -> None:
+    result = CliRunner().invoke(cli.worker, ["-A", "tasks", "--purge", "-Q", "mail,orders"], input=answer)
+    assert "mail, orders" in result.output
+    assert [config.purge for config in configs] == [True] * started
+    assert result.exit_code == (0 if started else 1)
+
+
+@pytest.mark.usefixtures("configs")
+def test_names_of_files_may_have_that_of_the_worker_in_them(tmp_path: Path) -> None:
+    assert invoke("-n", "w1@here.example.org", "--pidfile", f"{tmp_path}/%n-%h-%d-%i%I.pid").exit_code == 0
+    assert invoke("-n", "w1@here", "--pidfile", f"{tmp_path}/%p%%.pid").exit_code == 0
+    assert {file.name for file in tmp_path.iterdir()} == {"w1-here.example.org-example.org-0.pid", "w1@here%.pid"}
