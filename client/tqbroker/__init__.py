@@ -1,6 +1,6 @@
 """tqbroker: a durable task queue. This package is what applications import.
 
-app, app_setup, loader, registry, shared, current   an app, what it reads at its start, its tasks, which app is meant
+app, app_*, loader, registry, shared, current   an app, what it reads at its start, its tasks, which app is meant
 task, task_options, result, batch       what users call: tasks, jobs seen from outside, many calls at once
 call, heads, plans, sending             a call and its options on their way: encoded, given an id, submitted
 options, option_rules, option_pairs     the options of tasks and calls: names, allowed values, what goes together

@@ -2,6 +2,7 @@
 
 cli, config, flags, background  the command line, settings, flags without a meaning, a worker as a Unix daemon
 daemon, banner, reactions       composition; what it prints; what it does when it is asked something
+beforehand                      what it does with its queues before it takes jobs
 stream, session, ledger, notes  the talk with the broker: gRPC, what to say when; outcomes and progress until stored
 messages, identity, refusals    our values to wire messages; what the broker did not store
 handover, feeding, backlog      what becomes of each job; which child gets it; what waits
