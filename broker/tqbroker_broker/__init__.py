@@ -14,7 +14,8 @@ timers, agenda, clock               what time asks for, and when; the one place 
 guard, inflight, refusals           the engine with its clock; bounds; what is refused
 lifecycle, limits, selection        decisions, pure: after an attempt, which limits hold, what a filter means
 shares, windows                     arithmetic, pure: whose turn it is, what a rate admits
-records, rules, questions           plain values
+records, rules, questions           plain values: jobs, rules, what operators ask
+attempts, answers                   plain values: what workers are handed and say, what the verbs answer
 storage                             the seam; behind it the engines, picked by URL
 
 Handlers translate, the core decides, an engine keeps order and bytes. The core knows neither the wire nor the disk. Who

@@ -11,6 +11,16 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from tqbroker._failpoint import hit
 from tqbroker_broker.agenda import PAUSE, Agenda
+from tqbroker_broker.answers import (
+    CancelAnswer,
+    Cancelled,
+    Due,
+    Enqueued,
+    Expired,
+    Job,
+    Opened,
+    Stats,
+)
 from tqbroker_broker.clock import Clock
 from tqbroker_broker.commands import Commands
 from tqbroker_broker.config import BrokerConfig
@@ -19,20 +29,7 @@ from tqbroker_broker.feed import Feed
 from tqbroker_broker.guard import Guard
 from tqbroker_broker.inflight import InFlight
 from tqbroker_broker.orders import Orders, settled
-from tqbroker_broker.records import (
-    CancelAnswer,
-    Cancelled,
-    Due,
-    Enqueued,
-    Expired,
-    Job,
-    JobId,
-    NewJobs,
-    Opened,
-    State,
-    Stats,
-    Time,
-)
+from tqbroker_broker.records import JobId, NewJobs, State, Time
 from tqbroker_broker.refusals import Busy, Stopping
 from tqbroker_broker.sessions import Sessions
 from tqbroker_broker.storage import Engine, Fenced, Unavailable

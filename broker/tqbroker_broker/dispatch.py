@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 from tqbroker._failpoint import hit
 from tqbroker_broker.agenda import Agenda
+from tqbroker_broker.attempts import Leased, Want
 from tqbroker_broker.guard import Guard
-from tqbroker_broker.records import Leased, Want
 from tqbroker_broker.sessions import Kind, Session, Sessions, load_of
 from tqbroker_broker.storage import StorageError
 

@@ -6,12 +6,13 @@ import asyncio
 import logging
 
 from tqbroker.v1 import queue_pb2 as pb
+from tqbroker_broker.answers import Enqueued, Stored
 from tqbroker_broker.calls import EOF, Context
 from tqbroker_broker.core import Core
 from tqbroker_broker.errors import write_error
 from tqbroker_broker.messages.ids import show
 from tqbroker_broker.messages.intake import Intake, Place, read_request
-from tqbroker_broker.records import Enqueued, NewJobs, Stored
+from tqbroker_broker.records import NewJobs
 from tqbroker_broker.refusals import IdConflict, NotUnique, QueueFull, RefusalError
 from tqbroker_broker.rules import QueueRule
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
+from tqbroker_broker.attempts import Ending, Failure, PastAttempt, Verdict
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.questions import EventKind
-from tqbroker_broker.records import Ending, Failure, PastAttempt, State, Verdict
+from tqbroker_broker.records import State
 from tqbroker_broker.rules import Unique, UniqueUntil
 
 T = TypeVar("T")

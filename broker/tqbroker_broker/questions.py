@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
-from tqbroker_broker.records import Job, JobId, State
+from tqbroker_broker.answers import Job
+from tqbroker_broker.records import JobId, State
 
 
 class Filter(NamedTuple):

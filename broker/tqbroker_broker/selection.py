@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tqbroker_broker.answers import Job
 from tqbroker_broker.questions import Filter
-from tqbroker_broker.records import Head, Job
+from tqbroker_broker.records import Head
 
 
 def submit_matches(wanted: Filter, head: Head, submitted_ms: int) -> bool:

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from tqbroker.v1 import queue_pb2 as pb
+from tqbroker_broker.answers import Job
 from tqbroker_broker.calls import Context
 from tqbroker_broker.core import Core
 from tqbroker_broker.enqueue_stream import EnqueueCalls, enqueue
 from tqbroker_broker.messages.checks import check_signal
 from tqbroker_broker.messages.ids import read_ids
 from tqbroker_broker.messages.status import size_of, write_status
-from tqbroker_broker.records import Job, JobId
+from tqbroker_broker.records import JobId
 from tqbroker_broker.refusals import TooLarge
 from tqbroker_broker.wait_stream import WaitCall
 

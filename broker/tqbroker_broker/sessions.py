@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from tqbroker_broker.attempts import Held, Leased, Want
 from tqbroker_broker.inflight import InFlight
-from tqbroker_broker.records import Head, Held, Leased, Want
+from tqbroker_broker.records import Head
 from tqbroker_broker.rules import LimitRule
 
 MAX_WINDOW = 10_000

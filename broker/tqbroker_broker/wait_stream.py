@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from tqbroker.v1 import queue_pb2 as pb
+from tqbroker_broker.answers import Job
 from tqbroker_broker.calls import EOF, Context, run_pair
 from tqbroker_broker.core import Core
 from tqbroker_broker.lifecycle import FINAL
 from tqbroker_broker.messages.ids import read_ids
 from tqbroker_broker.messages.status import size_of, write_status
-from tqbroker_broker.records import Job, State
+from tqbroker_broker.records import State
 from tqbroker_broker.waiters import Watcher
 
 ANSWERED = FINAL | {State.UNKNOWN}

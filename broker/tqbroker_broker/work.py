@@ -9,6 +9,7 @@ from tqbroker.v1 import errors_pb2
 from tqbroker.v1 import worker_pb2 as pb
 from tqbroker_broker import __version__
 from tqbroker_broker.acks import Acks
+from tqbroker_broker.attempts import Annotation
 from tqbroker_broker.calls import EOF, Context, run_pair
 from tqbroker_broker.commands import Reply
 from tqbroker_broker.core import Core
@@ -16,7 +17,6 @@ from tqbroker_broker.errors import write_error
 from tqbroker_broker.messages.annotations import read_annotations
 from tqbroker_broker.messages.outcomes import read_consume, read_ending, read_hello, read_successes
 from tqbroker_broker.outbox import Outbox
-from tqbroker_broker.records import Annotation
 from tqbroker_broker.refusals import Invalid, LeaseLost, OtherStore
 from tqbroker_broker.sessions import Session
 from tqbroker_broker.storage import Ambiguous, Unavailable

@@ -9,9 +9,16 @@ from typing import NamedTuple, TypeVar
 
 from tqbroker._failpoint import hit
 from tqbroker_broker.agenda import Agenda
+from tqbroker_broker.answers import Joined
+from tqbroker_broker.attempts import (
+    Annotation,
+    Ending,
+    Held,
+    Refusal,
+    Successes,
+)
 from tqbroker_broker.dispatch import Dispatcher
 from tqbroker_broker.guard import Guard
-from tqbroker_broker.records import Annotation, Ending, Held, Joined, Refusal, Successes
 from tqbroker_broker.refusals import Stopping
 from tqbroker_broker.rules import LimitRule, LimitState
 from tqbroker_broker.sessions import MAX_UNSENT, MAX_WINDOW, Hello, Session, Sessions

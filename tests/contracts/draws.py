@@ -10,19 +10,21 @@ from typing import TypeVar
 
 from tests.contracts.harness import FAILURE
 
-from tqbroker_broker.questions import Change, Drop, Move, Redrive, Reschedule
-from tqbroker_broker.records import (
+from tqbroker_broker.attempts import (
     Annotation,
     Ending,
-    Head,
     Held,
-    JobId,
-    NewJobs,
     Progress,
     Successes,
-    Time,
     Verdict,
     Want,
+)
+from tqbroker_broker.questions import Change, Drop, Move, Redrive, Reschedule
+from tqbroker_broker.records import (
+    Head,
+    JobId,
+    NewJobs,
+    Time,
     text_key,
 )
 from tqbroker_broker.rules import (

@@ -9,30 +9,34 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
-from tqbroker_broker.config import MIB, StorageConfig
-from tqbroker_broker.records import (
-    Annotation,
+from tqbroker_broker.answers import (
     CancelAnswer,
-    Ending,
     Enqueued,
     Expired,
-    Failure,
     Finished,
-    Head,
-    Held,
     Job,
-    JobId,
     Joined,
-    Leased,
-    NewJobs,
     Opened,
+)
+from tqbroker_broker.attempts import (
+    Annotation,
+    Ending,
+    Failure,
+    Held,
+    Leased,
     PastAttempt,
     Progress,
     Refusal,
     Successes,
-    Time,
     Verdict,
     Want,
+)
+from tqbroker_broker.config import MIB, StorageConfig
+from tqbroker_broker.records import (
+    Head,
+    JobId,
+    NewJobs,
+    Time,
     key_text,
     text_key,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.contracts.course import Course, Step
 from tests.contracts.draws import Client
 
-from tqbroker_broker.records import Leased
+from tqbroker_broker.attempts import Leased
 
 
 class JobSteps:

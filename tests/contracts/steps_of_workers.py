@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from tests.contracts.course import Course, Step
 from tests.contracts.harness import EngineUnderTest, instance
 
-from tqbroker_broker.records import Held, Joined
+from tqbroker_broker.answers import Joined
+from tqbroker_broker.attempts import Held
 from tqbroker_broker.storage import NameTaken
 
 

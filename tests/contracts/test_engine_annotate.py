@@ -6,8 +6,15 @@ import asyncio
 
 from tests.contracts.harness import DEAD_TTL, FAILURE, GRACE, TTL, EngineUnderTest
 
+from tqbroker_broker.attempts import (
+    Extra,
+    Progress,
+    Refusal,
+    Verdict,
+    Want,
+)
 from tqbroker_broker.questions import Redrive
-from tqbroker_broker.records import Extra, Progress, Refusal, Verdict, Want, text_key
+from tqbroker_broker.records import text_key
 
 HALF = Progress("LOADING", b'{"file": 1}', "json", 1, 2, "half way", 1_800_000_000_000)
 DONE = Progress("LOADING", b"", "", 2, 2, "", 1_800_000_000_001)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.contracts.harness import TTL, EngineUnderTest
 
-from tqbroker_broker.records import Cancelled, State, Verdict, text_key
+from tqbroker_broker.answers import Cancelled
+from tqbroker_broker.attempts import Verdict
+from tqbroker_broker.records import State, text_key
 
 
 async def start(engine: EngineUnderTest, *names: str) -> dict[str, int]:

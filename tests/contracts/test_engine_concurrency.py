@@ -6,7 +6,9 @@ from asyncio import gather
 
 from tests.contracts.harness import EngineUnderTest, instance
 
-from tqbroker_broker.records import Cancelled, Refusal, State, Stored, Successes, text_key
+from tqbroker_broker.answers import Cancelled, Stored
+from tqbroker_broker.attempts import Refusal, Successes
+from tqbroker_broker.records import State, text_key
 from tqbroker_broker.storage import NameTaken
 
 

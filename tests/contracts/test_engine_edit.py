@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from tests.contracts.harness import CONFIG, FAILURE, RESULT_TTL, TTL, EngineUnderTest, new_jobs
 
+from tqbroker_broker.answers import Enqueued, QueueCounts, Stored
+from tqbroker_broker.attempts import Refusal, Verdict, Want
 from tqbroker_broker.questions import Change, Drop, EditAnswer, Effect, Move, Redrive, Reschedule
-from tqbroker_broker.records import Enqueued, Head, QueueCounts, Refusal, State, Stored, Verdict, Want, text_key
+from tqbroker_broker.records import Head, State, text_key
 from tqbroker_broker.rules import Overflow, QueueRule, Traits, Unique, UniqueConflict, UniqueUntil
 
 HEAD = Head("tasks.add", "default", 0, "json")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.contracts.harness import DEDUP_WINDOW, HEAD, EngineUnderTest, new_jobs
 
-from tqbroker_broker.records import Enqueued, Head, NewJobs, State, Stored, text_key
+from tqbroker_broker.answers import Enqueued, Stored
+from tqbroker_broker.records import Head, NewJobs, State, text_key
 
 
 def other_body(batch: NewJobs) -> NewJobs:

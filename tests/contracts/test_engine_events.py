@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from tests.contracts.harness import CONFIG, ENGINES, FAILURE, GRACE, TTL, EngineUnderTest
 
+from tqbroker_broker.attempts import Verdict
 from tqbroker_broker.questions import Drop, EventKind, EventPage, Events, Move, Redrive, Reschedule
-from tqbroker_broker.records import JobId, Verdict, text_key
+from tqbroker_broker.records import JobId, text_key
 
 SENT, STARTED, SUCCEEDED, FAILED = EventKind.SENT, EventKind.STARTED, EventKind.SUCCEEDED, EventKind.FAILED
 RETRIED, REVOKED, REJECTED = EventKind.RETRIED, EventKind.REVOKED, EventKind.REJECTED

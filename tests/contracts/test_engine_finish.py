@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.contracts.harness import FAILURE, HEAD, TTL, EngineUnderTest, instance
 
-from tqbroker_broker.records import Ending, Finished, Head, Refusal, State, Successes, Verdict, text_key
+from tqbroker_broker.answers import Finished
+from tqbroker_broker.attempts import Ending, Refusal, Successes, Verdict
+from tqbroker_broker.records import Head, State, text_key
 
 NOTHING = frozenset[str]()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.contracts.harness import DEAD_TTL, DEDUP_WINDOW, FAILURE, GRACE, EngineUnderTest
 
-from tqbroker_broker.records import PastAttempt, State, Verdict
+from tqbroker_broker.attempts import PastAttempt, Verdict
+from tqbroker_broker.records import State
 
 
 async def start(engine: EngineUnderTest, *names: str) -> dict[str, int]:

@@ -7,8 +7,9 @@ from collections import Counter
 import pytest
 from tests.contracts.harness import TTL, EngineUnderTest, head_with
 
+from tqbroker_broker.attempts import Verdict, Want
 from tqbroker_broker.questions import Move
-from tqbroker_broker.records import Head, State, Verdict, Want, key_text, text_key
+from tqbroker_broker.records import Head, State, key_text, text_key
 from tqbroker_broker.rules import LimitRule, QueueRule, Rate, Traits
 
 

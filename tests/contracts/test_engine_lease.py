@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.contracts.harness import HEAD, EngineUnderTest, instance
 
-from tqbroker_broker.records import Head, State, Verdict, Want, text_key
+from tqbroker_broker.attempts import Verdict, Want
+from tqbroker_broker.records import Head, State, text_key
 
 ADD = frozenset({"tasks.add"})
 BOTH = frozenset({"tasks.add", "tasks.slow"})

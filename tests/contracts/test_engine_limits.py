@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.contracts.harness import TTL, EngineUnderTest, head_with
 
+from tqbroker_broker.attempts import Verdict
 from tqbroker_broker.questions import Redrive
-from tqbroker_broker.records import Head, Verdict, text_key
+from tqbroker_broker.records import Head, text_key
 from tqbroker_broker.rules import LimitRule, LimitState, Rate
 
 MAIL = head_with(limits=["mail"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.contracts.harness import TTL, EngineUnderTest
 
-from tqbroker_broker.records import Head, State, Verdict
+from tqbroker_broker.attempts import Verdict
+from tqbroker_broker.records import Head, State
 from tqbroker_broker.rules import QueueRule
 
 MAIL = Head("tasks.add", "mail", 0, "json")

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 from tests.contracts.harness import HEAD, EngineUnderTest, head_with, new_jobs
 
+from tqbroker_broker.answers import Enqueued, Stored
 from tqbroker_broker.lifecycle import overflow_failure
-from tqbroker_broker.records import Enqueued, Head, State, Stored, text_key
+from tqbroker_broker.records import Head, State, text_key
 from tqbroker_broker.rules import Overflow, QueueRule, Traits, Unique, UniqueConflict, UniqueUntil
 
 REFUSING = QueueRule(max_length=2)

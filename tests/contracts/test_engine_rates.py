@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.contracts.harness import EngineUnderTest, head_with
 
-from tqbroker_broker.records import Head, Want
+from tqbroker_broker.attempts import Want
+from tqbroker_broker.records import Head
 from tqbroker_broker.rules import LimitRule, Rate
 
 ALL = frozenset({"tasks.add", "tasks.slow"})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tests.contracts.harness import FAILURE, EngineUnderTest
 
-from tqbroker_broker.records import Head, Job, QueueCounts, State, Verdict, text_key
+from tqbroker_broker.answers import Job, QueueCounts
+from tqbroker_broker.attempts import Verdict
+from tqbroker_broker.records import Head, State, text_key
 
 MAIL = Head("tasks.mail", "mail", 0, "json")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tests.contracts.harness import TTL, EngineUnderTest, instance
 
-from tqbroker_broker.records import Cancelled, Joined, Refusal, State, Verdict, WorkerRow, text_key
+from tqbroker_broker.answers import Cancelled, Joined, WorkerRow
+from tqbroker_broker.attempts import Refusal, Verdict
+from tqbroker_broker.records import State, text_key
 
 NOTHING = frozenset[str]()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tests.contracts.harness import DEAD_TTL, DEDUP_WINDOW, RESULT_TTL, EngineUnderTest
 
-from tqbroker_broker.records import Expired, Head, QueueCounts, State, Verdict
+from tqbroker_broker.answers import Expired, QueueCounts
+from tqbroker_broker.attempts import Verdict
+from tqbroker_broker.records import Head, State
 
 QUIET = Expired([], frozenset(), [], more=False)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tests.contracts.harness import FAILURE, EngineUnderTest
 
-from tqbroker_broker.records import Finished, State, Stored, Verdict, text_key
+from tqbroker_broker.answers import Finished, Stored
+from tqbroker_broker.attempts import Verdict
+from tqbroker_broker.records import State, text_key
 
 NOTHING = frozenset[str]()
 

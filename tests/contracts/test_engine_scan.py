@@ -7,8 +7,9 @@ from dataclasses import replace
 import msgspec
 from tests.contracts.harness import FAILURE, HEAD, EngineUnderTest
 
+from tqbroker_broker.attempts import Failure, Verdict
 from tqbroker_broker.questions import Filter
-from tqbroker_broker.records import Failure, Head, State, Verdict, key_text
+from tqbroker_broker.records import Head, State, key_text
 from tqbroker_broker.rules import Traits
 
 MAIL = Head("tasks.mail", "mail", 0, "json")

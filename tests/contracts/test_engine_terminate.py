@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.contracts.harness import EngineUnderTest
 
-from tqbroker_broker.records import CancelAnswer, Cancelled
+from tqbroker_broker.answers import CancelAnswer, Cancelled
 
 
 async def start(engine: EngineUnderTest, *names: str) -> dict[str, int]:

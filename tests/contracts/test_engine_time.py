@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tests.contracts.harness import EngineUnderTest
 
-from tqbroker_broker.records import Due, Expired, State, Verdict, text_key
+from tqbroker_broker.answers import Due, Expired
+from tqbroker_broker.attempts import Verdict
+from tqbroker_broker.records import State, text_key
 
 NOTHING = frozenset[str]()
 WOKEN = frozenset({"default"})

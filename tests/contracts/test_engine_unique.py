@@ -7,8 +7,10 @@ import asyncio
 import pytest
 from tests.contracts.harness import DEAD_TTL, FAILURE, TTL, EngineUnderTest, new_jobs
 
+from tqbroker_broker.answers import Cancelled, Enqueued, Stored
+from tqbroker_broker.attempts import Verdict
 from tqbroker_broker.questions import Redrive
-from tqbroker_broker.records import Cancelled, Enqueued, Head, State, Stored, Verdict, text_key
+from tqbroker_broker.records import Head, State, text_key
 from tqbroker_broker.rules import Traits, Unique, UniqueConflict, UniqueUntil
 
 REJECT, KEEP, REPLACE = UniqueConflict.REJECT, UniqueConflict.KEEP, UniqueConflict.REPLACE

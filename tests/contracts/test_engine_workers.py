@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.contracts.harness import GRACE, TTL, EngineUnderTest, instance
 
-from tqbroker_broker.records import Held, Joined, State, WorkerRow, text_key
+from tqbroker_broker.answers import Joined, WorkerRow
+from tqbroker_broker.attempts import Held
+from tqbroker_broker.records import State, text_key
 from tqbroker_broker.storage import NameTaken
 
 NOTHING = frozenset[str]()

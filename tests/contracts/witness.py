@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from tqbroker_broker.answers import Job, QueueCounts
+from tqbroker_broker.attempts import Leased
 from tqbroker_broker.lifecycle import FINAL, may
-from tqbroker_broker.records import Head, Job, JobId, Leased, QueueCounts, State
+from tqbroker_broker.records import Head, JobId, State
 
 
 class Witness:

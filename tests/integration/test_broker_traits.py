@@ -13,7 +13,7 @@ from grpc.aio import AioRpcError
 from tests.integration.broker_harness import SECONDS, TASK, Site, column, error_of, request, running
 
 from tqbroker.v1 import admin_pb2, errors_pb2, job_pb2, queue_pb2, worker_pb2
-from tqbroker_broker.records import Refusal
+from tqbroker_broker.attempts import Refusal
 from tqbroker_broker.storage import StoreFull
 
 

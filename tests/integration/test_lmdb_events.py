@@ -10,9 +10,10 @@ import lmdb
 import pytest
 from tests.contracts.harness import CONFIG, HEAD, EngineUnderTest, new_jobs
 
+from tqbroker_broker.attempts import Want
 from tqbroker_broker.config import GIB, MIB
 from tqbroker_broker.questions import EventKind
-from tqbroker_broker.records import Want, text_key
+from tqbroker_broker.records import text_key
 from tqbroker_broker.storage.lmdb.events import MOST_STARTED
 from tqbroker_broker.storage.lmdb.keys import U64
 

@@ -13,7 +13,8 @@ import lmdb
 import pytest
 from tests.contracts.harness import TTL, EngineUnderTest, head_with, make_engine
 
-from tqbroker_broker.records import Head, NewJobs, Want, text_key
+from tqbroker_broker.attempts import Want
+from tqbroker_broker.records import Head, NewJobs, text_key
 from tqbroker_broker.rules import LimitRule, Rate
 from tqbroker_broker.storage.lmdb.engine import LmdbEngine
 

@@ -12,10 +12,17 @@ import lmdb
 import pytest
 from tests.contracts.harness import CONFIG, EngineUnderTest
 
+from tqbroker_broker.attempts import Progress, Verdict
 from tqbroker_broker.config import MIB
 from tqbroker_broker.lifecycle import COUNTER_BITS
 from tqbroker_broker.questions import EventKind, Filter
-from tqbroker_broker.records import Head, NewJobs, Progress, State, Verdict, key_text, text_key
+from tqbroker_broker.records import (
+    Head,
+    NewJobs,
+    State,
+    key_text,
+    text_key,
+)
 from tqbroker_broker.storage import StoreFull, Unavailable
 from tqbroker_broker.storage.lmdb.engine import LmdbEngine
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import lmdb
 from tests.contracts.harness import CONFIG, DEAD_TTL, DEDUP_WINDOW, FAILURE, EngineUnderTest
 
-from tqbroker_broker.records import Head, Progress, Verdict
+from tqbroker_broker.attempts import Progress, Verdict
+from tqbroker_broker.records import Head
 from tqbroker_broker.rules import Traits, Unique, UniqueConflict, UniqueUntil
 from tqbroker_broker.storage.lmdb.keys import DATABASES
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from tests.contracts.harness import CONFIG, GRACE, TTL, EngineUnderTest, head_with
 
-from tqbroker_broker.records import Cancelled, Head, NewJobs, State, text_key
+from tqbroker_broker.answers import Cancelled
+from tqbroker_broker.records import Head, NewJobs, State, text_key
 from tqbroker_broker.rules import LimitRule, Rate, Traits, Unique, UniqueConflict, UniqueUntil
 from tqbroker_broker.storage import Unavailable
 from tqbroker_broker.storage.lmdb import commit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tqbroker_broker.attempts import Ending, Failure, PastAttempt, Verdict
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.lifecycle import (
     FINAL,
@@ -19,7 +20,7 @@ from tqbroker_broker.lifecycle import (
     may,
     past_attempt,
 )
-from tqbroker_broker.records import Ending, Failure, PastAttempt, State, Verdict
+from tqbroker_broker.records import State
 from tqbroker_broker.rules import Unique, UniqueConflict, UniqueUntil
 
 STATES = [state for state in State if state is not State.UNKNOWN]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from tqbroker.v1 import admin_pb2 as pb
 from tqbroker.v1 import job_pb2
 from tqbroker_broker import __version__
+from tqbroker_broker.answers import QueueCounts, WorkerRow
 from tqbroker_broker.core import Core
 from tqbroker_broker.messages.ids import text_id
 from tqbroker_broker.messages.rules import write_rule
 from tqbroker_broker.messages.status import write_status
-from tqbroker_broker.records import QueueCounts, WorkerRow
 from tqbroker_broker.rules import QueueRule
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tqbroker.v1 import admin_pb2 as pb
 from tqbroker_broker.admin.listing import Search
+from tqbroker_broker.answers import Cancelled, Job
 from tqbroker_broker.core import Core
 from tqbroker_broker.lifecycle import FINAL
 from tqbroker_broker.messages.changes import read_change
@@ -13,7 +14,7 @@ from tqbroker_broker.messages.checks import check_range
 from tqbroker_broker.messages.ids import read_ids, show
 from tqbroker_broker.messages.questions import check_cursor, read_filter
 from tqbroker_broker.questions import Change, Drop, Effect, Filter, Move, Redrive, Reschedule
-from tqbroker_broker.records import Cancelled, Job, State
+from tqbroker_broker.records import State
 from tqbroker_broker.refusals import Invalid
 
 DEFAULT_LIMIT, MAX_LIMIT = 1000, 2000

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from tqbroker.v1 import admin_pb2 as pb
+from tqbroker_broker.answers import Job
 from tqbroker_broker.core import Core
 from tqbroker_broker.messages.checks import check_range
 from tqbroker_broker.messages.questions import check_cursor, read_filter
 from tqbroker_broker.messages.status import size_of, write_status
 from tqbroker_broker.questions import Filter
-from tqbroker_broker.records import Job
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tqbroker.v1 import job_pb2
 from tqbroker.v1 import worker_pb2 as pb
-from tqbroker_broker.records import Annotation, Progress
+from tqbroker_broker.attempts import Annotation, Progress
 from tqbroker_broker.refusals import Invalid, RefusalError, TooLarge
 
 MAX_CHECKPOINT = 1 << 20

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tqbroker.v1 import worker_pb2 as pb
+from tqbroker_broker.attempts import Extra, Leased
 from tqbroker_broker.messages.ids import all_uuids, write_ids
 from tqbroker_broker.messages.traits import write_traits
-from tqbroker_broker.records import Extra, Leased
 from tqbroker_broker.rules import PLAIN
 
 NOTHING = Extra()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tqbroker.v1 import job_pb2 as pb
+from tqbroker_broker.answers import Job
+from tqbroker_broker.attempts import Failure, PastAttempt, Progress, Verdict
 from tqbroker_broker.messages.traits import write_traits
-from tqbroker_broker.records import Failure, Job, PastAttempt, Progress, Verdict, key_text
+from tqbroker_broker.records import key_text
 from tqbroker_broker.rules import PLAIN
 
 _VERDICTS = {

@@ -10,29 +10,29 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
-from tqbroker_broker.questions import Change, EditAnswer, EventPage, Filter, Page
-from tqbroker_broker.records import (
-    Annotation,
+from tqbroker_broker.answers import (
     CancelAnswer,
     Due,
-    Ending,
     Enqueued,
     Expired,
     Finished,
-    HandedOut,
-    Held,
     Job,
-    JobId,
     Joined,
-    NewJobs,
     Opened,
-    Refusal,
     Stats,
-    Successes,
-    Time,
-    Want,
     WorkerRow,
 )
+from tqbroker_broker.attempts import (
+    Annotation,
+    Ending,
+    HandedOut,
+    Held,
+    Refusal,
+    Successes,
+    Want,
+)
+from tqbroker_broker.questions import Change, EditAnswer, EventPage, Filter, Page
+from tqbroker_broker.records import JobId, NewJobs, Time
 from tqbroker_broker.rules import LimitRule, LimitState, QueueRule
 
 if TYPE_CHECKING:

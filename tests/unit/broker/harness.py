@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from tqbroker_broker.answers import Enqueued
+from tqbroker_broker.attempts import (
+    Ending,
+    Failure,
+    Held,
+    Successes,
+    Verdict,
+)
 from tqbroker_broker.config import BrokerConfig
 from tqbroker_broker.core import Core
-from tqbroker_broker.records import Ending, Enqueued, Failure, Head, Held, JobId, NewJobs, Successes, Time, Verdict
+from tqbroker_broker.records import Head, JobId, NewJobs, Time
 from tqbroker_broker.rules import PLAIN, LimitRule, Traits
 from tqbroker_broker.sessions import Hello, Session
 from tqbroker_broker.storage import Fenced

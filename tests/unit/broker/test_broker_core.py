@@ -7,7 +7,9 @@ import asyncio
 import pytest
 from tests.unit.broker.harness import TASK, Bench
 
-from tqbroker_broker.records import Cancelled, Due, Enqueued, State, Stored, Verdict
+from tqbroker_broker.answers import Cancelled, Due, Enqueued, Stored
+from tqbroker_broker.attempts import Verdict
+from tqbroker_broker.records import State
 from tqbroker_broker.refusals import Busy, Stopping
 from tqbroker_broker.storage import Fenced, Unavailable
 

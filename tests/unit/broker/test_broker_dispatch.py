@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.unit.broker.harness import TASK, Bench
 
-from tqbroker_broker.records import Verdict
+from tqbroker_broker.attempts import Verdict
 from tqbroker_broker.sessions import MAX_UNSENT
 
 

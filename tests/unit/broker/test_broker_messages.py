@@ -8,13 +8,15 @@ from uuid import UUID, uuid4
 import pytest
 
 from tqbroker.v1 import job_pb2, queue_pb2, worker_pb2
+from tqbroker_broker.answers import Job
+from tqbroker_broker.attempts import Failure, Leased, Verdict
 from tqbroker_broker.config import BrokerConfig
 from tqbroker_broker.messages.deliveries import write_deliveries
 from tqbroker_broker.messages.ids import is_name, read_ids, show, text_id, write_ids
 from tqbroker_broker.messages.intake import read_request
 from tqbroker_broker.messages.outcomes import read_ending, read_successes
 from tqbroker_broker.messages.status import write_status
-from tqbroker_broker.records import Failure, Head, Job, Leased, State, Time, Verdict, text_key
+from tqbroker_broker.records import Head, State, Time, text_key
 from tqbroker_broker.refusals import Invalid, TooLarge
 
 CONFIG = BrokerConfig(max_request_jobs=3, max_request_bytes=64 * 1024, max_request_batches=2, max_args_size=1024)

@@ -7,11 +7,13 @@ import asyncio
 import pytest
 from tests.unit.broker.harness import Bench, FakeWorker
 
+from tqbroker_broker.answers import Stored
+from tqbroker_broker.attempts import Annotation, Progress, Verdict
 from tqbroker_broker.commands import MAX_ASKED, MAX_REPLY, Commands, Reply
 from tqbroker_broker.feed import MAX_FOLLOWERS, Feed
 from tqbroker_broker.orders import MAX_RULES
 from tqbroker_broker.questions import EventKind, Move, Redrive, Reschedule
-from tqbroker_broker.records import Annotation, Progress, State, Stored, Verdict
+from tqbroker_broker.records import State
 from tqbroker_broker.refusals import Busy, NotFound, Stopping, TooLarge
 from tqbroker_broker.rules import LimitRule, Overflow, QueueRule, Traits, Unique, UniqueConflict, UniqueUntil
 from tqbroker_broker.sessions import MAX_COMMANDS, Command

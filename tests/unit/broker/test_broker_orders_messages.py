@@ -8,13 +8,14 @@ import pytest
 
 from tqbroker.v1 import admin_pb2 as pb
 from tqbroker.v1 import job_pb2, worker_pb2
+from tqbroker_broker.attempts import Progress, Verdict
 from tqbroker_broker.messages.annotations import MAX_CHECKPOINT, MAX_META, read_annotations
 from tqbroker_broker.messages.changes import read_change
 from tqbroker_broker.messages.outcomes import read_consume, read_ending, read_hello
 from tqbroker_broker.messages.questions import read_filter, read_kinds, write_events
 from tqbroker_broker.messages.rules import changed, read_limit, write_limit, write_rule
 from tqbroker_broker.questions import Drop, EventKind, Events, Move, Redrive, Reschedule
-from tqbroker_broker.records import Progress, State, Verdict, text_key
+from tqbroker_broker.records import State, text_key
 from tqbroker_broker.refusals import Invalid, RefusalError, TooLarge
 from tqbroker_broker.rules import LimitRule, LimitState, Overflow, QueueRule, Rate
 

@@ -7,7 +7,9 @@ import asyncio
 import pytest
 from tests.unit.broker.harness import Bench
 
-from tqbroker_broker.records import Held, Job, State
+from tqbroker_broker.answers import Job
+from tqbroker_broker.attempts import Held
+from tqbroker_broker.records import State
 from tqbroker_broker.storage import NameTaken
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tqbroker_broker.answers import Mark
 from tqbroker_broker.lifecycle import COUNTER_BITS
-from tqbroker_broker.records import Head, JobId, Mark
+from tqbroker_broker.records import Head, JobId
 from tqbroker_broker.storage.lmdb.lanes import Kind, Lane
 from tqbroker_broker.storage.lmdb.levels import Levels
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tqbroker_broker.records import Extra, Head, JobId, Leased, Want
+from tqbroker_broker.attempts import Extra, Leased, Want
+from tqbroker_broker.records import Head, JobId
 from tqbroker_broker.storage.lmdb.book import Holder
 from tqbroker_broker.storage.lmdb.lanes import Kind
 from tqbroker_broker.storage.lmdb.rows import Note

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tqbroker_broker.answers import CancelAnswer, Cancelled, Mark
+from tqbroker_broker.attempts import Ending, Failure, Verdict
 from tqbroker_broker.lifecycle import Attempt, after_attempt, events_of, keep_until, past_attempt
 from tqbroker_broker.questions import EventKind
-from tqbroker_broker.records import CancelAnswer, Cancelled, Ending, Failure, Head, JobId, Mark, State, Time, Verdict
+from tqbroker_broker.records import Head, JobId, State, Time
 from tqbroker_broker.rules import PLAIN
 from tqbroker_broker.storage.lmdb import annotating, history, uniques
 from tqbroker_broker.storage.lmdb.book import Lease

@@ -11,32 +11,32 @@ from pathlib import Path
 import msgspec
 
 from tqbroker._failpoint import hit
-from tqbroker_broker.config import StorageConfig
-from tqbroker_broker.lifecycle import COUNTER_BITS, stall
-from tqbroker_broker.questions import Change, EditAnswer, EventPage, Filter, Page
-from tqbroker_broker.records import (
-    Annotation,
+from tqbroker_broker.answers import (
     CancelAnswer,
     Due,
-    Ending,
     Enqueued,
     Expired,
     Finished,
-    HandedOut,
-    Held,
     Job,
-    JobId,
     Joined,
     Mark,
-    NewJobs,
     Opened,
-    Refusal,
     Stats,
-    Successes,
-    Time,
-    Want,
     WorkerRow,
 )
+from tqbroker_broker.attempts import (
+    Annotation,
+    Ending,
+    HandedOut,
+    Held,
+    Refusal,
+    Successes,
+    Want,
+)
+from tqbroker_broker.config import StorageConfig
+from tqbroker_broker.lifecycle import COUNTER_BITS, stall
+from tqbroker_broker.questions import Change, EditAnswer, EventPage, Filter, Page
+from tqbroker_broker.records import JobId, NewJobs, Time
 from tqbroker_broker.rules import LimitRule, LimitState, QueueRule
 from tqbroker_broker.storage import CannotOpen, StoreFull, Unavailable
 from tqbroker_broker.storage.lmdb import (

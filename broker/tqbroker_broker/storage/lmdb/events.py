@@ -13,9 +13,10 @@ from struct import Struct
 
 import msgspec
 
+from tqbroker_broker.attempts import Leased, Want
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.questions import EventKind, EventPage, Events
-from tqbroker_broker.records import JobId, Leased, Time, Want
+from tqbroker_broker.records import JobId, Time
 from tqbroker_broker.storage.lmdb.keys import U64, first_number
 from tqbroker_broker.storage.lmdb.rows import JOB_AT, DamagedRecordError, check, seal
 from tqbroker_broker.storage.lmdb.txn import Cursor, Database, Txn

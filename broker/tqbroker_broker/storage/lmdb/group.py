@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tqbroker_broker.attempts import Failure
 from tqbroker_broker.questions import EventKind
-from tqbroker_broker.records import Failure, Head, JobId, State, Time
+from tqbroker_broker.records import Head, JobId, State, Time
 from tqbroker_broker.storage.lmdb import events
 from tqbroker_broker.storage.lmdb.keys import AGENDA, NEXT_EVENT, NEXT_SEQ, NOTED, REMEMBERED, RETENTION, U64
 from tqbroker_broker.storage.lmdb.lanes import Lane, LaneKey, key_of

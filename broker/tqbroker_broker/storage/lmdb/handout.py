@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tqbroker_broker.records import HandedOut, Time, Want
+from tqbroker_broker.attempts import HandedOut, Want
+from tqbroker_broker.records import Time
 from tqbroker_broker.storage.lmdb.columns import Columns
 from tqbroker_broker.storage.lmdb.picking import Pick
 from tqbroker_broker.storage.lmdb.store import Store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from tqbroker_broker.records import PastAttempt
+from tqbroker_broker.attempts import PastAttempt
 from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.keys import PAIR, U64
 from tqbroker_broker.storage.lmdb.rows import DamagedRecordError, Note, pack_attempt, unpack_attempt

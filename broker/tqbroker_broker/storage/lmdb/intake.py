@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tqbroker_broker.answers import Enqueued, Stored
 from tqbroker_broker.lifecycle import expiry
 from tqbroker_broker.questions import EventKind
-from tqbroker_broker.records import Enqueued, JobId, NewJobs, State, Stored, Time
+from tqbroker_broker.records import JobId, NewJobs, State, Time
 from tqbroker_broker.rules import QueueRule, Unique, UniqueConflict
 from tqbroker_broker.storage.lmdb import uniques
 from tqbroker_broker.storage.lmdb.endings import end_waiting

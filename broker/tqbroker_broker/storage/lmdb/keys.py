@@ -14,7 +14,7 @@ leave `names` with their last row in `lanes`; the others stay.
     lanes      lane, order                  seq, flags (1): the jobs that are ready or running
     delayed    due_ms, seq                  -  : the jobs that are scheduled
     notes      seq                          what happened to a job since, if anything    (rows.Note)
-    attempts   seq, token                   one earlier attempt of a job                 (records.PastAttempt)
+    attempts   seq, token                   one earlier attempt of a job                 (attempts.PastAttempt)
     progress   seq                          what the attempts of a job said of it        (rows.Said)
     uniques    unique key (16)              the job that took it, and until when         (rows.Holding)
     final      seq                          state, result or failure of a finished job   (rows.Final)

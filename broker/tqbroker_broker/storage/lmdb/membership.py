@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tqbroker_broker.answers import Joined, Mark
+from tqbroker_broker.attempts import Held
 from tqbroker_broker.lifecycle import DIED, lost_failure
 from tqbroker_broker.questions import EventKind
-from tqbroker_broker.records import Held, JobId, Joined, Mark, Time
+from tqbroker_broker.records import JobId, Time
 from tqbroker_broker.storage import NameTaken
 from tqbroker_broker.storage.lmdb.book import Book, Holder, Lease
 from tqbroker_broker.storage.lmdb.endings import lose

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tqbroker_broker.answers import Finished
+from tqbroker_broker.attempts import Ending, Refusal, Successes, Verdict
 from tqbroker_broker.lifecycle import (
     LOST_PROCESS,
     Attempt,
@@ -15,7 +17,7 @@ from tqbroker_broker.lifecycle import (
     past_attempt,
 )
 from tqbroker_broker.questions import EventKind
-from tqbroker_broker.records import Ending, Finished, Head, JobId, Refusal, State, Successes, Time, Verdict
+from tqbroker_broker.records import Head, JobId, State, Time
 from tqbroker_broker.rules import PLAIN
 from tqbroker_broker.storage.lmdb import history, uniques
 from tqbroker_broker.storage.lmdb.annotating import drop_checkpoint

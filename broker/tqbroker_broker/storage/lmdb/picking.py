@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import NamedTuple
 
-from tqbroker_broker.records import Mark, Time
+from tqbroker_broker.answers import Mark
+from tqbroker_broker.records import Time
 from tqbroker_broker.shares import Shares
 from tqbroker_broker.storage.lmdb import places
 from tqbroker_broker.storage.lmdb.annotating import extra_of

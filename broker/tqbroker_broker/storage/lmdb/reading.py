@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tqbroker_broker.records import Job, JobId, QueueCounts, State, Stats
+from tqbroker_broker.answers import Job, QueueCounts, Stats
+from tqbroker_broker.records import JobId, State
 from tqbroker_broker.storage.lmdb.annotating import said_of
 from tqbroker_broker.storage.lmdb.history import attempts_of
 from tqbroker_broker.storage.lmdb.keys import U64, delayed_key

@@ -11,7 +11,9 @@ from zlib import crc32
 
 import msgspec
 
-from tqbroker_broker.records import Failure, Head, JobId, Mark, NewJobs, PastAttempt, Progress, State
+from tqbroker_broker.answers import Mark
+from tqbroker_broker.attempts import Failure, PastAttempt, Progress
+from tqbroker_broker.records import Head, JobId, NewJobs, State
 from tqbroker_broker.rules import PLAIN, Unique, UniqueConflict, UniqueUntil
 
 

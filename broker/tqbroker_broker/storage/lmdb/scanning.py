@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from heapq import nsmallest
 
+from tqbroker_broker.answers import Job
 from tqbroker_broker.lifecycle import FINAL
 from tqbroker_broker.questions import Filter, Page
-from tqbroker_broker.records import Job, State
+from tqbroker_broker.records import State
 from tqbroker_broker.selection import fate_matches, submit_matches
 from tqbroker_broker.storage.lmdb.keys import U64, first_number
 from tqbroker_broker.storage.lmdb.reading import describe

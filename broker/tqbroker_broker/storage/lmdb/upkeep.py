@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tqbroker_broker.answers import Due, Expired
 from tqbroker_broker.lifecycle import SILENT, lost_failure
 from tqbroker_broker.questions import EventKind
-from tqbroker_broker.records import Due, Expired, Head, JobId, State, Time
+from tqbroker_broker.records import Head, JobId, State, Time
 from tqbroker_broker.storage.lmdb import events, uniques
 from tqbroker_broker.storage.lmdb.endings import drop_finished, end_waiting, lose, write_final
 from tqbroker_broker.storage.lmdb.group import FAILED, READY, SCHEDULED, Group

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tqbroker_broker.attempts import Ending, Failure, Verdict
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.lifecycle import (
     FINAL,
@@ -19,7 +20,7 @@ from tqbroker_broker.lifecycle import (
     past_attempt,
 )
 from tqbroker_broker.questions import EventKind
-from tqbroker_broker.records import Ending, Failure, JobId, State, Time, Verdict
+from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.rules import UniqueUntil
 from tqbroker_broker.storage.memory.book import Book, Lease
 from tqbroker_broker.storage.memory.log import EventLog

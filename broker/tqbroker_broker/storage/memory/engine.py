@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tqbroker_broker.config import StorageConfig
-from tqbroker_broker.lifecycle import next_epoch, stall
-from tqbroker_broker.questions import Change, EditAnswer, EventPage, Filter, Page
-from tqbroker_broker.records import (
-    Annotation,
+from tqbroker_broker.answers import (
     CancelAnswer,
     Due,
-    Ending,
     Enqueued,
     Expired,
     Finished,
-    HandedOut,
-    Held,
     Job,
-    JobId,
     Joined,
     Mark,
-    NewJobs,
     Opened,
-    Refusal,
     Stats,
-    Successes,
-    Time,
-    Want,
     WorkerRow,
 )
+from tqbroker_broker.attempts import (
+    Annotation,
+    Ending,
+    HandedOut,
+    Held,
+    Refusal,
+    Successes,
+    Want,
+)
+from tqbroker_broker.config import StorageConfig
+from tqbroker_broker.lifecycle import next_epoch, stall
+from tqbroker_broker.questions import Change, EditAnswer, EventPage, Filter, Page
+from tqbroker_broker.records import JobId, NewJobs, Time
 from tqbroker_broker.rules import LimitRule, LimitState, QueueRule
 from tqbroker_broker.storage.memory.admission import Admission
 from tqbroker_broker.storage.memory.attempts import Attempts

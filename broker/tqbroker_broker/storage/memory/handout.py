@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+from tqbroker_broker.attempts import HandedOut, Want
 from tqbroker_broker.questions import EventKind
-from tqbroker_broker.records import HandedOut, Head, State, Time, Want
+from tqbroker_broker.records import Head, State, Time
 from tqbroker_broker.shares import Shares
 from tqbroker_broker.storage.memory.admission import Admission
 from tqbroker_broker.storage.memory.book import Book

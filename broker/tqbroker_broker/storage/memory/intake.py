@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tqbroker_broker.answers import Enqueued, Stored
 from tqbroker_broker.lifecycle import expiry, holds_key, overflow_failure
 from tqbroker_broker.questions import EventKind
-from tqbroker_broker.records import Enqueued, JobId, NewJobs, State, Stored, Time
+from tqbroker_broker.records import JobId, NewJobs, State, Time
 from tqbroker_broker.rules import Overflow, QueueRule, Unique, UniqueConflict
 from tqbroker_broker.storage.memory.attempts import Attempts
 from tqbroker_broker.storage.memory.log import EventLog

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tqbroker_broker.attempts import Failure
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.questions import EventKind, EventPage, Events
-from tqbroker_broker.records import Failure, Head, JobId
+from tqbroker_broker.records import Head, JobId
 from tqbroker_broker.storage.memory.store import MemoryStore
 
 EVENT_BYTES = 20

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tqbroker_broker.answers import Joined, Mark, WorkerRow
+from tqbroker_broker.attempts import Held
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.lifecycle import DIED
 from tqbroker_broker.questions import EventKind
-from tqbroker_broker.records import Held, Joined, Mark, State, Time, WorkerRow
+from tqbroker_broker.records import State, Time
 from tqbroker_broker.storage import NameTaken
 from tqbroker_broker.storage.memory.attempts import Attempts, Effects
 from tqbroker_broker.storage.memory.book import Book, Connection, Lease

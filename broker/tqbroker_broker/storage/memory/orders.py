@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from tqbroker_broker.answers import CancelAnswer, Cancelled, Mark
 from tqbroker_broker.lifecycle import FINAL, may
 from tqbroker_broker.questions import Change, Drop, EditAnswer, Effect, EventKind, Move, Redrive, Reschedule
-from tqbroker_broker.records import CancelAnswer, Cancelled, JobId, Mark, State, Time
+from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.storage.memory.attempts import Attempts
 from tqbroker_broker.storage.memory.book import Book
 from tqbroker_broker.storage.memory.log import EventLog

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tqbroker_broker.records import Annotation, Ending, Finished, JobId, Refusal, Successes, Time
+from tqbroker_broker.answers import Finished
+from tqbroker_broker.attempts import Annotation, Ending, Refusal, Successes
+from tqbroker_broker.records import JobId, Time
 from tqbroker_broker.storage.memory.attempts import Attempts, Effects
 from tqbroker_broker.storage.memory.book import Book
 from tqbroker_broker.storage.memory.store import MemoryStore

@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import NamedTuple
 
-from tqbroker_broker.records import Extra, Head, Leased, Want
+from tqbroker_broker.attempts import Extra, Leased, Want
+from tqbroker_broker.records import Head
 from tqbroker_broker.storage.memory.book import Lease
 from tqbroker_broker.storage.memory.store import Row
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from struct import pack
 
+from tqbroker_broker.answers import Job, QueueCounts, Stats
 from tqbroker_broker.questions import Filter, Page
-from tqbroker_broker.records import Job, JobId, QueueCounts, State, Stats
+from tqbroker_broker.records import JobId, State
 from tqbroker_broker.selection import fate_matches, submit_matches
 from tqbroker_broker.storage.memory.admission import Admission
 from tqbroker_broker.storage.memory.attempts import Attempts

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tqbroker_broker.answers import Mark
+from tqbroker_broker.attempts import Failure, PastAttempt, Progress
 from tqbroker_broker.questions import Events
-from tqbroker_broker.records import Failure, Head, JobId, Mark, PastAttempt, Progress, State
+from tqbroker_broker.records import Head, JobId, State
 from tqbroker_broker.rules import LimitRule, QueueRule, Unique
 
 

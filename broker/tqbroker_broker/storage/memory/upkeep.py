@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tqbroker_broker.answers import Due, Expired
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.lifecycle import FINAL, SILENT
 from tqbroker_broker.questions import EventKind
-from tqbroker_broker.records import Due, Expired, JobId, State, Time
+from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.rules import UniqueUntil
 from tqbroker_broker.storage.memory.admission import Admission
 from tqbroker_broker.storage.memory.attempts import Attempts, Effects

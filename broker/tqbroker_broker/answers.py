@@ -1,0 +1,187 @@
+"""What the verbs of storage answer: plain values. Ids and times are those of `records`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from types import MappingProxyType
+from typing import NamedTuple
+
+from tqbroker_broker.attempts import Failure, PastAttempt, Progress, Refusal
+from tqbroker_broker.records import Head, JobId, State
+
+
+class Stored(IntEnum):
+    """What became of one submitted job."""
+
+    STORED = 1
+    DUPLICATE = 2
+    CONFLICT = 3
+    NOT_UNIQUE = 4
+    """Refused: another job holds its unique key."""
+    KEPT = 5
+    """Not stored: the job that holds its unique key stands for it."""
+    QUEUE_FULL = 6
+    """Refused: the queue has reached its max_length."""
+
+
+class Enqueued(NamedTuple):
+    """The answer for one NewJobs: everything at an index not in `exceptions` is STORED.
+
+    `holders` names the job in the way for each NOT_UNIQUE and KEPT; `final` are jobs that ended to make room.
+    """
+
+    stored: int
+    exceptions: dict[int, Stored]
+    holders: Mapping[int, JobId] = MappingProxyType({})
+    final: Sequence[JobId] = ()
+
+
+class Finished(NamedTuple):
+    """The answer to `finish`: everything not in `refused` took effect.
+
+    ALREADY means that this very outcome is stored (a lost reply); STALE that the lease is gone. `final` are the ids
+    that reached a final state, `woken` the queues that got something to hand out, `next_due_ms` the earliest retry
+    (0: none).
+    """
+
+    refused: dict[int, Refusal]
+    final: list[JobId]
+    woken: frozenset[str]
+    next_due_ms: int = 0
+
+
+class Cancelled(IntEnum):
+    """What a cancel did to one job; numbers are those of the wire."""
+
+    CANCELLED = 1
+    RUNNING = 2
+    PENDING = 3
+    FINAL = 4
+    UNKNOWN = 5
+
+
+class Mark(IntEnum):
+    """A durable cancel mark on a running job; numbers are those of the disk."""
+
+    NONE = 0
+    ASKED = 1
+    """The job may see it and end by itself."""
+    TERMINATE = 2
+    """The worker stops it by force where it can."""
+
+
+class CancelAnswer(NamedTuple):
+    """One effect for each id, in order; `tokens` maps a worker's name to its leases that were marked."""
+
+    effects: list[Cancelled]
+    tokens: dict[str, list[int]]
+
+
+class Due(NamedTuple):
+    """What `due` moved: the queues that got something, whether more is overdue, and when to come again (0: nothing)."""
+
+    woken: frozenset[str]
+    more: bool
+    next_ms: int
+
+
+class Expired(NamedTuple):
+    """What one slice of `expire` did: ids that became final, queues with something to hand out, whether more is due."""
+
+    final: list[JobId]
+    woken: frozenset[str]
+    lost_workers: list[str]
+    more: bool
+
+
+@dataclass(slots=True)
+class Job:
+    """Everything known of one job, as `get` returns it. A field that was never set is zero or empty."""
+
+    id: JobId
+    state: State
+    forgotten: bool = False
+    head: Head | None = None
+    args: bytes = b""
+    submitted_ms: int = 0
+    due_ms: int = 0
+    expires_ms: int = 0
+    started_ms: int = 0
+    finished_ms: int = 0
+    worker: str = ""
+    retries: int = 0
+    lost: int = 0
+    token: int = 0
+    result: bytes = b""
+    result_format: str = ""
+    failure: Failure | None = None
+    cancel_requested: bool = False
+    recovering: bool = False
+    held_by: str = ""
+    """What holds the lane of a QUEUED job that is not `recovering`, as far as the store knows; empty when nothing does.
+
+    The first of "paused", "recovering" (awaited workers may hold what it must not run beside), "ordering key k", "limit
+    mail" of a concurrency, "limit mail" of the rate that is full for longest. Rates are judged at the last beat or
+    lease.
+    """
+    progress: Progress | None = None
+    attempts: Sequence[PastAttempt] = ()
+
+
+@dataclass(slots=True)
+class QueueCounts:
+    """Jobs of one queue by state; the final ones as long as they are kept."""
+
+    queued: int = 0
+    running: int = 0
+    scheduled: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    expired: int = 0
+
+
+@dataclass(slots=True)
+class Stats:
+    """What the store holds. Bytes are of the file's map."""
+
+    queues: dict[str, QueueCounts] = field(default_factory=dict)
+    used_bytes: int = 0
+    high_water_bytes: int = 0
+    map_bytes: int = 0
+
+
+@dataclass(slots=True)
+class WorkerRow:
+    """A worker as the store knows it: in the durable list, connected or awaited."""
+
+    name: str
+    instance: bytes
+    connected: bool
+    leases: int
+    awaited: bool = False
+
+
+class Opened(NamedTuple):
+    """The answer to `open`: which store this is, the new epoch, and the workers a recovery waits for."""
+
+    store: bytes
+    epoch: int
+    awaited: list[str]
+
+
+class Joined(NamedTuple):
+    """The answer to `join`.
+
+    `lost` are tokens of `held` that the worker does not own any more, `cancelled` those whose jobs somebody cancelled,
+    `terminate` those of them to be stopped by force; `woken` the queues that got work back, `final` the jobs that ended
+    because their worker's old process died.
+    """
+
+    lost: list[int]
+    cancelled: list[int]
+    woken: frozenset[str]
+    final: Sequence[JobId] = ()
+    terminate: Sequence[int] = ()
