@@ -15,7 +15,7 @@ from .rounds import Sample
 from .systems import OURS, QUORUM, SYSTEMS
 from .targets import QUORUM_FACTOR, TARGETS, Target, verdict
 
-WIDTH = 132
+WIDTH = 140
 NOISY = 0.15
 """Above this share of the CPU for others, a figure is not to be trusted."""
 
