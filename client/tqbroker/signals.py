@@ -17,7 +17,8 @@ from weakref import WeakMethod, ref
 Receiver = TypeVar("Receiver", bound=Callable[..., Any])
 
 _lock = threading.RLock()
-_changes = 0
+changes = 0
+"""Rises with every connect and disconnect, so that what was derived from receivers can be kept until then."""
 
 
 class _Connection(NamedTuple):
@@ -105,17 +106,12 @@ class Signal:
 
     def _replace(self, receivers: list[_Connection]) -> None:
         """A new list: whoever is calling the receivers goes on with the old one."""
-        global _changes
+        global changes
         self.receivers = receivers
-        _changes += 1
+        changes += 1
 
     def __repr__(self) -> str:
         return f"<Signal: {self.name}>"
-
-
-def changes() -> int:
-    """Rises with every connect and disconnect, so that what was derived from receivers can be kept until then."""
-    return _changes
 
 
 def connected() -> list[str]:

@@ -51,7 +51,7 @@ class Executor:
     ) -> None:
         self.slots = slots or Slots(lambda _number: None)
         self.limits = limits or TimeLimits(app.tasks)
-        self.plans = Plans(app.tasks)
+        self.plans = Plans(app.tasks, self.limits)
         self.endings = Endings(self.plans, app.conf.result_format, show)
         self._worker = worker
         self._channel = channel
@@ -87,7 +87,9 @@ class Executor:
         assert request is not None
         if bounds.soft_ms or bounds.hard_ms:
             slot.limit(bounds.soft_ms, bounds.hard_ms)
-        self.slots.begun(slot, attempt.job, request)
+        slot.request = request
+        if self.slots.missed:
+            self.slots.check(attempt.job, request)
         if plan.hooked:
             hooks.before(plan.task, request)
         args, kwargs = attempt.call
@@ -117,7 +119,7 @@ class Executor:
         plan = attempt.plan = self.plans.of(head.task)
         attempt.call = args, kwargs = decode_call(job.args, head.format)
         hit("child_before_run")
-        bounds = self.limits.of(head)
+        bounds = plan.bounds if head.traits is None else self.limits.of(head)
         attempt.request = request = self._request(job, args, kwargs)
         if head.traits is not None or job.extra is not None or bounds.soft_ms or bounds.hard_ms:
             request.details = _details(attempt, bounds)

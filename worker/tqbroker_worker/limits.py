@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -27,10 +28,16 @@ class TimeLimits:
         self._tasks = tasks
         self._default = default
         self._known: dict[str, Bounds] = {}
+        self.on_set: Callable[[str], None] = lambda _task: None
+        """Called with a task whose limits are not what they were."""
+
+    def of_task(self, name: str) -> Bounds:
+        """The limits of a task's jobs that name none."""
+        return self._known.get(name) or self._look(name)
 
     def of(self, head: Head) -> Bounds:
         """The limits of a job."""
-        bounds = self._known.get(head.task) or self._look(head.task)
+        bounds = self.of_task(head.task)
         traits = head.traits
         if traits is None:
             return bounds
@@ -39,6 +46,7 @@ class TimeLimits:
     def set(self, task: str, soft_ms: int, hard_ms: int) -> None:
         """Replaces a task's limits, for jobs that start from now on."""
         self._known[task] = Bounds(soft_ms, hard_ms)
+        self.on_set(task)
 
     def _look(self, name: str) -> Bounds:
         """Asks the task once; a changed attribute has no effect later, a message has."""

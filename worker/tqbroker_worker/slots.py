@@ -189,7 +189,8 @@ class Slots:
     def __init__(self, die: Callable[[str], None]) -> None:
         self._slots: list[Slot] = []
         self._die = die
-        self._missed: deque[tuple[int, bool]] = deque(maxlen=_MISSED)
+        self.missed: deque[tuple[int, bool]] = deque(maxlen=_MISSED)
+        """Jobs that were cancelled while no slot had them, and whether by force."""
         self.on_hard: Callable[[Slot, Job, Request | None], None] | None = None
         """Called with a job that was abandoned at its hard limit. None: the parent kills the process instead."""
 
@@ -212,20 +213,18 @@ class Slots:
         """Somebody cancelled these jobs."""
         for token in tokens:
             if not self._cancel_in_slots(token, force, number):
-                self._missed.append((token, force))
+                self.missed.append((token, force))
                 self._cancel_in_slots(token, force, number)  # it may have entered meanwhile
 
     def _cancel_in_slots(self, token: int, force: bool, number: str) -> bool:
         return any(self._cancel(slot, token, force, number) for slot in self._slots)
 
-    def begun(self, slot: Slot, job: Job, request: Request) -> None:
-        """The job's request is there; it may have been cancelled before."""
-        slot.request = request
-        if self._missed:
-            found = [force for token, force in list(self._missed) if token == job.token]
-            request.cancelled = bool(found)
-            if any(found):
-                raise TaskRevokedError(f"job {request.id} was cancelled")
+    def check(self, job: Job, request: Request) -> None:
+        """To be called when the slot has the job's request: the job may be one of the `missed`."""
+        found = [force for token, force in list(self.missed) if token == job.token]
+        request.cancelled = bool(found)
+        if any(found):
+            raise TaskRevokedError(f"job {request.id} was cancelled")
 
     def _cancel(self, slot: Slot, token: int, force: bool, number: str) -> bool:
         with slot.lock:

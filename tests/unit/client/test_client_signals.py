@@ -88,12 +88,12 @@ def test_methods_are_connected_as_long_as_their_object_lives(signal: Signal) -> 
 
 
 def test_connections_are_counted_and_named(signal: Signal) -> None:
-    before = signals.changes()
+    before = signals.changes
 
     @signal.connect
     def one(**_: Any) -> None: ...
 
-    assert signals.changes() > before
+    assert signals.changes > before
     assert "made_for_a_test" in signals.connected()
 
 
