@@ -75,7 +75,10 @@ class QueueRule(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Rate(msgspec.Struct, frozen=True, array_like=True):
-    """At most `count` starts in any window of `period_ms`."""
+    """At most `count` starts in any window of `period_ms`, spread evenly over it; see windows.py.
+
+    Of the rates of one limit the shortest is spread, the others are caps.
+    """
 
     count: int
     period_ms: int

@@ -199,7 +199,15 @@ async def test_starts_paid_ahead_are_forfeited_by_a_restart_and_no_more(engine: 
     await engine.restart()
     await engine.join()
 
-    assert 980 <= len(await engine.take(slots=2000)) <= 999
+    started, until = 0, engine.now.mono + 10
+    while engine.now.mono < until:
+        tokens = await engine.take(slots=20)
+        started += len(tokens)
+        await engine.succeed("w", tokens.values())
+        engine.advance(0.005)
+        engine.extend()
+
+    assert 965 <= started <= 980
 
 
 async def test_what_a_slow_disk_holds_up_starts_when_it_is_handed_out(engine: EngineUnderTest) -> None:
@@ -209,7 +217,7 @@ async def test_what_a_slow_disk_holds_up_starts_when_it_is_handed_out(engine: En
     lmdb_engine(engine).stopwatch = lambda: next(stopwatch)
     assert list(await engine.take()) == ["a"]
 
-    engine.advance(1.0)
+    engine.advance(1.02)
     assert await engine.take() == {}
     engine.advance(0.5)
     assert list(await engine.take()) == ["b"]
@@ -231,8 +239,8 @@ async def test_what_was_paid_too_long_ago_is_not_handed_out(engine: EngineUnderT
 
 
 async def test_after_a_restart_a_clock_that_went_back_lets_nothing_start_too_early(engine: EngineUnderTest) -> None:
-    await limit(engine, "mail", 0, Rate(2, 10_000))
-    await engine.put("a", "b", "c", head=MAIL)
+    await limit(engine, "mail", 0, Rate(1, 10_000))
+    await engine.put("a", "b", head=MAIL)
     await engine.succeed("w", (await engine.take()).values())
     await engine.leave()
     engine.advance(1, wall=-3600)
@@ -241,7 +249,9 @@ async def test_after_a_restart_a_clock_that_went_back_lets_nothing_start_too_ear
 
     assert await engine.take() == {}
     engine.advance(10)
-    assert list(await engine.take()) == ["c"]
+    assert await engine.take() == {}
+    engine.advance(0.1)
+    assert list(await engine.take()) == ["b"]
 
 
 async def test_names_whose_starts_do_not_matter_any_more_leave_the_disk(engine: EngineUnderTest) -> None:

@@ -11,7 +11,7 @@ from tqbroker_broker.limits import limit_names, rule_for
 from tqbroker_broker.records import Head
 from tqbroker_broker.rules import LimitRule, Traits
 from tqbroker_broker.storage.lmdb.lanes import Child, Kind
-from tqbroker_broker.windows import Window
+from tqbroker_broker.windows import Budget
 
 ANY = 1 << 62
 """Room where nothing limits."""
@@ -31,24 +31,15 @@ class Gate:
     """
 
     __slots__ = (
-        "__weakref__",
-        "name",
-        "parked",
-        "reserved",
-        "rule",
-        "running",
-        "taken",
-        "timed",
-        "valid_ms",
-        "windows",
-    )
+        "__weakref__", "budget", "name", "parked", "reserved", "rule", "running", "taken", "timed", "valid_ms",
+    )  # fmt: skip
 
     def __init__(self, name: str, rule: LimitRule) -> None:
         self.name = name
         self.rule = rule
         self.running = 0
         self.parked: dict[Child, None] = {}
-        self.windows = [Window(rate) for rate in rule.rates]
+        self.budget = Budget(rule.rates) if rule.rates else None
         self.reserved = 0
         self.valid_ms = 0
         self.taken = 0
@@ -58,18 +49,17 @@ class Gate:
         """Another rule holds from now on; what started lately still counts."""
         if rule.rates != self.rule.rates:
             starts = self.starts()
-            self.windows = [Window(rate, starts) for rate in rule.rates]
+            self.budget = Budget(rule.rates, starts) if rule.rates else None
             self.reserved = 0
         self.rule = rule
 
     def starts(self) -> Starts:
         """What is remembered of the longest period."""
-        longest = max(self.windows, key=lambda window: window.rate.period_ms, default=None)
-        return longest.starts() if longest is not None else []
+        return self.budget.starts() if self.budget is not None else []
 
-    def admitted(self, now_ms: int) -> int:
-        """How many starts the rates admit."""
-        return min((window.room(now_ms) for window in self.windows), default=ANY) - self.taken
+    def left(self, now_ms: int) -> int:
+        """How many starts the rates admit from now on, so that they can be paid for."""
+        return (self.budget.left(now_ms) if self.budget is not None else ANY) - self.taken
 
     def paid(self, now_ms: int) -> int:
         """How many starts are reserved and not taken yet."""
@@ -78,24 +68,24 @@ class Gate:
     def room(self, now_ms: int, *, paid_only: bool) -> int:
         """How many jobs may pass now."""
         room = self.rule.concurrency - self.running if self.rule.concurrency else ANY
-        if self.windows:
-            room = min(room, self.admitted(now_ms))
+        if self.budget is not None:
+            room = min(room, self.budget.room(now_ms) - self.taken)
             if paid_only:
                 room = min(room, self.paid(now_ms))
         return room
 
     def opens_ms(self, now_ms: int) -> int:
         """When the rates admit one more."""
-        return max((window.opens_at(now_ms) for window in self.windows), default=now_ms)
+        return self.budget.opens_at(now_ms) if self.budget is not None else now_ms
 
     def is_quiet(self, now_ms: int) -> bool:
         """Whether no start matters any more."""
-        return all(window.room(now_ms) == window.rate.count for window in self.windows)
+        return self.budget is None or self.budget.is_quiet(now_ms)
 
     def settle(self, now_ms: int) -> None:
         """What was taken has started."""
-        for window in self.windows:
-            window.add(now_ms, self.taken)
+        if self.budget is not None:
+            self.budget.add(now_ms, self.taken)
         self.reserved -= self.taken
         self.taken = 0
 
@@ -121,9 +111,8 @@ class Gates:
     def restore(self, name: str, starts: Starts) -> None:
         """What started before the restart still counts."""
         gate = self._gate(name) or Gate(name, LimitRule(name))
-        for window in gate.windows:
-            for at_ms, jobs in starts:
-                window.add(at_ms, jobs)
+        if gate.budget is not None:
+            gate.budget = Budget(gate.rule.rates, starts)
         self.paying[name] = gate
 
     def attach(self, kind: Kind) -> None:
@@ -162,7 +151,7 @@ class Gates:
     def spend(self, kind: Kind) -> None:
         """The hand-out under way has taken a job of this kind."""
         for gate in kind.gates:
-            if gate.windows:
+            if gate.budget is not None:
                 gate.taken += 1
                 self.spending[gate] = None
 
@@ -232,6 +221,9 @@ class Gates:
     def follow(self, rules: Mapping[str, LimitRule], kinds: Iterable[Kind], running: Iterable[Kind]) -> None:
         """Other rules hold from now on; `running` is the kind of each lease."""
         self.rules = dict(rules)
+        for _, _, gate in self._timers:
+            gate.timed = False
+        self._timers.clear()
         for kind in kinds:
             self.attach(kind)
         for gate in list(self._gates.values()):

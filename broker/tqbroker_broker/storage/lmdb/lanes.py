@@ -95,7 +95,7 @@ class Kind:
     @property
     def rated(self) -> bool:
         """Whether a rate counts the starts of its jobs."""
-        return any(gate.windows for gate in self.gates)
+        return any(gate.budget is not None for gate in self.gates)
 
     @property
     def exclusive(self) -> bool:

@@ -43,9 +43,9 @@ def pay(group: Group, needs: Mapping[Gate, int], now: Time) -> None:
     store = group.store
     now_ms = int(now.mono * 1000)
     for gate, need in needs.items():
-        if not gate.windows:  # its rates were taken away meanwhile
+        if gate.budget is None:  # its rates were taken away meanwhile
             continue
-        paid = min(gate.admitted(now_ms), max(gate.paid(now_ms), 0) + need + _ahead(gate))
+        paid = min(gate.left(now_ms), max(gate.paid(now_ms), 0) + need + _ahead(gate))
         starts = [(now.wall_ms - (now_ms - at_ms), jobs) for at_ms, jobs in gate.starts()]
         _put(group, gate.name, [*starts, (now.wall_ms + VALID_MS, paid)])
         group.effects.append(partial(_paid, store, gate, paid, now_ms + VALID_MS))

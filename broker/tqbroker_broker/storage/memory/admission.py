@@ -10,7 +10,7 @@ from tqbroker_broker.rules import LimitRule, LimitState
 from tqbroker_broker.storage.memory.book import Book
 from tqbroker_broker.storage.memory.recovery import Recovery
 from tqbroker_broker.storage.memory.store import MemoryStore
-from tqbroker_broker.windows import Window
+from tqbroker_broker.windows import Budget
 
 
 class Obstacle(NamedTuple):
@@ -27,15 +27,20 @@ class Admission:
         self._store = store
         self._book = book
         self._recovery = recovery
-        self._starts: dict[str, list[tuple[int, int]]] = {}
+        self._budgets: dict[str, Budget] = {}
+        """What started under a rate, by name; of other names nothing is remembered."""
         self.now = Time(0, 0.0)
 
     def open(self, now: Time) -> None:
         """Takes over the starts from before: how long ago they were is all that the wall clock is asked."""
         self.now = now
-        for name, starts in self._store.starts.items():
-            ages = ((max(now.wall_ms - at, 0), count) for at, count in starts)
-            self._starts[name] = [(self._mono_ms - age, count) for age, count in ages]
+        for name, starts in list(self._store.starts.items()):
+            rule = rule_for(name, self._rules)
+            if not rule or not rule.rates:
+                del self._store.starts[name]
+            else:
+                ages = ((max(now.wall_ms - at, 0), count) for at, count in starts)
+                self._budgets[name] = Budget(rule.rates, [(self._mono_ms - age, count) for age, count in ages])
 
     @property
     def _mono_ms(self) -> int:
@@ -65,22 +70,18 @@ class Admission:
         """A job with this head starts now."""
         for name, limit in self._limits(head):
             if limit.rates:
-                self._starts.setdefault(name, []).append((self._mono_ms, 1))
-                self._forget(name)
+                budget = self._budget(name, limit)
+                budget.add(self._mono_ms, 1)
+                self._budgets[name] = budget
+                starts = [(self.now.wall_ms - (self._mono_ms - at), count) for at, count in budget.starts()]
+                self._store.starts[name] = starts
 
     def forget(self) -> None:
         """Forgets names whose starts no rate looks back to."""
-        for name in list(self._starts):
-            self._forget(name)
-
-    def _forget(self, name: str) -> None:
-        limit = rule_for(name, self._rules)
-        longest = max((rate.period_ms for rate in limit.rates), default=0) if limit else 0
-        starts = [(at, count) for at, count in self._starts.pop(name) if at > self._mono_ms - longest]
-        self._store.starts.pop(name, None)
-        if starts:
-            self._starts[name] = starts
-            self._store.starts[name] = [(self.now.wall_ms - (self._mono_ms - at), count) for at, count in starts]
+        for name, budget in list(self._budgets.items()):
+            limit = rule_for(name, self._rules)
+            if not limit or not limit.rates or budget.is_quiet(self._mono_ms):
+                del self._budgets[name], self._store.starts[name]
 
     def states(self) -> list[LimitState]:
         """Every limit, and how many leases count against it."""
@@ -112,5 +113,11 @@ class Admission:
         return sum(name in limit_names(self._store.jobs[job].head) for job in self._book.by_job)
 
     def _wait_ms(self, name: str, limit: LimitRule) -> int:
-        windows = [Window(rate, self._starts.get(name, ())) for rate in limit.rates]
-        return max(window.opens_at(self._mono_ms) for window in windows) - self._mono_ms
+        return self._budget(name, limit).opens_at(self._mono_ms) - self._mono_ms
+
+    def _budget(self, name: str, limit: LimitRule) -> Budget:
+        """What a name may spend by the rule that holds now; what started under another still counts."""
+        budget = self._budgets.get(name)
+        if budget is None or budget.rates != limit.rates:
+            budget = Budget(limit.rates, budget.starts() if budget else ())
+        return budget
