@@ -113,6 +113,7 @@ class Group:
     def ready(self, lane: Lane, order: int) -> None:
         """Notes that a job waits at this place, once this is durable. Of new jobs in a row the first is enough."""
         self.woken.append((lane, order))
+        self.store.lower(lane, order)
 
     def live(self, worker: str, token: int) -> Lease | None:
         """The worker's lease with this token, unless it has ended."""
@@ -217,7 +218,7 @@ class Group:
         for lane, order in self.woken:
             store.wake(lane, order)
         for lane in self.removed:
-            store.levels.remove(lane)
+            store.remove(lane)
         self._let_go()
         for effect in self.effects:
             effect()

@@ -158,5 +158,3 @@ class OneByOne:
         _put_jobs(group, batch, [i], [key], self._now)
         if batch.head.traits.unique is not None:
             uniques.take(group, batch.unique[i], seq, batch.ids[i], batch.head.traits.unique, self._now)
-        if batch.due_ms <= self._now.wall_ms:
-            self._room.stored(group.lane(batch.head), seq)

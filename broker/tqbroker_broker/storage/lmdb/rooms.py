@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush, heapreplace
-
 from tqbroker_broker.lifecycle import overflow_failure
 from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.rules import Overflow, QueueRule
+from tqbroker_broker.storage.lmdb.bounds import Bounds
 from tqbroker_broker.storage.lmdb.endings import end_waiting
 from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, Group
 from tqbroker_broker.storage.lmdb.keys import U64, first_number, order_of
@@ -22,7 +21,6 @@ class Room:
         self._rule = rule
         self._now = now
         self._out = _leases(group, queue) if rule.max_length else 0
-        self._heads: list[tuple[int, int, Lane]] | None = None
         self.dropped: list[JobId] = []
 
     def make(self) -> bool:
@@ -30,11 +28,6 @@ class Room:
         if not self._rule.max_length or self._length() < self._rule.max_length:
             return True
         return self._rule.overflow is Overflow.DROP_OLDEST and self._drop_oldest()
-
-    def stored(self, lane: Lane, order: int) -> None:
-        """Notes that a job waits here now, which may be the next to go."""
-        if self._heads is not None:
-            heappush(self._heads, (order, id(lane), lane))
 
     def _length(self) -> int:
         """Jobs that wait or are scheduled. A leased job still stands in its lane."""
@@ -44,26 +37,32 @@ class Room:
 
     def _drop_oldest(self) -> bool:
         """Ends the job with the oldest place, over all lanes; one that may be running stays. False: there is none."""
-        if self._heads is None:
-            self._heads = self._lower_bounds()
-        while self._heads:
-            order, tie, lane = self._heads[0]
+        bounds = self._bounds()
+        while (top := bounds.top()) is not None:
+            order, lane = top
             place = self._first(lane, order)
             if place is None:
-                heappop(self._heads)
+                bounds.forget(lane)
             elif order_of(place[0]) > order:
-                heapreplace(self._heads, (order_of(place[0]), tie, lane))
+                bounds.lift(lane, order_of(place[0]))
             else:
-                heapreplace(self._heads, (order + 1, tie, lane))
+                bounds.lift(lane, order + 1)
                 if self._drop(lane, *place):
                     return True
         return False
 
-    def _lower_bounds(self) -> list[tuple[int, int, Lane]]:
+    def _bounds(self) -> Bounds[Lane]:
         """For each lane of the queue an order below which nothing waits that may be touched.
 
-        Jobs that have expired may stand before the head of their lane: they wait until `expire` ends them.
+        Found once, by a look at every lane; the store keeps it from then on. Jobs that have expired may stand before
+        the head of their lane: they wait until `expire` ends them.
         """
+        known = self._group.store.bounds.get(self._queue)
+        if known is None:
+            known = self._group.store.bounds[self._queue] = self._look()
+        return known
+
+    def _look(self) -> Bounds[Lane]:
         group, store = self._group, self._group.store
         least = store.boot_order if store.recovery_end is not None else 0
         lanes = store.levels.lanes.of(self._queue)
@@ -72,9 +71,7 @@ class Room:
         for lane, order in group.woken:
             if lane.queue == self._queue:
                 lowest[lane] = min(order, lowest.get(lane, order))
-        heads = [(max(order, least), id(lane), lane) for lane, order in lowest.items()]
-        heapify(heads)
-        return heads
+        return Bounds({lane: max(order, least) for lane, order in lowest.items()})
 
     def _first(self, lane: Lane, order: int) -> tuple[bytes, int] | None:
         """The first place from this order on whose job nobody has or is changing, and its seq."""

@@ -47,11 +47,17 @@ def put_queue(group: Group, queue: str, rule: QueueRule | None) -> None:
         group.effects.append(lambda: _forget(store, queue))
     else:
         group.txn.put(queue.encode(), _encode(rule), db=store.db["queues"])
-        group.effects.append(lambda: store.queue_rules.update({queue: rule}))
+        group.effects.append(lambda: _set(store, queue, rule))
+
+
+def _set(store: Store, queue: str, rule: QueueRule) -> None:
+    store.queue_rules[queue] = rule
+    store.bounds.pop(queue, None)
 
 
 def _forget(store: Store, queue: str) -> None:
     store.queue_rules.pop(queue, None)
+    store.bounds.pop(queue, None)
 
 
 def _remove_queue(group: Group, queue: str) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.storage.lmdb.book import Book, Holder
+from tqbroker_broker.storage.lmdb.bounds import Bounds
 from tqbroker_broker.storage.lmdb.events import EventLog
 from tqbroker_broker.storage.lmdb.keys import (
     DATABASES,
@@ -67,6 +68,8 @@ class Store:
         self.queue_rules = self.levels.rules
         self.book = Book(self.levels)
         self.log = EventLog()
+        self.bounds: dict[str, Bounds[Lane]] = {}
+        """Where the lanes of a queue begin, if it is full and the oldest job goes for a new one."""
         self.counts: dict[str, list[int]] = {}
         self.next_seq = 1
         self.remembered = 0
@@ -210,15 +213,28 @@ class Store:
         """Moves every head back to where its lane begins, or as far as a recovery lets it."""
         self.levels.recovering = self.recovery_end is not None
         self.levels.look_again(self.boot_order if self.levels.recovering else 0)
+        self.bounds.clear()
 
     def wake(self, lane: Lane, order: int) -> None:
         """A job became ready at this order. One that is withheld is found when the recovery ends."""
         if self.withheld(order):
             lane.first = min(lane.first, order)
             return
+        self.lower(lane, order)
         if lane.standing is None or lane.empty or order < lane.head:
             lane.wake(order)
             self.levels.stand(lane)
+
+    def lower(self, lane: Lane, order: int) -> None:
+        """A job waits here, or may when this commit is done: it may be the next to go for a new one."""
+        if self.bounds and (bounds := self.bounds.get(lane.queue)) is not None and not self.withheld(order):
+            bounds.lower(lane, order)
+
+    def remove(self, lane: Lane) -> None:
+        """Forgets a lane that has no job left."""
+        self.levels.remove(lane)
+        if self.bounds and (bounds := self.bounds.get(lane.queue)) is not None:
+            bounds.forget(lane)
 
     def withheld(self, order: int) -> bool:
         """Whether a place in a lane is from before the start, during a recovery."""
