@@ -58,7 +58,7 @@ class Orders:
     # -- looking ---------------------------------------------------------------------------------------------------
 
     async def scan(self, wanted: Filter, cursor: bytes, limit: int, *, with_args: bool = False) -> Page:
-        """Some jobs that match, the oldest first. Raises Invalid for a cursor that is none."""
+        """Some jobs that match, in the order of `Page`. Raises Invalid for a cursor that is none."""
         try:
             return await self._guard.do(self._guard.engine.scan(wanted, cursor, limit, with_args=with_args))
         except ValueError as error:

@@ -29,9 +29,10 @@ class Filter(NamedTuple):
 class Page(NamedTuple):
     """Some jobs that match, and in `cursor` where to go on: empty at the end. A page may be short or empty before.
 
-    The oldest come first; when only SCHEDULED jobs are asked for, those that are due first. What changes between two
-    pages breaks no cursor: a job that was there before and still matches comes once, and one that changed its state or
-    its due time meanwhile may come or not.
+    The oldest come first; when only SCHEDULED jobs are asked for, those that are due first; QUEUED jobs of one queue,
+    with or without RUNNING ones, in any order. What changes between two pages breaks no cursor: a job that was there
+    before and still matches comes once, and one that changed its state, its due time or its place in a queue meanwhile
+    may come or not.
     """
 
     jobs: list[Job]

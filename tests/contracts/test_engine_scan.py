@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import msgspec
-from tests.contracts.harness import FAILURE, HEAD, EngineUnderTest
+from tests.contracts.harness import FAILURE, HEAD, EngineUnderTest, head_with
 
 from tqbroker_broker.attempts import Failure, Verdict
 from tqbroker_broker.questions import Filter
@@ -201,3 +201,37 @@ async def test_a_page_ends_when_its_arguments_and_results_fill_a_message(engine:
     assert [key_text(job.id) for job in page.jobs] == ["a", "b"]
     assert page.cursor
     assert await names(engine, Filter()) == ["a", "b", "c"]
+
+
+async def test_jobs_that_wait_in_one_queue_are_listed_whatever_their_lane(engine: EngineUnderTest) -> None:
+    await fill(engine)
+    heads = [MAIL, head_with(queue="mail", tenant="a"), head_with(queue="mail", ordering_key="k"), HEAD]
+    for number, head in enumerate(heads * 3):
+        await engine.put(f"job {number}", head=head)
+    expected = {"mail", *(f"job {number}" for number in range(12) if number % 4 < 3)}
+
+    for states in ({State.QUEUED}, {State.QUEUED, State.RUNNING}):
+        wanted = Filter(states=frozenset(states), queue="mail")
+        for limit in (1, 3, 100):
+            found = await names(engine, wanted, limit=limit)
+            assert (set(found), len(found)) == (expected, len(expected))
+    assert set(await names(engine, Filter(states=frozenset({State.QUEUED, State.RUNNING}), queue="default"))) == {
+        "queued", "running", "job 3", "job 7", "job 11",
+    }  # fmt: skip
+
+
+async def test_listing_a_queue_ends_although_its_jobs_go_to_the_end_again(engine: EngineUnderTest) -> None:
+    await engine.put(*(f"job {number}" for number in range(6)))
+    await engine.join()
+    wanted = Filter(states=frozenset({State.QUEUED}), queue="default")
+    found: list[str] = []
+    cursor = b""
+    while True:
+        page = await engine.verbs.scan(wanted, cursor, 2)
+        found += [key_text(job.id) for job in page.jobs]
+        for token in (await engine.take(slots=2)).values():
+            await engine.end("w", token, Verdict.REQUEUED)
+        if not (cursor := page.cursor):
+            break
+
+    assert len(found) == len(set(found))

@@ -14,8 +14,9 @@ import pytest
 from tests.contracts.harness import TTL, EngineUnderTest, head_with, make_engine
 
 from tqbroker_broker.attempts import Want
-from tqbroker_broker.records import Head, NewJobs, text_key
-from tqbroker_broker.rules import LimitRule, Rate
+from tqbroker_broker.questions import Filter
+from tqbroker_broker.records import Head, NewJobs, State, key_text, text_key
+from tqbroker_broker.rules import LimitRule, Overflow, QueueRule, Rate
 from tqbroker_broker.storage.lmdb.engine import LmdbEngine
 
 MAIL = head_with(limits=["mail"])
@@ -319,3 +320,38 @@ async def test_a_tenant_that_took_jobs_alone_lets_another_go_first_when_it_comes
     await engine.put("b0", "b1", head=head_with(tenant="b"))
 
     assert list(await engine.take(slots=4)) == ["b0", "a3", "b1", "a4"]
+
+
+# -- what is asked of one queue among many -----------------------------------------------------------------------------
+
+
+async def test_the_waiting_jobs_of_a_small_queue_are_listed_in_one_call(engine: EngineUnderTest) -> None:
+    foreign = [head_with(queue="large", ordering_key=f"k{number}") for number in range(100)]
+    for start in range(0, 5000, 1000):
+        await engine.put(*(f"before {number}" for number in range(start, start + 1000)), head=foreign[start // 1000])
+    await engine.put("a", "b", head=head_with(queue="small", priority=3))
+
+    page = await engine.verbs.scan(Filter(frozenset({State.QUEUED}), "small"), b"", 100)
+
+    assert [job.id for job in page.jobs] == [text_key("a"), text_key("b")]
+    assert page.cursor == b""
+
+
+async def test_a_full_queue_drops_the_oldest_over_all_lanes_again_and_again(engine: EngineUnderTest) -> None:
+    rng = Random(5)
+    await engine.verbs.put_queue("default", QueueRule(max_length=40, overflow=Overflow.DROP_OLDEST), engine.now)
+    waiting: list[str] = []
+    for number in range(600):
+        name = f"job {number}"
+        await engine.put(name, head=head_with(priority=number % 3, ordering_key=f"k{rng.randrange(30)}"))
+        waiting.append(name)
+        if rng.random() < 0.1:
+            got = await engine.take(slots=3)
+            waiting = [each for each in waiting if each not in got]
+            await engine.succeed("w", got.values())
+        dropped, waiting = waiting[:-40], waiting[-40:]
+        for each in dropped:
+            assert (await engine.job(each)).state is State.FAILED
+
+    page = await engine.verbs.scan(Filter(frozenset({State.QUEUED}), "default"), b"", 100)
+    assert {key_text(job.id) for job in page.jobs} == set(waiting)

@@ -6,6 +6,7 @@ opening.py   directory, lock, checks of the file, format version
 commit.py    group commit: many callers, one transaction, one flush, then the answers
 group.py     one transaction under way, and what follows once it is durable
 lanes.py     lanes: where in each the next job stands, as keys
+bounds.py    where the lanes of a full queue begin
 heaps.py, levels.py   the hand-out order: queues, priorities, tenants, lanes, oldest first
 gates.py, rates.py    limits: what runs and what started, in memory and on disk
 book.py      leases and their holders, in memory

@@ -1,8 +1,9 @@
 """Jobs by filter, a page at a time.
 
 A page looks at a bounded number of keys of one database, the smallest that holds all jobs of the wanted states: dead
-letters are found without passing millions of queued jobs. The cursor is the key at which to go on, so that nothing is
-kept between two pages and no change in between can break it.
+letters are found without passing millions of queued jobs, and the queued jobs of a small queue without passing those of
+large ones. The cursor is the key at which to go on, so that nothing is kept between two pages and no change in between
+can break it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ LOOKS = 2000
 PAGE_BYTES = 1 << 20
 """Arguments and results after which a page is full, so that it fits into a message."""
 
+IN_LANES = frozenset({State.QUEUED, State.RUNNING})
+"""States whose jobs stand in the lanes of their queue."""
+
 KEY_SIZE = 16
 """No key of the databases that are walked is longer."""
 
@@ -37,19 +41,47 @@ def scan(store: Store, wanted: Filter, cursor: bytes, limit: int, with_args: boo
     """A page of the jobs that match."""
     txn = store.read()
     try:
-        keys, rest = _keys(store, txn, wanted.states, cursor[:KEY_SIZE])
+        places, rest = _places(store, txn, wanted, cursor)
         jobs: list[Job] = []
         size = 0
-        for key in keys:
+        for place, seq in places:
             if len(jobs) >= limit or size >= PAGE_BYTES:
-                return Page(jobs, key)
-            job = _look(store, txn, key[-U64.size :], wanted, with_args)
+                return Page(jobs, place)
+            job = _look(store, txn, seq, wanted, with_args)
             if job is not None:
                 jobs.append(job)
                 size += len(job.args) + len(job.result)
         return Page(jobs, rest)
     finally:
         store.done_reading()
+
+
+def _places(store: Store, txn: Txn, wanted: Filter, cursor: bytes) -> tuple[list[tuple[bytes, int]], bytes]:
+    """The jobs to look at, each with the cursor that leads to it, and the one that leads behind (empty: no more)."""
+    if wanted.queue and State.QUEUED in wanted.states <= IN_LANES:
+        return _in_lanes(store, txn, wanted.queue, cursor[:KEY_SIZE], cursor[KEY_SIZE:])
+    keys, rest = _keys(store, txn, wanted.states, cursor[:KEY_SIZE])
+    return [(key, first_number(key[-U64.size :])) for key in keys], rest
+
+
+def _in_lanes(store: Store, txn: Txn, queue: str, start: bytes, end: bytes) -> tuple[list[tuple[bytes, int]], bytes]:
+    """The jobs in the lanes of a queue, lane after lane, without those that came there after the first page.
+
+    So a job that goes to the end of its lane, or to another lane, does not come again, and the list has an end.
+    """
+    end = end or U64.pack(store.next_seq)
+    first = first_number(start) if len(start) == KEY_SIZE else 0
+    lanes = nsmallest(LOOKS, (lane.number for lane in store.levels.lanes.of(queue) if lane.number >= first))
+    cursor = txn.cursor(store.db["lanes"])
+    places: list[tuple[bytes, int]] = []
+    for prefix in map(U64.pack, lanes):
+        found = cursor.set_range(max(prefix, start))
+        while found and (key := cursor.key()).startswith(prefix) and key[U64.size :] < end:
+            if len(places) == LOOKS:
+                return places, key + end
+            places.append((key + end, first_number(cursor.value())))
+            found = cursor.next()
+    return places, U64.pack(lanes[-1] + 1) + bytes(U64.size) + end if len(lanes) == LOOKS else b""
 
 
 def _keys(store: Store, txn: Txn, states: frozenset[State], start: bytes) -> tuple[list[bytes], bytes]:
@@ -88,9 +120,8 @@ def _walk(store: Store, txn: Txn, database: str, start: bytes, end: bytes = b"\x
     return keys
 
 
-def _look(store: Store, txn: Txn, key: bytes, wanted: Filter, with_args: bool) -> Job | None:
+def _look(store: Store, txn: Txn, seq: int, wanted: Filter, with_args: bool) -> Job | None:
     """The job with this number, if it is there and matches."""
-    seq = first_number(key)
     row = store.job(txn, seq)
     if row is None:
         return _damaged(store, txn, seq, wanted)
