@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import heappop, heappush
-from itertools import count
+from itertools import count, islice
 from weakref import WeakValueDictionary
 
 from tqbroker_broker.limits import limit_names, rule_for
@@ -82,6 +82,14 @@ class Gate:
         """Whether no start matters any more."""
         return self.budget is None or self.budget.is_quiet(now_ms)
 
+    def release(self, most: int) -> list[Child]:
+        """Lets so many lanes go on that wait here."""
+        left = list(islice(self.parked, most))
+        for child in left:
+            del self.parked[child]
+            child.gate = None
+        return left
+
     def settle(self, now_ms: int) -> None:
         """What was taken has started."""
         if self.budget is not None:
@@ -101,7 +109,11 @@ class Gates:
         """Gates with starts on disk, by name; the one that paid last comes last."""
         self.spending: dict[Gate, None] = {}
         """Gates whose starts the hand-out under way has taken."""
+        self.version = 0
+        """Of the rules. The gates of a kind that knows an older one have to be found anew."""
         self._opened: dict[Gate, None] = {}
+        self._outdated: list[Gate] = []
+        """Gates whose lanes waited under older rules, and are to be looked at again."""
         self._timers: list[tuple[int, int, Gate]] = []
         self._numbers = count()
 
@@ -115,8 +127,14 @@ class Gates:
             gate.budget = Budget(gate.rule.rates, starts)
         self.paying[name] = gate
 
+    @property
+    def in_use(self) -> bool:
+        """Whether a hand-out has anything to do with limits."""
+        return bool(self.rules or self._outdated)
+
     def attach(self, kind: Kind) -> None:
-        """Finds the gates of a kind."""
+        """Finds the gates of a kind by the rules that hold now. To be called when its version is not theirs."""
+        kind.version = self.version
         if not self.rules:
             kind.gates = ()
             return
@@ -172,6 +190,8 @@ class Gates:
 
     def next_ms(self) -> int | None:
         """When the next gate with lanes opens, if that is known."""
+        if self._outdated or self._opened:
+            return 0
         return self._timers[0][0] if self._timers else None
 
     def ended(self, kind: Kind) -> None:
@@ -188,12 +208,14 @@ class Gates:
             gate.timed = False
             self._opened[gate] = None
         left: list[Child] = []
+        while self._outdated and len(left) < SLICE:
+            gate = self._outdated.pop()
+            left += gate.release(SLICE - len(left))
+            if gate.parked:
+                self._outdated.append(gate)
         for gate in list(self._opened):
-            while gate.parked and len(left) < SLICE and gate.room(now_ms, paid_only=False) > 0:
-                child = next(iter(gate.parked))
-                del gate.parked[child]
-                child.gate = None
-                left.append(child)
+            if len(left) < SLICE and gate.room(now_ms, paid_only=False) > 0:
+                left += gate.release(SLICE - len(left))
             if len(left) < SLICE:
                 del self._opened[gate]
                 self._time(gate, now_ms)
@@ -210,24 +232,27 @@ class Gates:
         """Empties every gate."""
         left: list[Child] = []
         for gate in list(self._gates.values()):
-            left += gate.parked
-            gate.parked.clear()
-        for child in left:
-            child.gate = None
+            left += gate.release(len(gate.parked))
         return left
 
     # -- rules -------------------------------------------------------------------------------------------------------
 
-    def follow(self, rules: Mapping[str, LimitRule], kinds: Iterable[Kind], running: Iterable[Kind]) -> None:
-        """Other rules hold from now on; `running` is the kind of each lease."""
+    def follow(self, rules: Mapping[str, LimitRule], running: Sequence[Kind]) -> None:
+        """Other rules hold from now on; `running` is the kind of each lease.
+
+        There may be any number of kinds: those of which nothing runs find their gates when it is their turn.
+        """
+        for kind in running:
+            for gate in kind.gates:
+                gate.running = 0
         self.rules = dict(rules)
+        self.version += 1
         for _, _, gate in self._timers:
             gate.timed = False
         self._timers.clear()
-        for kind in kinds:
-            self.attach(kind)
-        for gate in list(self._gates.values()):
-            gate.running = 0
+        self._outdated = [gate for gate in self._gates.values() if gate.parked]
         for kind in running:
+            if kind.version != self.version:
+                self.attach(kind)
             for gate in kind.gates:
                 gate.running += 1

@@ -25,7 +25,7 @@ def lease(store: Store, wants: Sequence[Want], now: Time, *, paid_only: bool = F
         store.passed_over_ms = 0
         store.look_again()
     gates, now_ms = store.levels.gates, store.tick(now)
-    if gates.rules:
+    if gates.in_use:
         store.levels.open_gates(now_ms)
     txn, first_token = store.read(), store.book.next_token
     picks: list[Pick | None] = []
@@ -35,7 +35,7 @@ def lease(store: Store, wants: Sequence[Want], now: Time, *, paid_only: bool = F
     finally:
         store.done_reading()
     again_in = 0.0
-    if gates.rules:
+    if gates.in_use:
         served = [pick for pick in picks if pick is not None]
         if any(gate.paid(now_ms) < 0 for gate in gates.spending):
             for pick in reversed(served):

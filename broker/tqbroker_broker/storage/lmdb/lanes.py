@@ -59,17 +59,18 @@ KindKey = tuple[str, int, str, tuple[str, ...], tuple[str, ...]]
 
 
 class Kind:
-    """Lanes that differ in tenant or ordering key only. `gates`: the limits that hold for them.
+    """Lanes that differ in tenant or ordering key only. `gates`: the limits that hold for them, by rules of a version.
 
     `lane` is the one with neither, `lanes` are those with a tenant only, `bundles` those with a key, each by tenant.
     Most kinds have lanes of one sort, and there may be many kinds: the dicts are made at their first use.
     """
 
-    __slots__ = ("bundles", "gates", "lane", "lanes", "limits", "priority", "queue", "requires", "task")
+    __slots__ = ("bundles", "gates", "lane", "lanes", "limits", "priority", "queue", "requires", "task", "version")
 
     def __init__(self, key: KindKey) -> None:
         self.queue, self.priority, self.task, self.limits, self.requires = key
         self.gates: tuple[Gate, ...] = ()
+        self.version = -1
         self.lane: Lane | None = None
         self.lanes: dict[str, Lane] = NO_LANES
         self.bundles: dict[str, Bundle] = NO_BUNDLES
@@ -218,10 +219,6 @@ class Lanes:
         for kind in self._kinds.values():
             if kind.queue == queue:
                 yield from kind
-
-    def kinds(self) -> list[Kind]:
-        """Every kind."""
-        return list(self._kinds.values())
 
     def find_kind(self, key: LaneKey) -> Kind | None:
         """The kind of such lanes, if there is one."""

@@ -30,7 +30,7 @@ def load(store: Store, now: Time) -> None:
         operator, limits[name.decode()] = _decode_limit(row)
         if operator:
             gates.by_operator.add(name.decode())
-    gates.follow(limits, store.levels.lanes.kinds(), [])
+    gates.follow(limits, [])
     rates.load(store, txn, now)
 
 
@@ -98,9 +98,7 @@ def _follow(store: Store, stored: dict[str, tuple[bool, LimitRule]]) -> None:
     rules = {name: rule for name, (_, rule) in stored.items()}
     if rules == levels.gates.rules:
         return
-    levels.gates.follow(rules, levels.lanes.kinds(), store.book.kinds())
-    for child in levels.gates.all_parked():
-        levels.stand_child(child)
+    levels.gates.follow(rules, store.book.kinds())
 
 
 def limits(store: Store) -> list[LimitState]:
@@ -122,6 +120,8 @@ def held_by(store: Store, lane: Lane) -> str:
     rule = store.queue_rules.get(lane.queue)
     if rule is not None and rule.paused:
         return "paused"
+    if kind.version != levels.gates.version:
+        levels.gates.attach(kind)
     if levels.recovering and (lane.ordering_key or kind.exclusive):
         return "recovering"
     if lane.ordering_key and (lane.queue, lane.ordering_key) in levels.holds:
