@@ -37,6 +37,9 @@ class Heap(Generic[K, T]):
         if item.standing is None:
             self.count += 1
         item.standing = key
+        if not self._entries:
+            self._entries = [(key, item)]  # takes a quarter of the memory of one appended, which counts for tenants
+            return
         heappush(self._entries, (key, item))
         if len(self._entries) > 2 * self.count + FEW:
             self._clean()

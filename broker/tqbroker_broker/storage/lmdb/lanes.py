@@ -67,13 +67,23 @@ class Kind:
 
     __slots__ = ("bundles", "gates", "lane", "lanes", "limits", "priority", "queue", "requires", "task", "version")
 
-    def __init__(self, key: KindKey) -> None:
-        self.queue, self.priority, self.task, self.limits, self.requires = key
+    def __init__(self, key: LaneKey) -> None:
+        self.queue = intern(key.queue)
+        self.priority = key.priority
+        self.task = intern(key.task)
+        self.limits = key.limits
+        self.requires = key.requires
         self.gates: tuple[Gate, ...] = ()
         self.version = -1
         self.lane: Lane | None = None
         self.lanes: dict[str, Lane] = NO_LANES
         self.bundles: dict[str, Bundle] = NO_BUNDLES
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or self.key == other
 
     def __iter__(self) -> Iterator[Lane]:
         if self.lane is not None:
@@ -91,6 +101,7 @@ class Kind:
 
     @property
     def key(self) -> KindKey:
+        """What its lanes have in common. A kind equals its key, so that a dict of kinds needs no keys beside them."""
         return self.queue, self.priority, self.task, self.limits, self.requires
 
     @property
@@ -113,8 +124,7 @@ class Lane:
     """
 
     __slots__ = (
-        "back", "empty", "exact", "first", "gate", "head", "kind", "number", "ordering_key", "passing", "standing",
-        "tenant",
+        "back", "empty", "exact", "first", "gate", "head", "kind", "number", "ordering_key", "standing", "tenant",
     )  # fmt: skip
 
     def __init__(self, number: int, key: LaneKey, kind: Kind) -> None:
@@ -122,7 +132,6 @@ class Lane:
         self.kind = kind
         self.tenant = intern(key.tenant)
         self.ordering_key = key.ordering_key
-        self.passing = key.passing
         self.first = BEHIND_ALL
         self.head = 0
         self.empty = True
@@ -133,6 +142,11 @@ class Lane:
 
     def __lt__(self, other: Lane | Bundle) -> bool:
         return self.number < other.number
+
+    @property
+    def passing(self) -> bool:
+        """Whether the lane goes with its last job; see `LaneKey.passing`."""
+        return bool(self.tenant or self.ordering_key or self.kind.limits or self.kind.requires)
 
     @property
     def prefix(self) -> bytes:
@@ -208,7 +222,7 @@ class Lanes:
     """All lanes, by what their jobs have in common. A kind is known as long as it has lanes."""
 
     def __init__(self) -> None:
-        self._kinds: dict[KindKey, Kind] = {}
+        self._kinds: dict[Kind | KindKey, Kind] = {}
 
     def __iter__(self) -> Iterator[Lane]:
         for kind in self._kinds.values():
@@ -226,8 +240,8 @@ class Lanes:
 
     def add_kind(self, key: LaneKey) -> Kind:
         """A new kind."""
-        kind_key = (key.queue, key.priority, key.task, key.limits, key.requires)
-        kind = self._kinds[kind_key] = Kind(kind_key)
+        kind = Kind(key)
+        self._kinds[kind] = kind
         return kind
 
     def get(self, key: LaneKey) -> Lane | None:
@@ -238,7 +252,7 @@ class Lanes:
     def add(self, lane: Lane) -> None:
         """Makes a lane known, and its kind."""
         kind = lane.kind
-        self._kinds[kind.key] = kind
+        self._kinds[kind] = kind
         if lane.ordering_key:
             kind.bundles = kind.bundles or {}
             bundle = kind.bundles.get(lane.tenant)
@@ -268,4 +282,4 @@ class Lanes:
     def forget_unused(self, kind: Kind) -> None:
         """Forgets a kind if it has no lanes."""
         if kind.lane is None and not kind.lanes and not kind.bundles:
-            self._kinds.pop(kind.key, None)
+            self._kinds.pop(kind, None)
