@@ -71,8 +71,7 @@ class Book:
         self.by_seq[lease.seq] = lease
         lane = lease.lane
         kind = lane.kind
-        if kind.version != self._levels.gates.version:
-            self._levels.gates.attach(kind)
+        self._levels.gates.refresh(kind)
         self.running[kind.queue] = self.running.get(kind.queue, 0) + 1
         if kind.gates or lane.ordering_key:
             self._levels.started(lane)

@@ -132,8 +132,10 @@ class Gates:
         """Whether a hand-out has anything to do with limits."""
         return bool(self.rules or self._outdated)
 
-    def attach(self, kind: Kind) -> None:
-        """Finds the gates of a kind by the rules that hold now. To be called when its version is not theirs."""
+    def refresh(self, kind: Kind) -> None:
+        """Finds the gates of a kind by the rules that hold now."""
+        if kind.version == self.version:
+            return
         kind.version = self.version
         if not self.rules:
             kind.gates = ()
@@ -252,7 +254,6 @@ class Gates:
         self._timers.clear()
         self._outdated = [gate for gate in self._gates.values() if gate.parked]
         for kind in running:
-            if kind.version != self.version:
-                self.attach(kind)
+            self.refresh(kind)
             for gate in kind.gates:
                 gate.running += 1

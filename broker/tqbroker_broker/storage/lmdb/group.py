@@ -141,6 +141,7 @@ class Group:
         lane = lease.lane
         self.claim(lease.seq, lane, order)
         self.adopted[lease.seq] = lease
+        self.store.levels.gates.refresh(lane.kind)
         if lane.kind.gates or lane.ordering_key:
             self.store.levels.started(lane)
             self.counted.append(lane)

@@ -182,7 +182,7 @@ class Levels:
         kind = self.lanes.find_kind(key)
         if kind is None:
             kind = self.lanes.add_kind(key)
-            self.gates.attach(kind)
+            self.gates.refresh(kind)
         return kind
 
     def remove(self, lane: Lane) -> None:

@@ -88,8 +88,7 @@ class Pick:
             while (child := tenant.top()) is not None:
                 order = child.standing
                 assert order is not None
-                if child.kind.version != self._levels.gates.version:
-                    self._levels.gates.attach(child.kind)
+                self._levels.gates.refresh(child.kind)
                 if not self._may_have(child):
                     self._aside.append((level, child, order))
                     tenant.take_out(child)

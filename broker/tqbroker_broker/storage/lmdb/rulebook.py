@@ -120,8 +120,7 @@ def held_by(store: Store, lane: Lane) -> str:
     rule = store.queue_rules.get(lane.queue)
     if rule is not None and rule.paused:
         return "paused"
-    if kind.version != levels.gates.version:
-        levels.gates.attach(kind)
+    levels.gates.refresh(kind)
     if levels.recovering and (lane.ordering_key or kind.exclusive):
         return "recovering"
     if lane.ordering_key and (lane.queue, lane.ordering_key) in levels.holds:
