@@ -105,6 +105,29 @@ def test_a_pool_of_threads_contains_it_too_and_jobs_behind_it_run(shop: Delivery
     assert [job.get(timeout=PATIENCE) for job in behind] == list(range(50))
 
 
+@pytest.mark.parametrize(("pool", "neighbour"), [("thread", "wait"), ("asyncio", "await_gate"), ("asyncio", "wait")])
+def test_neighbours_in_the_same_process_outlive_it(folder: Path, pool: str, neighbour: str) -> None:
+    with delivery(folder) as place:
+        place.broker()
+        place.worker("-P", pool, "-c", "4")
+        beside = [getattr(place.tasks, neighbour).delay("gate") for _ in range(3)]
+        until(lambda: all(job.phase is Phase.RUNNING for job in beside), "the neighbours to run")
+        poison = place.tasks.die.delay("SIGSEGV")
+        until(lambda: poison.lost_leases == 2, "the process to die twice")
+        behind = [place.tasks.mark.delay(number) for number in range(50)]
+        assert [job.get(timeout=PATIENCE) for job in behind] == list(range(50))
+
+        place.open("gate")
+
+        assert "SIGSEGV" in str(quarantined(poison))
+        assert [attempt.verdict for attempt in poison.attempts] == ["lost"] * 3
+        for attempt in poison.attempts:
+            assert attempt.failure is not None
+            assert "(SIGSEGV); its peak memory was" in attempt.failure.message
+        assert [job.get(timeout=PATIENCE) for job in beside] == ["gate"] * 3
+        assert max(job.lost_leases for job in beside) <= 2
+
+
 def test_the_number_of_losses_is_configured_and_a_lost_worker_counts(folder: Path) -> None:
     with delivery(folder) as place:
         place.broker("--max-lost-leases", "2")

@@ -6,6 +6,7 @@ window follows from what the delivered jobs are expected to take, so that a chan
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +17,9 @@ MIN_RUNS = 3
 AHEAD_US = 30_000.0
 """Work to have at hand for each slot."""
 MAX_WINDOW = 4096
-"""Most leases to hold; what the parent keeps in memory is bounded by it."""
+"""Most leases to hold, but for suspects; what the parent keeps in memory is bounded by it."""
+MAX_APART = 100
+"""Most suspects that wait for their turn without taking the place of other jobs: more than most children have slots."""
 MAX_BYTES = 32 << 20
 """Bytes of arguments to hold, as far as they can be foreseen."""
 OVERHEAD_US = 8.0
@@ -96,15 +99,20 @@ class Credit:
         """How many jobs of each task have arrived."""
         return {task: measure.received for task, measure in self._tasks.items() if measure.received}
 
-    def offer(self, slots: int, blocked: int) -> Offer:
-        """The credit for `slots` slots, `blocked` of which are taken by jobs that are not fast."""
+    def offer(self, slots: int, blocked: int, apart: Sequence[str] = ()) -> Offer:
+        """The credit for `slots` slots, `blocked` of which are taken by jobs that are not fast.
+
+        `apart` are the tasks of jobs that wait for something else than a slot, and so take the place of no others.
+        """
         if slots <= 0:
             return NOTHING
         ahead = self._ahead(slots) if self._fast else 1.0
         if self.ahead:
             ahead = min(ahead, self.ahead)
         window = min(MAX_WINDOW, blocked + max(0, slots - blocked) * ahead)
-        return Offer(slots, max(slots, int(window)), self._fast)
+        window = max(slots, int(window)) + min(MAX_APART, len(apart))
+        slow = sum(task not in self._fast for task in apart) if apart else 0
+        return Offer(slots + min(MAX_APART, slow), window, self._fast)
 
     def _ahead(self, slots: int) -> float:
         """Jobs to have at hand for a free slot, by the mix of fast tasks that was delivered lately."""

@@ -83,7 +83,7 @@ class Daemon:
         self._stream: Stream | None = None
         self._grace_ms = 0
         log = JobLog(config.loglevel, loop.call_soon)
-        self._handover = Handover(self._credit, self._ledger, log, self._wake)
+        self._handover = Handover(self._credit, self._ledger, log, self._wake, loop.call_later)
         self._pool = Pool(config, self._handover)
         self._pool.said = self._said
 

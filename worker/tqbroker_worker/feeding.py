@@ -2,6 +2,9 @@
 
 A job of a task that is not fast gets a slot of its own. Fast ones are handed over in chunks, as many as a slot is
 expected to run in some milliseconds.
+
+A suspect, a job that has lost two leases, gets a slot of its own in a child that has no other suspect: if that child
+dies too, it is known who it was, and the jobs that ran beside it lose nothing.
 """
 
 from __future__ import annotations
@@ -22,8 +25,8 @@ CHUNK = 128
 class Feeder:
     """Hands jobs that wait in the backlog to these seats."""
 
-    def __init__(self, credit: Credit, seats: list[Seat]) -> None:
-        self.backlog = Backlog(credit)
+    def __init__(self, seats: list[Seat], backlog: Backlog, credit: Credit) -> None:
+        self.backlog = backlog
         self.on_full: Callable[[Seat], None] = lambda _seat: None
         """Called when a seat has had as many jobs as its child may get."""
         self.watch: Callable[[Seat, Jobs], None] | None = None
@@ -33,14 +36,17 @@ class Feeder:
 
     def put(self, jobs: Jobs) -> None:
         """Jobs have arrived."""
+        if jobs.lost:
+            jobs = self.backlog.set_apart(jobs)
         size = self._chunk(jobs.head.task, len(jobs))
         self.backlog.put(jobs.part(at, at + size) for at in range(0, len(jobs), size))
 
     def feed(self) -> list[int]:
         """Hands over whatever fits. Takes out what would wait for too long, and gives its tokens."""
         backlog = self.backlog
-        while backlog:
-            jobs = backlog.take()
+        if backlog.suspects:
+            self._feed_suspects()
+        while (jobs := backlog.take()) is not None:
             fast = self._credit.is_fast(jobs.head.task)
             seat = roomiest(self._seats, self._at_hand(jobs.head.task) if fast else 0)
             if seat is None:
@@ -49,13 +55,22 @@ class Feeder:
             if 0 < seat.left < len(jobs):
                 backlog.put_back([jobs.part(seat.left, len(jobs))])
                 jobs = jobs.part(0, seat.left)
-            seat.hand(jobs, slow=not fast)
-            if self.watch is not None:
-                self.watch(seat, jobs)
-            if seat.left == 0:
-                seat.leaving = True
-                self.on_full(seat)
+            self._hand(seat, jobs, slow=not fast)
         return []
+
+    def _feed_suspects(self) -> None:
+        waiting = self.backlog.suspects
+        while waiting and (seat := roomiest([s for s in self._seats if s.suspect not in s.jobs], 0)) is not None:
+            seat.suspect = waiting[0].tokens[0]
+            self._hand(seat, waiting.popleft(), slow=True)
+
+    def _hand(self, seat: Seat, jobs: Jobs, slow: bool) -> None:
+        seat.hand(jobs, slow)
+        if self.watch is not None:
+            self.watch(seat, jobs)
+        if seat.left == 0:
+            seat.leaving = True
+            self.on_full(seat)
 
     def _chunk(self, task: str, count: int) -> int:
         if not self._credit.is_fast(task):

@@ -10,6 +10,7 @@ from itertools import islice
 from time import time
 
 from tqbroker.failures import FailureData
+from tqbroker_worker.backlog import Backlog
 from tqbroker_worker.credit import Credit
 from tqbroker_worker.feeding import Feeder
 from tqbroker_worker.joblog import JobLog
@@ -22,15 +23,27 @@ _NONE: set[int] = set()
 
 
 class Handover:
-    """Jobs from the broker to the seats, outcomes from the seats to the ledger. `wake` is called when there is news."""
+    """Jobs from the broker to the seats, outcomes from the seats to the ledger.
 
-    def __init__(self, credit: Credit, ledger: Ledger, log: JobLog, wake: Callable[[], None]) -> None:
+    `wake` is called when there is news, `later(seconds, function)` calls a function after a while.
+    """
+
+    def __init__(
+        self,
+        credit: Credit,
+        ledger: Ledger,
+        log: JobLog,
+        wake: Callable[[], None],
+        later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
         self.seats: list[Seat] = []
         self.closed = False
-        self.feeder = Feeder(credit, self.seats)
+        self.feeder = Feeder(self.seats, Backlog(credit, later, self._give_back), credit)
         """Hands jobs to the seats."""
         self.received: Callable[[Jobs], None] | None = None
         """Called for all jobs that arrive, where somebody wants to know."""
+        self.at_most_once: frozenset[str] = frozenset()
+        """Tasks whose jobs, once started, are not to run again: lost with their child, whoever killed it."""
         self._credit = credit
         self._ledger = ledger
         self._log = log
@@ -52,6 +65,11 @@ class Handover:
     def running(self) -> int:
         """Jobs that were started and have no outcome yet."""
         return sum(seat.running for seat in self.seats)
+
+    @property
+    def apart(self) -> list[str]:
+        """The tasks of suspects that wait for their turn; a free slot does not help them."""
+        return [jobs.head.task for jobs in self.feeder.backlog.suspects]
 
     @property
     def idle(self) -> bool:
@@ -148,30 +166,23 @@ class Handover:
         self._requeue(back)
 
     def crashed(self, seat: Seat, failure: FailureData) -> list[Ending]:
-        """A child died: what it had started is lost for this reason, the rest is handed to others.
+        """A child died: what may have killed it is lost for this reason, the rest is handed to others.
 
-        When it was killed for some of its jobs, those end as they are doomed to, and others that ran beside them go
-        back as if never started. Gives those that ended so.
+        When it was killed for some of its jobs, those end as they are doomed to. Gives those that ended so.
         """
         self.seats.remove(seat)
+        over = seat.blamed()
+        over.update(token for token, source in seat.run().items() if source.head.task in self.at_most_once)
         leases = list(seat.jobs.items())
-        running = seat.running
-        started, rest = leases[:running], leases[running:]
-        fates: list[Ending] = []
-        innocent: list[tuple[int, Jobs]] = []
-        for token, source in started:
-            if (fate := seat.doomed.get(token)) is not None:
-                self._cancelled.discard(token)
-                fates.append(Ending(fate, source))
-            elif seat.doomed or seat.condemned:
-                innocent.append((token, source))
-            else:
-                self._cancelled.discard(token)
-                self._end(Ended(token, Verdict.LOST, failure, seat.began_ms(token)), source)
         seat.jobs.clear()
-        for ending in fates:
-            self._end(ending.ended, ending.source)
-        self._requeue(innocent + rest)
+        self._cancelled -= over
+        fates: list[Ending] = []
+        for token, source in leases:
+            if token in over:
+                fate = seat.doomed.get(token)
+                self._end(fate or Ended(token, Verdict.LOST, failure, seat.began_ms(token)), source)
+                fates += [Ending(fate, source)] if fate else []
+        self._requeue([lease for lease in leases if lease[0] not in over])
         self._wake()
         return fates
 

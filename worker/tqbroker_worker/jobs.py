@@ -9,6 +9,8 @@ import msgspec
 from tqbroker.ids import text_of
 
 UUID_BYTES = 16
+SUSPECT = 2
+"""Lost leases that make a job a suspect: one may be a neighbour's doing, and the third is the last by default."""
 
 
 class Traits(msgspec.Struct, array_like=True, frozen=True):
@@ -92,6 +94,11 @@ class Jobs(msgspec.Struct, array_like=True, tag=1, eq=False):
             [self.lost[i] for i in at if self.lost],
             self._extras(at) if self.extras else {},
         )
+
+    @property
+    def suspect(self) -> bool:
+        """Whether one of them has lost so many leases that it may well be what killed its workers."""
+        return bool(self.lost) and max(self.lost) >= SUSPECT
 
     def _extras(self, places: Iterable[int]) -> dict[int, Extra]:
         return {new: self.extras[old] for new, old in enumerate(places) if old in self.extras}

@@ -27,6 +27,7 @@ def manifest_of(app: App) -> Manifest:
         _settings(app),
         signals.connected(),
         [_wanted(queue) for queue in app.conf.directory.queues if queue.wanted.flags()],
+        sorted(name for name, task in app.tasks.items() if task.acks_late is False),
     )
 
 

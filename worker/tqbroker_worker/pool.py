@@ -241,6 +241,7 @@ class Pool:
             self.loaded.set_exception(error)
             return
         before, self.config, self._manifest = self.config, config, manifest
+        self._handover.at_most_once = frozenset(manifest.at_most_once)
         self.wanted = config.autoscale[1] if config.autoscale else config.children
         for child in list(self._children):
             child.seat.most = config.max_tasks_per_child or 0

@@ -153,7 +153,8 @@ class Manifest(msgspec.Struct, array_like=True, tag=11):
     """The app is loaded and the child is ready. `broker` is empty when the app names none.
 
     `queues` are those of the app, the default one first. `limits` has those tasks whose own options bound something;
-    `signals` are the names of those with handlers, `wanted` the queues that the app wants to be bounded.
+    `signals` are the names of those with handlers, `wanted` the queues that the app wants to be bounded, `at_most_once`
+    the tasks with acks_late=False.
     """
 
     app: str
@@ -164,6 +165,7 @@ class Manifest(msgspec.Struct, array_like=True, tag=11):
     settings: WorkerSettings = WorkerSettings()
     signals: list[str] = []
     wanted: list[WantedQueue] = []
+    at_most_once: list[str] = []
 
 
 class Broken(msgspec.Struct, array_like=True, tag=12):

@@ -19,7 +19,8 @@ class Seat:
     since when; the others that run began after `since`, when it had none or last reported one. `started` reads how many
     jobs the child has ever started, `finished` counts those it reported. `most` is how many jobs the child may get in
     its life, 0 any number; one that is `leaving` gets no more. `doomed` says of jobs that the child is killed for how
-    they end; one that is `condemned` is killed even if these end by themselves first.
+    they end; one that is `condemned` is killed even if these end by themselves first. `suspect` is the token of the
+    last suspect that the child got.
     """
 
     slots: int
@@ -35,6 +36,7 @@ class Seat:
     since: float = field(default_factory=time)
     leaving: bool = False
     condemned: bool = False
+    suspect: int = 0
 
     @property
     def free(self) -> int:
@@ -58,6 +60,13 @@ class Seat:
     def run(self) -> dict[int, Jobs]:
         """Those jobs."""
         return dict(islice(self.jobs.items(), self.running))
+
+    def blamed(self) -> set[int]:
+        """Those of them that may be why the child died: the ones it was killed for, else a suspect, else all."""
+        run = self.run()
+        if self.doomed or self.condemned:
+            return run.keys() & self.doomed.keys()
+        return {self.suspect} if self.suspect in run else set(run)
 
     @property
     def left(self) -> int:

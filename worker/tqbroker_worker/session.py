@@ -245,7 +245,9 @@ class Session:
 
     def _wanted(self) -> Offer:
         handover = self._handover
-        return NOTHING if handover.closed else self._credit.offer(handover.slots, handover.blocked)
+        if handover.closed:
+            return NOTHING
+        return self._credit.offer(handover.slots, handover.blocked, handover.apart)
 
     def _leases(self) -> list[Lease]:
         return [*self._ledger.leases(), *self._handover.leases()]

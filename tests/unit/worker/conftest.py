@@ -21,13 +21,14 @@ MakeJobs = Callable[..., Jobs]
 
 @pytest.fixture
 def make_jobs() -> MakeJobs:
-    """Builds jobs with rising tokens: `make_jobs(3, task="tasks.add", first=10, texts=False)`."""
+    """Builds jobs with rising tokens: `make_jobs(3, task="tasks.add", first=10, texts=False, lost=0)`."""
 
-    def make(count: int, *, task: str = "tasks.add", first: int = 1, texts: bool = False) -> Jobs:
+    def make(count: int, *, task: str = "tasks.add", first: int = 1, texts: bool = False, lost: int = 0) -> Jobs:
         tokens = list(range(first, first + count))
         uuids = b"" if texts else os.urandom(16 * count)
         names = [f"job-{token}" for token in tokens] if texts else []
-        return Jobs(Head(task, "default", 0, "json"), uuids, names, tokens, [b"[[],{}]"] * count, [], [])
+        counts = [lost] * count if lost else []
+        return Jobs(Head(task, "default", 0, "json"), uuids, names, tokens, [b"[[],{}]"] * count, [], counts)
 
     return make
 
@@ -57,8 +58,10 @@ class Scene:
         self.credit = Credit()
         self.ledger = Ledger()
         self.wakes = 0
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+        log = JobLog("critical", lambda function, *arguments: function(*arguments))
         self.handover = Handover(
-            self.credit, self.ledger, JobLog("critical", lambda function, *arguments: function(*arguments)), self._wake
+            self.credit, self.ledger, log, self._wake, lambda seconds, call: self.timers.append((seconds, call))
         )
 
     def _wake(self) -> None:

@@ -48,3 +48,11 @@ def test_a_worker_takes_the_queues_of_its_app_unless_told_otherwise() -> None:
         "mail",
         "default",
     ]
+
+
+def test_tasks_that_may_start_only_once_are_named() -> None:
+    app = App()
+    app.task(name="twice")(work)
+    app.task(name="once", acks_late=False)(work)
+
+    assert manifest_of(app).at_most_once == ["once"]
