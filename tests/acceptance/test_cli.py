@@ -126,3 +126,4 @@ def test_a_message_says_which_commands_there_are(shop: Site) -> None:
 
     for command in ("serve", "worker", "dev", "call", "result", "status"):
         assert f"\n  {command}" in shown
+    assert printed(shop, "--version").startswith("tqbroker ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -82,6 +83,22 @@ def test_an_autoscaled_worker_is_given_other_bounds(shop: Workshop) -> None:
     assert list(answer.values()) == [{"ok": "autoscale now max=4 min=2"}]
     shown = shop.tqbroker("control", "autoscale", "5", "3")
     assert "max=5 min=3" in shown.stdout
+
+
+def test_a_worker_goes_to_the_background_with_its_files(shop: Workshop) -> None:
+    who = ("--uid", str(os.getuid()), "--gid", str(os.getgid())) if os.getuid() == 0 else ()
+    files = ("--workdir", str(shop.project), "--pidfile", "%n.pid", "--logfile", "%n.log", "--umask", "077")
+    done = shop.tqbroker("worker", "-A", "tasks", "-c", "1", "-n", "back@test", "-D", *files, *who)
+    assert done.returncode == 0, done.stderr
+    assert shop.app.send_task("tasks.hold", ("back-1", "back"), queue="default")
+    shop.noted("start", "back")
+    pid = int((shop.project / "back.pid").read_text())
+    assert (shop.project / "back.pid").stat().st_mode & 0o777 == 0o600
+    shop.open_gate("back")
+    shop.noted("end", "back")
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: not (shop.project / "back.pid").exists(), "the worker to end")
+    assert "back@test ready." in (shop.project / "back.log").read_text()
 
 
 def test_a_bug_report_names_versions_and_settings_without_passwords() -> None:

@@ -13,6 +13,15 @@ POISON = "tests/acceptance/test_poison.py"
 INSIDE = "tests/acceptance/test_inside.py"
 LANES = "tests/contracts/test_engine_lanes.py"
 TRAITS = "tests/integration/test_client_traits.py"
+CONFIG = "tests/unit/client/test_client_config.py"
+PROGRAMS = "tests/acceptance/test_programs.py"
+SETTINGS = "tests/unit/client/test_client_settings.py"
+ROUTING = "tests/unit/client/test_client_routing.py"
+MANIFEST = "tests/unit/worker/test_worker_manifest.py"
+COMMANDS = "tests/unit/worker/test_worker_commands.py"
+FLAGS = "tests/unit/worker/test_worker_flags.py"
+LOGS = "tests/integration/worker/test_worker_logs.py"
+DAEMON = "tests/integration/worker/test_worker_daemon.py"
 
 _SHARED = {
     "ignore_result": f"{OPTIONS}::test_an_ignored_result_is_none_and_its_state_is_kept",
@@ -48,6 +57,25 @@ _BOUNDS = f"{RETRIES}::test_the_pause_and_the_number_of_retries_have_their_bound
 _MODELS = "tests/unit/client/test_client_models.py::test_strictness_context_and_the_dump_are_options"
 _CALLS = f"{OPTIONS}::test_many_ways_to_call"
 _CATCH = "tests/conventions/test_migrating.py::test_exceptions_can_be_imported_by_the_names_of_the_table"
+_TOLD = (
+    "task_time_limit task_soft_time_limit worker_concurrency worker_max_tasks_per_child worker_max_memory_per_child "
+)
+_TOLD += "worker_pool worker_prefetch_multiplier"
+_ALWAYS = "task_track_started task_acks_on_failure_or_timeout task_acks_on_failure task_acks_on_timeout "
+_ALWAYS += "task_reject_on_worker_lost"
+_POLICY = f"{OPTIONS}::test_a_policy_says_how_long_a_submit_is_tried"
+_OF_RESULTS = "tests/unit/client/test_client_options.py::test_settings_say_what_becomes_of_results"
+_ALLOWED = f"{CONFIG}::test_a_value_that_is_not_allowed_is_refused_with_what_is"
+_COMPRESSED = (
+    "tests/unit/client/test_client_compression.py::test_the_compression_of_task_call_or_app_stands_in_the_format"
+)
+_BY_DEFAULT = "tests/unit/client/test_client_options.py::test_the_call_wins_over_the_task_over_the_app"
+_FORMATS = f"{LOGS}::test_formats_are_those_of_the_settings_and_handlers_of_the_app_go_or_stay"
+_FLAGS = "-q -Q -I -L --label --prefetch-multiplier --disable-prefetch --time-limit --soft-time-limit --executable "
+_FLAGS += "--max-tasks-per-child --max-memory-per-child --discard"
+_DETACHED = "-D --detach -f --logfile --pidfile --uid --gid --umask --workdir"
+_PURGED = "test_what_waits_is_cancelled_before_the_first_job_if_asked_for"
+_RUNS = f"{DAEMON}::test_jobs_run_and_their_outcomes_come_back"
 
 ROWS: dict[str, dict[str, str]] = {
     "Options of a task": {
@@ -137,5 +165,65 @@ ROWS: dict[str, dict[str, str]] = {
         "task_id": f"{OPTIONS}::test_the_same_id_is_the_same_job_and_not_another",
         "retry": f"{OPTIONS}::test_a_policy_says_how_long_a_submit_is_tried",
         "retry_policy": f"{OPTIONS}::test_a_policy_says_how_long_a_submit_is_tried",
+    },
+    "Routing": {
+        "Queue": f"{PROGRAMS}::test_a_script_is_a_worker_and_gives_queues_the_bounds_that_nobody_has_given_them",
+        "Exchange": f"{ROUTING}::test_an_exchange_and_a_routing_key_find_the_queue_that_names_them",
+        "task_routes": "tests/acceptance/test_routing.py::test_routes_choose_the_queue",
+        "task_create_missing_queues": f"{ROUTING}::test_an_unknown_queue_is_refused_where_only_named_ones_are_allowed",
+        "add_consumer": "tests/acceptance/test_control.py::test_a_queue_is_taken_and_let_go_at_run_time",
+        "cancel_consumer": "tests/acceptance/test_control.py::test_a_queue_is_taken_and_let_go_at_run_time",
+    },
+    "Settings": {
+        **dict.fromkeys(_TOLD.split(), f"{MANIFEST}::test_settings_for_workers_are_told_as_they_are"),
+        **dict.fromkeys(_ALWAYS.split(), _ACKNOWLEDGED),
+        **dict.fromkeys(("task_publish_retry", "task_publish_retry_policy"), _POLICY),
+        **dict.fromkeys(("timezone", "enable_utc"), f"{SETTINGS}::test_the_app_knows_its_zone_and_the_time_there"),
+        **dict.fromkeys(("imports", "include"), f"{SETTINGS}::test_modules_are_imported_when_a_worker_loads"),
+        **dict.fromkeys(("accept_content", "submit_timeout", "request_timeout"), _ALLOWED),
+        **dict.fromkeys(("task_default_priority", "task_default_queue", "task_serializer"), _BY_DEFAULT),
+        **dict.fromkeys(("result_serializer", "task_ignore_result", "result_compression"), _OF_RESULTS),
+        "result_expires": _BY_DEFAULT,
+        "result_backend": f"{CONFIG}::test_results_are_where_the_broker_is_and_nowhere_else",
+        "task_compression": _COMPRESSED,
+        **dict.fromkeys(("worker_log_format", "worker_task_log_format", "worker_hijack_root_logger"), _FORMATS),
+        "worker_redirect_stdouts_level": _FORMATS,
+        "worker_log_color": "tests/unit/worker/test_worker_loglook.py::test_colors_are_by_level",
+        "worker_redirect_stdouts": f"{LOGS}::test_an_app_may_leave_what_is_printed_as_it_is",
+        "worker_direct": f"{LOGS}::test_an_app_says_which_queues_are_taken_from_and_whether_commands_are",
+        "worker_enable_remote_control": f"{COMMANDS}::test_what_the_app_has_switched_off_is_refused",
+        "worker_pool_restarts": f"{COMMANDS}::test_what_the_app_has_switched_off_is_refused",
+        "worker_soft_shutdown_timeout": f"{LOGS}::test_what_runs_has_its_time_after_the_second_signal",
+        "worker_proc_alive_timeout": f"{LOGS}::test_a_child_that_hangs_while_it_loads_the_app_is_replaced",
+        "worker_disable_rate_limits": f"{MANIFEST}::test_the_rates_of_a_task_are_its_own_or_the_apps",
+        "task_default_rate_limit": f"{MANIFEST}::test_the_rates_of_a_task_are_its_own_or_the_apps",
+        "task_acks_late": f"{MANIFEST}::test_a_setting_that_comes_later_reaches_tasks_that_are_there",
+        "strict_typing": "tests/unit/client/test_client_app.py"
+        "::test_the_check_can_be_switched_off_for_a_task_or_the_app",
+        "task_annotations": f"{SETTINGS}::test_annotations_win_over_the_code_before_and_after_the_task_is_made",
+        "task_always_eager": f"{SETTINGS}::test_always_eager_runs_every_call_here",
+        "task_eager_propagates": f"{SETTINGS}::test_an_eager_error_is_raised_at_once_when_asked_for",
+        "task_queues": f"{MANIFEST}::test_a_worker_takes_the_queues_of_its_app_unless_told_otherwise",
+        "task_routes": "tests/acceptance/test_routing.py::test_routes_of_the_app_itself_are_used_by_its_tasks",
+        "task_inherit_parent_priority": f"{ROUTING}::test_a_child_gets_its_parents_priority_when_asked_to",
+        "task_create_missing_queues": f"{ROUTING}::test_an_unknown_queue_is_refused_where_only_named_ones_are_allowed",
+        "task_store_errors_even_if_ignored": f"{OPTIONS}::test_a_failure_is_kept_although_its_result_would_be_ignored",
+        "task_remote_tracebacks": "tests/acceptance/test_first_steps.py"
+        "::test_a_failure_is_raised_as_its_own_class_and_tells_where_it_happened",
+        "result_extended": "tests/acceptance/test_cli_operator.py"
+        "::test_a_dead_letter_is_shown_with_its_attempts_and_redriven_with_other_arguments",
+        "task_send_sent_event": "tests/acceptance/test_cli_operator.py::test_events_go_on_behind_the_last_one_seen",
+        "broker_url": f"{CONFIG}::test_the_url_comes_from_the_argument_then_the_environment_then_the_default",
+    },
+    "The worker's command line": {
+        **dict.fromkeys(_FLAGS.split(), f"{FLAGS}::test_flags_are_settings"),
+        **dict.fromkeys(_DETACHED.split(), f"{PROGRAMS}::test_a_worker_goes_to_the_background_with_its_files"),
+        **dict.fromkeys(("--purge", "--yes"), f"{PROGRAMS}::{_PURGED}"),
+        **dict.fromkeys(("-P", "--pool", "-b"), f"{DAEMON}::test_the_broker_of_the_command_line_is_that_of_tasks_too"),
+        **dict.fromkeys(("-c", "--concurrency", "-n", "--hostname", "-l", "--loglevel"), _RUNS),
+        "-A": "tests/acceptance/test_cli.py::test_a_worker_takes_the_app_before_its_command_as_celery_does",
+        "-X": "tests/acceptance/test_routing.py::test_an_excluded_queue_is_not_taken_and_its_job_says_so",
+        "--autoscale": f"{PROGRAMS}::test_an_autoscaled_worker_is_given_other_bounds",
+        "--version": "tests/acceptance/test_cli.py::test_a_message_says_which_commands_there_are",
     },
 }

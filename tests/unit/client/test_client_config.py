@@ -72,6 +72,12 @@ def test_an_unknown_setting_is_refused_with_the_nearest(name: str, hint: str) ->
         ("task_default_priority", True),
         ("task_ignore_result", 1),
         ("task_serializer", "pickle"),
+        ("accept_content", ["pickle"]),
+        ("request_timeout", 0),
+        ("worker_log_format", "%(message"),
+        ("worker_redirect_stdouts_level", "LOUD"),
+        ("worker_prefetch_multiplier", -1),
+        ("worker_soft_shutdown_timeout", -1),
         ("result_expires", 0),
         ("submit_timeout", None),
         ("submit_timeout", float("inf")),
@@ -83,3 +89,9 @@ def test_a_value_that_is_not_allowed_is_refused_with_what_is(name: str, value: A
 
 
 def _noop() -> None: ...
+
+
+def test_results_are_where_the_broker_is_and_nowhere_else() -> None:
+    assert Settings(result_backend="tq://elsewhere").result_backend == "tq://elsewhere"
+    with pytest.raises(ImproperlyConfigured, match="leave it out"):
+        Settings(result_backend="redis://localhost")

@@ -29,6 +29,13 @@ def test_the_call_wins_over_the_task_over_the_app() -> None:
     assert made == Head("t", "call", 2, "msgpack", ignore_result=False, result_ttl_ms=5000)
 
 
+def test_settings_say_what_becomes_of_results() -> None:
+    conf = Settings(task_ignore_result=True, result_serializer="msgpack", result_compression="zlib")
+
+    assert make_head("t", {}, {}, conf).ignore_result
+    assert conf.result_format == "msgpack+zlib"
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

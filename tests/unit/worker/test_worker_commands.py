@@ -182,3 +182,18 @@ async def test_events_are_always_recorded(office: Office) -> None:
 
 def test_every_command_is_explained() -> None:
     assert all(function.__doc__ for function in COMMANDS.values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "command", "why"),
+    [
+        (WorkerSettings(commands=False), "ping", "worker_enable_remote_control=False"),
+        (WorkerSettings(restarts=False), "pool_restart", "worker_pool_restarts=False"),
+    ],
+)
+async def test_what_the_app_has_switched_off_is_refused(
+    office: Office, settings: WorkerSettings, command: str, why: str
+) -> None:
+    office.desk.manifest = Manifest("app", "tq://here", ["default"], ["tasks.add"], settings=settings)
+    with pytest.raises(CommandError, match=why):
+        await office.ask(command)

@@ -56,3 +56,27 @@ def test_tasks_that_may_start_only_once_are_named() -> None:
     app.task(name="once", acks_late=False)(work)
 
     assert manifest_of(app).at_most_once == ["once"]
+
+
+def test_settings_for_workers_are_told_as_they_are() -> None:
+    told = manifest_of(
+        App(
+            worker_concurrency=3,
+            worker_max_tasks_per_child=10,
+            worker_max_memory_per_child=20_000,
+            worker_pool="threads",
+            task_time_limit=60,
+            task_soft_time_limit=50,
+            worker_prefetch_multiplier=4,
+            worker_proc_alive_timeout=2.5,
+            worker_soft_shutdown_timeout=30,
+            worker_pool_restarts=False,
+            worker_log_format="%(message)s",
+            worker_log_color=True,
+        )
+    ).settings
+    assert (told.concurrency, told.max_tasks_per_child, told.max_memory_per_child_kib) == (3, 10, 20_000)
+    assert (told.pool, told.prefetch, told.load_ms, told.grace_ms) == ("threads", 4, 2500, 30_000)
+    assert (told.limits.soft_ms, told.limits.hard_ms) == (50_000, 60_000)
+    assert (told.commands, told.restarts, told.direct) == (True, False, False)
+    assert (told.log.line, told.log.task_line, told.log.color) == ("%(message)s", "%(message)s", True)
