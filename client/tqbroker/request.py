@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
+from tqbroker.ids import Key, text_of
+
 
 class Details(NamedTuple):
     """What plain jobs do not have. Moments are milliseconds since 1970 UTC, limits milliseconds; 0: none.
@@ -62,13 +64,13 @@ class Request:
 
     __slots__ = (
         "__dict__",
+        "_id",
         "args",
         "called_directly",
         "channel",
         "fence",
         "headers",
         "hostname",
-        "id",
         "ignore_result",
         "kwargs",
         "lost_leases",
@@ -95,7 +97,7 @@ class Request:
 
     def __init__(
         self,
-        id: str | None = None,  # noqa: A002 - Celery's name
+        id: Key | None = None,  # noqa: A002 - Celery's name
         task: str = "",
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
@@ -110,7 +112,7 @@ class Request:
         ignore_result: bool = False,
         channel: Channel | None = None,
     ) -> None:
-        self.id = id
+        self._id = id
         self.task = task
         self.args = args
         self.kwargs = kwargs or {}
@@ -124,6 +126,14 @@ class Request:
         self.ignore_result = ignore_result
         self.channel = channel
         self.called_directly = id is None
+
+    @property
+    def id(self) -> str | None:
+        """The job's id as text; None when the task was called directly."""
+        key = self._id
+        if isinstance(key, bytes):  # text is made of it for those who ask, which few tasks do
+            key = self._id = text_of(key)
+        return key
 
     @property
     def worker(self) -> str | None:

@@ -16,7 +16,6 @@ from tqbroker.codec import decode, decode_call
 from tqbroker.context import Request
 from tqbroker.exceptions import WorkerLostError
 from tqbroker.failures import exception_of
-from tqbroker.ids import text_of
 from tqbroker.request import Channel, Details
 from tqbroker.retrying import Ending
 from tqbroker_worker.attempts import Attempt
@@ -133,7 +132,7 @@ class Executor:
     def _request(self, job: Job, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
         head = job.head
         return Request(
-            text_of(job.id),
+            job.id,
             head.task,
             args,
             kwargs,

@@ -78,3 +78,10 @@ def test_task_loggers_know_the_job(task: Task[..., Any], caplog: pytest.LogCaptu
     fields = [(vars(record)["task_name"], vars(record)["task_id"]) for record in caplog.records]
     assert fields == [("tasks.body", "id-1"), ("???", "???")]
     assert len(logging.getLogger("shop.tasks").filters) == 1
+
+
+def test_the_id_of_a_job_is_text_however_it_is_kept() -> None:
+    request = Request(bytes(range(16)))
+
+    assert request.id == request.correlation_id == "00010203-0405-0607-0809-0a0b0c0d0e0f"
+    assert not request.called_directly
