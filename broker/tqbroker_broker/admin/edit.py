@@ -22,6 +22,7 @@ DEFAULT_LIMIT, MAX_LIMIT = 1000, 2000
 
 GONE = "no such job, or it is no longer kept"
 BUSY = "a worker has it: cancel it, or wait for its end"
+MARKED = "cancel requested"
 
 _WAITING = frozenset({State.QUEUED, State.SCHEDULED})
 _STATES: dict[type[Change] | None, frozenset[State]] = {
@@ -29,7 +30,7 @@ _STATES: dict[type[Change] | None, frozenset[State]] = {
     Reschedule: frozenset({State.SCHEDULED}),
     Move: _WAITING,
     Drop: FINAL,
-    None: frozenset({State.QUEUED, State.SCHEDULED, State.RUNNING, State.WAITING}),
+    None: frozenset(State) - FINAL - {State.UNKNOWN},
 }
 _DONE: dict[type[Change] | None, str] = {
     Redrive: "redriven",
@@ -116,9 +117,6 @@ def _planned(change: Change | None, jobs: Sequence[Job]) -> list[pb.Edited]:
         pb.Edited(id=show(job.id), effect=MARKED if mark else _done(None))
         for job, mark in zip(jobs, marked, strict=True)
     ]
-
-
-MARKED = "cancel requested"
 
 
 async def _apply(

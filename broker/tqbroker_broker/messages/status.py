@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from tqbroker.v1 import job_pb2 as pb
 from tqbroker_broker.answers import Job
-from tqbroker_broker.attempts import Failure, PastAttempt, Progress, Verdict
+from tqbroker_broker.attempts import Failure, PastAttempt, Progress
 from tqbroker_broker.messages.traits import write_traits
 from tqbroker_broker.records import key_text
 from tqbroker_broker.rules import PLAIN
-
-_VERDICTS = {
-    Verdict.FAILED: "failed",
-    Verdict.RETRY: "retry",
-    Verdict.LOST: "lost",
-    Verdict.CANCELLED: "cancelled",
-    Verdict.REJECTED: "rejected",
-    Verdict.REQUEUED: "requeued",
-}
 
 
 def write_status(job: Job, waits_for: str = "", *, with_args: bool = False) -> pb.JobStatus:
@@ -95,7 +86,7 @@ def _attempt(attempt: PastAttempt) -> pb.Attempt:
     return pb.Attempt(
         worker=attempt.worker,
         token=attempt.token,
-        verdict=_VERDICTS[attempt.verdict],
+        verdict=attempt.verdict.name.lower(),
         started_unix_ms=attempt.started_ms,
         ended_unix_ms=attempt.ended_ms,
         failure=_failure(attempt.failure),
