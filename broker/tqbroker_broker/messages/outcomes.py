@@ -43,7 +43,7 @@ def read_hello(hello: pb.Hello) -> Hello:
     return Hello(
         name=hello.name,
         instance=hello.instance,
-        queues=tuple(dict.fromkeys(hello.queues)) or ("default",),
+        queues=read_queues(hello.queues) or ("default",),
         tasks=frozenset(hello.tasks),
         slots=hello.slots,
         pool=hello.pool,
