@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-from tests.contracts.harness import FAILURE, EngineUnderTest
+from tests.contracts.every_state import put_one_in_every_state
+from tests.contracts.harness import EngineUnderTest
 
 from tqbroker_broker.answers import Job, QueueCounts
-from tqbroker_broker.attempts import Verdict
-from tqbroker_broker.records import Head, State, text_key
-
-MAIL = Head("tasks.mail", "mail", 0, "json")
-
-
-async def fill(engine: EngineUnderTest) -> None:
-    """One job of the queue "default" in every state, and one queued mail."""
-    await engine.put("succeeded", "failed", "running")
-    await engine.join()
-    tokens = await engine.take()
-    await engine.succeed("w", [tokens["succeeded"]])
-    await engine.end("w", tokens["failed"], Verdict.FAILED, failure=FAILURE)
-    await engine.put("expired", expires_ms=engine.later(1))
-    await engine.put("queued", "cancelled")
-    await engine.put("scheduled", due_ms=engine.later(60))
-    await engine.cancel("cancelled")
-    await engine.put("mail", head=MAIL)
-    engine.advance(1)
-    await engine.verbs.expire(engine.now, 10)
+from tqbroker_broker.records import State, text_key
 
 
 async def test_an_id_never_seen_is_unknown(engine: EngineUnderTest) -> None:
@@ -53,7 +35,7 @@ async def test_an_empty_store_has_no_queues(engine: EngineUnderTest) -> None:
 
 
 async def test_jobs_are_counted_by_queue_and_state(engine: EngineUnderTest) -> None:
-    await fill(engine)
+    await put_one_in_every_state(engine)
 
     assert (await engine.verbs.stats()).queues == {
         "default": QueueCounts(queued=1, running=1, scheduled=1, succeeded=1, failed=1, cancelled=1, expired=1),
@@ -62,7 +44,7 @@ async def test_jobs_are_counted_by_queue_and_state(engine: EngineUnderTest) -> N
 
 
 async def test_counts_survive_a_restart_in_which_running_jobs_become_queued(engine: EngineUnderTest) -> None:
-    await fill(engine)
+    await put_one_in_every_state(engine)
     await engine.restart()
 
     counts = (await engine.verbs.stats()).queues["default"]

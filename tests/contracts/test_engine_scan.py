@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import msgspec
+from tests.contracts.every_state import put_one_in_every_state
 from tests.contracts.harness import FAILURE, HEAD, EngineUnderTest, head_with
 
 from tqbroker_broker.attempts import Failure, Verdict
 from tqbroker_broker.questions import Filter
-from tqbroker_broker.records import Head, State, key_text
+from tqbroker_broker.records import State, key_text
 from tqbroker_broker.rules import Traits
-
-MAIL = Head("tasks.mail", "mail", 0, "json")
 
 
 async def names(engine: EngineUnderTest, wanted: Filter, *, limit: int = 100) -> list[str]:
@@ -32,24 +31,8 @@ async def in_state(engine: EngineUnderTest, *states: State) -> list[str]:
     return await names(engine, Filter(states=frozenset(states)))
 
 
-async def fill(engine: EngineUnderTest) -> None:
-    """One job in every state, called after it, and one queued mail."""
-    await engine.put("succeeded", "failed", "running")
-    await engine.join()
-    tokens = await engine.take()
-    await engine.succeed("w", [tokens["succeeded"]])
-    await engine.end("w", tokens["failed"], Verdict.FAILED, failure=FAILURE)
-    await engine.put("expired", expires_ms=engine.later(1))
-    await engine.put("queued", "cancelled")
-    await engine.put("scheduled", due_ms=engine.later(60))
-    await engine.cancel("cancelled")
-    await engine.put("mail", head=MAIL)
-    engine.advance(1)
-    await engine.verbs.expire(engine.now, 10)
-
-
 async def test_an_empty_filter_lists_every_job_the_oldest_first(engine: EngineUnderTest) -> None:
-    await fill(engine)
+    await put_one_in_every_state(engine)
 
     assert await names(engine, Filter()) == [
         "succeeded", "failed", "running", "expired", "queued", "cancelled", "scheduled", "mail",
@@ -57,7 +40,7 @@ async def test_an_empty_filter_lists_every_job_the_oldest_first(engine: EngineUn
 
 
 async def test_jobs_are_found_by_each_state(engine: EngineUnderTest) -> None:
-    await fill(engine)
+    await put_one_in_every_state(engine)
 
     for state in set(State) - {State.WAITING, State.UNKNOWN, State.QUEUED}:
         assert await in_state(engine, state) == [state.name.lower()]
@@ -66,7 +49,7 @@ async def test_jobs_are_found_by_each_state(engine: EngineUnderTest) -> None:
 
 
 async def test_several_states_are_listed_together_in_the_order_of_submits(engine: EngineUnderTest) -> None:
-    await fill(engine)
+    await put_one_in_every_state(engine)
 
     assert await in_state(engine, State.SUCCEEDED, State.CANCELLED) == ["succeeded", "cancelled"]
     assert await in_state(engine, State.SCHEDULED, State.RUNNING) == ["running", "scheduled"]
@@ -92,7 +75,7 @@ async def test_a_retry_that_waits_is_scheduled_and_one_that_is_due_is_queued(eng
 
 
 async def test_jobs_are_found_by_queue_and_task(engine: EngineUnderTest) -> None:
-    await fill(engine)
+    await put_one_in_every_state(engine)
 
     assert await names(engine, Filter(queue="mail")) == ["mail"]
     assert await names(engine, Filter(task="tasks.mail")) == ["mail"]
@@ -145,13 +128,13 @@ async def test_jobs_are_found_by_the_time_of_their_submit(engine: EngineUnderTes
 
 
 async def test_small_pages_list_the_same_jobs(engine: EngineUnderTest) -> None:
-    await fill(engine)
+    await put_one_in_every_state(engine)
     for wanted in (Filter(), *(Filter(states=frozenset({state})) for state in State)):
         assert await names(engine, wanted, limit=1) == await names(engine, wanted)
 
 
 async def test_a_listed_job_is_what_get_says_of_it(engine: EngineUnderTest) -> None:
-    await fill(engine)
+    await put_one_in_every_state(engine)
 
     page = await engine.verbs.scan(Filter(), b"", 100, with_args=True)
 
@@ -173,7 +156,7 @@ async def test_jobs_that_go_or_come_between_pages_break_no_cursor(engine: Engine
 
 
 async def test_dropped_jobs_are_not_listed(engine: EngineUnderTest) -> None:
-    await fill(engine)
+    await put_one_in_every_state(engine)
     await engine.forget("succeeded", "failed")
 
     assert await in_state(engine, State.SUCCEEDED, State.FAILED) == []
