@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tqbroker import App
+from tqbroker.cli import cli
 from tqbroker.exceptions import TaskRevokedError, TimeLimitExceeded
 
 SECONDS = 30.0
@@ -141,6 +143,12 @@ def test_children_are_replaced_again_and_again_and_every_job_runs_once(site: Sit
     assert len(set(pids)) >= 10
     assert max(pids.count(pid) for pid in set(pids)) <= 10
     assert " lost" not in (site.folder / "worker.log").read_text()
+
+
+@pytest.mark.parametrize("line", ["inspect ping", "inspect ping --json", "control pool_grow 1 --json"])
+def test_asking_when_no_worker_is_there_fails(site: Site, line: str) -> None:
+    done = CliRunner().invoke(cli, [*line.split(), "-b", site.url])
+    assert (done.exit_code, "no worker is connected" in done.stderr) == (1, True)
 
 
 def test_operators_ask_through_the_broker(site: Site) -> None:

@@ -78,7 +78,7 @@ def control(
                 click.echo(f"{name}: {said if isinstance(said, str) else show(said)}")
     if failed:
         fail("; ".join(failed), FAILED)
-    if not answers and not as_json:
+    if not answers:
         fail("no worker is connected: nobody was told", FAILED)
 
 

@@ -41,6 +41,8 @@ def inspect(
     else:
         for each in answer:
             click.echo(show(each))
+    if isinstance(answer, dict) and not answer and not names:
+        fail("no worker is connected: nobody was asked", FAILED)
     silent = [name for name, said in answer.items() if _is_error(said)] if isinstance(answer, dict) else []
     if silent:
         fail(f"no complete answer: {', '.join(sorted(silent))} did not answer", FAILED)
