@@ -200,4 +200,7 @@ def _worker_info(worker: admin_pb2.WorkerInfo) -> WorkerInfo:
         pid=worker.pid,
         version=worker.version,
         leases=worker.leases,
+        labels=list(worker.labels),
+        connected_ms=worker.connected_unix_ms,
+        last_seen_ms=worker.last_seen_unix_ms,
     )

@@ -109,7 +109,7 @@ class QueueInfo:
 
 @dataclass(slots=True)
 class WorkerInfo:
-    """One worker that is connected or awaited."""
+    """One worker that is connected or awaited. Its times are in milliseconds since 1970; 0 when it is awaited."""
 
     name: str
     connected: bool
@@ -121,6 +121,9 @@ class WorkerInfo:
     pid: int
     version: str
     leases: int
+    labels: list[str] = field(default_factory=list)
+    connected_ms: int = 0
+    last_seen_ms: int = 0
 
 
 @dataclass(slots=True)

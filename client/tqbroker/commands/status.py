@@ -51,10 +51,11 @@ def _queues(info: BrokerInfo) -> Iterator[str]:
 
 
 def worker_lines(info: BrokerInfo) -> Iterator[str]:
-    """The table of workers."""
+    """The table of workers; their labels are in it when one has some."""
     if not info.workers:
         yield "no workers: start one with `tqbroker worker -A your_module`"
         return
+    labelled = any(worker.labels for worker in info.workers)
     rows = [
         (
             worker.name,
@@ -64,10 +65,12 @@ def worker_lines(info: BrokerInfo) -> Iterator[str]:
             ",".join(worker.queues) or "-",
             str(len(worker.tasks)) if _is_known(worker) else "-",
             worker.version or "-",
+            *([",".join(worker.labels) or "-"] if labelled else []),
         )
         for worker in info.workers
     ]
-    yield from table([("WORKER", "state", "running", "pool", "queues", "tasks", "version"), *rows])
+    heads = ("WORKER", "state", "running", "pool", "queues", "tasks", "version")
+    yield from table([(*heads, "labels") if labelled else heads, *rows])
 
 
 def _is_known(worker: WorkerInfo) -> bool:

@@ -28,6 +28,13 @@ def test_a_connected_worker_without_tasks_says_so() -> None:
     assert lines([], [worker("default")])[-1].split() == ["w@a", "connected", "0/8", "process", "default", "0", "1.2"]
 
 
+def test_labels_are_shown_when_a_worker_has_some() -> None:
+    plain, labelled = worker("default"), worker("default")
+    labelled.labels = ["gpu", "region=eu"]
+    said = lines([], [plain, labelled])
+    assert [line.split()[-1] for line in said[-3:]] == ["labels", "-", "gpu,region=eu"]
+
+
 def test_a_queue_that_no_connected_worker_takes_is_named_with_the_way_out() -> None:
     said = lines([queue("default", 2), queue("mail", 5), queue("empty", 0)], [worker("default")])
     assert said[-1] == (
