@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import click
 
 from tqbroker import codec
 from tqbroker.commands.common import Family, client, client_options, fail, from_json, print_json
-from tqbroker.commands.filters import chosen, edit_options, filter_options, job_filter, keys, report
+from tqbroker.commands.filters import chosen, edit, edit_options, filter_options, job_filter, keys, look, report
 from tqbroker.commands.jobview import job_json
 from tqbroker.commands.tables import moment, table
 from tqbroker.exits import NOT_FOUND
@@ -33,9 +32,7 @@ def dead() -> None:
 @client_options
 def listing(limit: int, app: str | None, broker: str | None, as_json: bool, **given: Any) -> None:
     """Lists dead letters, the oldest first."""
-    with client(app, broker) as speaker:
-        wanted = job_filter(DEAD, given)
-        found = list(itertools.islice(speaker.operator.jobs(wanted, limit, with_args=True), limit))
+    found = look(job_filter(DEAD, given), limit, app, broker)
     if as_json:
         print_json([job_json(job) for job in found])
         return
@@ -76,19 +73,9 @@ def redrive(
 @dead.command()
 @edit_options
 @client_options
-def purge(
-    ids: tuple[str, ...],
-    everything: bool,
-    dry_run: bool,
-    app: str | None,
-    broker: str | None,
-    as_json: bool,
-    **given: Any,
-) -> None:
+def purge(ids: tuple[str, ...], **rest: Any) -> None:
     """Drops dead letters for good."""
-    wanted = chosen(ids, everything, job_filter(DEAD, given))
-    with client(app, broker) as speaker:
-        report(speaker.operator.edit(wanted, Drop(), dry_run=dry_run), as_json, dry_run)
+    edit(ids, DEAD, Drop(), **rest)
 
 
 def _row(job: JobInfo) -> tuple[str, ...]:

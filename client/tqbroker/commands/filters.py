@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -9,10 +10,11 @@ from typing import Any, TypeVar
 
 import click
 
-from tqbroker.commands.common import print_json
+from tqbroker.commands.common import client, print_json
 from tqbroker.ids import Key, key_of
-from tqbroker.operations import Edited, JobFilter
+from tqbroker.operations import Change, Edited, JobFilter
 from tqbroker.states import Phase
+from tqbroker.transport import JobInfo
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -77,16 +79,41 @@ def chosen(ids: tuple[str, ...], everything: bool, wanted: JobFilter) -> JobFilt
     return keys(ids) if ids else wanted
 
 
+def look(wanted: JobFilter, limit: int, app: str | None, broker: str | None) -> list[JobInfo]:
+    """The jobs that match, the oldest first, at most `limit` of them, with their arguments."""
+    with client(app, broker) as speaker:
+        return list(itertools.islice(speaker.operator.jobs(wanted, limit, with_args=True), limit))
+
+
+def edit(
+    ids: tuple[str, ...],
+    phases: Iterable[Phase],
+    change: Change,
+    *,
+    everything: bool,
+    dry_run: bool,
+    app: str | None,
+    broker: str | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Changes the jobs that `edit_options` name, of those in `phases`, and prints what became of each."""
+    wanted = chosen(ids, everything, job_filter(phases, given))
+    with client(app, broker) as speaker:
+        report(speaker.operator.edit(wanted, change, dry_run=dry_run), as_json, dry_run)
+
+
 def report(done: Iterable[Edited], as_json: bool, dry_run: bool) -> None:
-    """Prints what became of each job, and how many."""
-    jobs = list(done)
+    """Prints what became of each job, as it is told, and at the end how many."""
     if as_json:
-        print_json([job._asdict() for job in jobs])
+        print_json([job._asdict() for job in done])
         return
-    for job in jobs:
+    changed = looked_at = 0
+    for job in done:
         click.echo(f"{job.id}  {job.effect or job.refusal}")
-    count = sum(bool(job.effect) for job in jobs)
-    click.echo(f"{count} of {len(jobs)} jobs {'would be changed' if dry_run else 'changed'}", err=True)
+        changed += bool(job.effect)
+        looked_at += 1
+    click.echo(f"{changed} of {looked_at} jobs {'would be changed' if dry_run else 'changed'}", err=True)
 
 
 def _millis(name: str, text: str | None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from datetime import datetime
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 import click
 
 from tqbroker.commands.common import Family, client, client_options, fail, print_json
-from tqbroker.commands.filters import chosen, edit_options, filter_options, job_filter, keys, report
+from tqbroker.commands.filters import edit, edit_options, filter_options, job_filter, keys, look
 from tqbroker.commands.jobview import job_json, job_line, job_lines
 from tqbroker.commands.tables import table
 from tqbroker.exits import NOT_FOUND
-from tqbroker.operations import Cancel, Change, Drop, Move, Reschedule
+from tqbroker.operations import Cancel, Drop, Move, Reschedule
 from tqbroker.signal_names import signal_name
 from tqbroker.states import FINAL, Phase
 
@@ -37,8 +36,7 @@ def listing(
 ) -> None:
     """Lists jobs, the oldest first."""
     wanted = job_filter((Phase[state.upper()] for state in states), given)
-    with client(app, broker) as speaker:
-        found = list(itertools.islice(speaker.operator.jobs(wanted, limit, with_args=True), limit))
+    found = look(wanted, limit, app, broker)
     if as_json:
         print_json([job_json(job) for job in found])
         return
@@ -76,7 +74,7 @@ def cancel(ids: tuple[str, ...], terminate: bool, signal: str, **rest: Any) -> N
         name = signal_name(signal) if signal else ""
     except ValueError as error:
         raise click.UsageError(f"--{error}") from None
-    _edit(ids, UNFINISHED, Cancel(terminate, name), **rest)
+    edit(ids, UNFINISHED, Cancel(terminate, name), **rest)
 
 
 @jobs.command("run-now")
@@ -84,7 +82,7 @@ def cancel(ids: tuple[str, ...], terminate: bool, signal: str, **rest: Any) -> N
 @client_options
 def run_now(ids: tuple[str, ...], **rest: Any) -> None:
     """Makes scheduled jobs due now."""
-    _edit(ids, {Phase.SCHEDULED}, Reschedule(0), **rest)
+    edit(ids, {Phase.SCHEDULED}, Reschedule(0), **rest)
 
 
 @jobs.command()
@@ -96,7 +94,7 @@ def reschedule(ids: tuple[str, ...], eta: str | None, countdown: float | None, *
     """Changes when scheduled jobs run."""
     if (eta is None) == (countdown is None):
         raise click.UsageError("say when: either --eta or --countdown")
-    _edit(ids, {Phase.SCHEDULED}, Reschedule(_due(eta, countdown)), **rest)
+    edit(ids, {Phase.SCHEDULED}, Reschedule(_due(eta, countdown)), **rest)
 
 
 @jobs.command()
@@ -108,7 +106,7 @@ def move(ids: tuple[str, ...], to_queue: str | None, priority: int | None, **res
     """Moves waiting jobs to the end of another queue or priority."""
     if to_queue is None and priority is None:
         raise click.UsageError("say where to: --to-queue, --priority, or both")
-    _edit(ids, {Phase.QUEUED, Phase.SCHEDULED}, Move(to_queue, priority), **rest)
+    edit(ids, {Phase.QUEUED, Phase.SCHEDULED}, Move(to_queue, priority), **rest)
 
 
 @jobs.command()
@@ -116,24 +114,7 @@ def move(ids: tuple[str, ...], to_queue: str | None, priority: int | None, **res
 @client_options
 def drop(ids: tuple[str, ...], **rest: Any) -> None:
     """Drops finished jobs with their results. Their ids stay known, so a late resend does not run them again."""
-    _edit(ids, FINAL, Drop(), **rest)
-
-
-def _edit(
-    ids: tuple[str, ...],
-    phases: Any,
-    change: Change,
-    *,
-    everything: bool,
-    dry_run: bool,
-    app: str | None,
-    broker: str | None,
-    as_json: bool,
-    **given: Any,
-) -> None:
-    wanted = chosen(ids, everything, job_filter(phases, given))
-    with client(app, broker) as speaker:
-        report(speaker.operator.edit(wanted, change, dry_run=dry_run), as_json, dry_run)
+    edit(ids, FINAL, Drop(), **rest)
 
 
 def _due(eta: str | None, countdown: float | None) -> int:
