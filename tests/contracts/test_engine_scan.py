@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import msgspec
-from tests.contracts.every_state import put_one_in_every_state
+from tests.contracts.every_state import MAIL, put_one_in_every_state
 from tests.contracts.harness import FAILURE, HEAD, EngineUnderTest, head_with
 
 from tqbroker_broker.attempts import Failure, Verdict
@@ -187,7 +187,7 @@ async def test_a_page_ends_when_its_arguments_and_results_fill_a_message(engine:
 
 
 async def test_jobs_that_wait_in_one_queue_are_listed_whatever_their_lane(engine: EngineUnderTest) -> None:
-    await fill(engine)
+    await put_one_in_every_state(engine)
     heads = [MAIL, head_with(queue="mail", tenant="a"), head_with(queue="mail", ordering_key="k"), HEAD]
     for number, head in enumerate(heads * 3):
         await engine.put(f"job {number}", head=head)
