@@ -11,16 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from tqbroker._failpoint import hit
 from tqbroker_broker.agenda import PAUSE, Agenda
-from tqbroker_broker.answers import (
-    CancelAnswer,
-    Cancelled,
-    Due,
-    Enqueued,
-    Expired,
-    Job,
-    Opened,
-    Stats,
-)
+from tqbroker_broker.answers import CancelAnswer, Cancelled, Due, Enqueued, Expired, Job, Opened, Stats
 from tqbroker_broker.clock import Clock
 from tqbroker_broker.commands import Commands
 from tqbroker_broker.config import BrokerConfig

@@ -10,13 +10,7 @@ from typing import NamedTuple, TypeVar
 from tqbroker._failpoint import hit
 from tqbroker_broker.agenda import Agenda
 from tqbroker_broker.answers import Joined
-from tqbroker_broker.attempts import (
-    Annotation,
-    Ending,
-    Held,
-    Refusal,
-    Successes,
-)
+from tqbroker_broker.attempts import Annotation, Ending, Held, Refusal, Successes
 from tqbroker_broker.dispatch import Dispatcher
 from tqbroker_broker.guard import Guard
 from tqbroker_broker.refusals import Stopping

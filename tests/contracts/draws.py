@@ -10,23 +10,9 @@ from typing import TypeVar
 
 from tests.contracts.harness import FAILURE
 
-from tqbroker_broker.attempts import (
-    Annotation,
-    Ending,
-    Held,
-    Progress,
-    Successes,
-    Verdict,
-    Want,
-)
+from tqbroker_broker.attempts import Annotation, Ending, Held, Progress, Successes, Verdict, Want
 from tqbroker_broker.questions import Change, Drop, Move, Redrive, Reschedule
-from tqbroker_broker.records import (
-    Head,
-    JobId,
-    NewJobs,
-    Time,
-    text_key,
-)
+from tqbroker_broker.records import Head, JobId, NewJobs, Time, text_key
 from tqbroker_broker.rules import (
     PLAIN,
     LimitRule,

@@ -9,15 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
-from tqbroker_broker.answers import (
-    CancelAnswer,
-    Enqueued,
-    Expired,
-    Finished,
-    Job,
-    Joined,
-    Opened,
-)
+from tqbroker_broker.answers import CancelAnswer, Enqueued, Expired, Finished, Job, Joined, Opened
 from tqbroker_broker.attempts import (
     Annotation,
     Ending,
@@ -32,14 +24,7 @@ from tqbroker_broker.attempts import (
     Want,
 )
 from tqbroker_broker.config import MIB, StorageConfig
-from tqbroker_broker.records import (
-    Head,
-    JobId,
-    NewJobs,
-    Time,
-    key_text,
-    text_key,
-)
+from tqbroker_broker.records import Head, JobId, NewJobs, Time, key_text, text_key
 from tqbroker_broker.rules import Traits
 from tqbroker_broker.storage import Engine, create_engine
 from tqbroker_broker.storage.lmdb.engine import LmdbEngine

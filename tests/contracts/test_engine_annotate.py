@@ -6,13 +6,7 @@ import asyncio
 
 from tests.contracts.harness import DEAD_TTL, FAILURE, GRACE, TTL, EngineUnderTest
 
-from tqbroker_broker.attempts import (
-    Extra,
-    Progress,
-    Refusal,
-    Verdict,
-    Want,
-)
+from tqbroker_broker.attempts import Extra, Progress, Refusal, Verdict, Want
 from tqbroker_broker.questions import Redrive
 from tqbroker_broker.records import text_key
 

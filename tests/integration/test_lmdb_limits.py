@@ -16,13 +16,7 @@ from tqbroker_broker.attempts import Progress, Verdict
 from tqbroker_broker.config import MIB
 from tqbroker_broker.lifecycle import COUNTER_BITS
 from tqbroker_broker.questions import EventKind, Filter
-from tqbroker_broker.records import (
-    Head,
-    NewJobs,
-    State,
-    key_text,
-    text_key,
-)
+from tqbroker_broker.records import Head, NewJobs, State, key_text, text_key
 from tqbroker_broker.storage import StoreFull, Unavailable
 from tqbroker_broker.storage.lmdb.engine import LmdbEngine
 

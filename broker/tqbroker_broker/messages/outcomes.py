@@ -6,13 +6,7 @@ from collections.abc import Sequence
 
 from tqbroker.v1 import job_pb2
 from tqbroker.v1 import worker_pb2 as pb
-from tqbroker_broker.attempts import (
-    Ending,
-    Failure,
-    Held,
-    Successes,
-    Verdict,
-)
+from tqbroker_broker.attempts import Ending, Failure, Held, Successes, Verdict
 from tqbroker_broker.messages.checks import LATEST_MS
 from tqbroker_broker.messages.ids import MAX_KEY_BYTES, is_name, read_ids
 from tqbroker_broker.messages.rules import read_limit, read_queues

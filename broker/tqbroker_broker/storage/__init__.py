@@ -22,15 +22,7 @@ from tqbroker_broker.answers import (
     Stats,
     WorkerRow,
 )
-from tqbroker_broker.attempts import (
-    Annotation,
-    Ending,
-    HandedOut,
-    Held,
-    Refusal,
-    Successes,
-    Want,
-)
+from tqbroker_broker.attempts import Annotation, Ending, HandedOut, Held, Refusal, Successes, Want
 from tqbroker_broker.questions import Change, EditAnswer, EventPage, Filter, Page
 from tqbroker_broker.records import JobId, NewJobs, Time
 from tqbroker_broker.rules import LimitRule, LimitState, QueueRule

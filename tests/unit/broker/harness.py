@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tqbroker_broker.answers import Enqueued
-from tqbroker_broker.attempts import (
-    Ending,
-    Failure,
-    Held,
-    Successes,
-    Verdict,
-)
+from tqbroker_broker.attempts import Ending, Failure, Held, Successes, Verdict
 from tqbroker_broker.config import BrokerConfig
 from tqbroker_broker.core import Core
 from tqbroker_broker.records import Head, JobId, NewJobs, Time

@@ -8,26 +8,13 @@ import pytest
 
 from tqbroker.v1 import job_pb2, queue_pb2
 from tqbroker_broker.answers import Job
-from tqbroker_broker.attempts import (
-    Extra,
-    Failure,
-    Leased,
-    PastAttempt,
-    Progress,
-    Verdict,
-)
+from tqbroker_broker.attempts import Extra, Failure, Leased, PastAttempt, Progress, Verdict
 from tqbroker_broker.config import BrokerConfig
 from tqbroker_broker.messages.deliveries import write_deliveries
 from tqbroker_broker.messages.intake import Intake, read_request
 from tqbroker_broker.messages.status import write_status
 from tqbroker_broker.messages.traits import write_traits
-from tqbroker_broker.records import (
-    Head,
-    NewJobs,
-    State,
-    Time,
-    text_key,
-)
+from tqbroker_broker.records import Head, NewJobs, State, Time, text_key
 from tqbroker_broker.refusals import Invalid
 from tqbroker_broker.rules import PLAIN, Traits, Unique, UniqueConflict, UniqueUntil
 

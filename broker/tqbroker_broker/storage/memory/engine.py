@@ -17,15 +17,7 @@ from tqbroker_broker.answers import (
     Stats,
     WorkerRow,
 )
-from tqbroker_broker.attempts import (
-    Annotation,
-    Ending,
-    HandedOut,
-    Held,
-    Refusal,
-    Successes,
-    Want,
-)
+from tqbroker_broker.attempts import Annotation, Ending, HandedOut, Held, Refusal, Successes, Want
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.lifecycle import next_epoch, stall
 from tqbroker_broker.questions import Change, EditAnswer, EventPage, Filter, Page
