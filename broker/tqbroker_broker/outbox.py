@@ -10,13 +10,16 @@ from tqbroker_broker.acks import Acks
 from tqbroker_broker.calls import Context
 from tqbroker_broker.core import Core
 from tqbroker_broker.messages.deliveries import write_deliveries
-from tqbroker_broker.sessions import MAX_BYTES, Session, size_of
+from tqbroker_broker.sessions import MAX_BYTES, MAX_WINDOW, Session, size_of
 
 ACK_DELAY = 0.02
 """Seconds one acknowledgement may wait for company: a message costs more than what is in it."""
 
 ACKS_AT_ONCE = 2
 """Messages whose acknowledgement does not wait: a worker with so many out gathers its next outcomes until it hears."""
+
+MAX_REFUSED = 2 * MAX_WINDOW
+"""Refusals that wait to be sent: no worker that reads can have so many, as it never held so many leases."""
 
 
 class Outbox:
@@ -53,8 +56,10 @@ class Outbox:
         self._touch()
 
     def refuse(self, refused: list[pb.Refused]) -> None:
-        """Outcomes without effect."""
+        """Outcomes without effect. A worker that sends more and more of them and does not read loses its stream."""
         self._next.refused.extend(refused)
+        if self._session is not None and len(self._next.refused) > MAX_REFUSED:
+            self._session.close()
         self._touch()
 
     def _touch(self) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import pytest
 from tests.unit.broker.harness import Bench
 
-from tqbroker.v1 import errors_pb2
+from tqbroker.v1 import errors_pb2, worker_pb2
 from tqbroker_broker import refusals, storage
 from tqbroker_broker.acks import Acks
+from tqbroker_broker.calls import Context
 from tqbroker_broker.config import BrokerConfig
 from tqbroker_broker.core import Core
 from tqbroker_broker.errors import TABLE, entry_of, write_error
 from tqbroker_broker.inflight import InFlight
+from tqbroker_broker.outbox import MAX_REFUSED, Outbox
 from tqbroker_broker.refusals import Busy
 from tqbroker_broker.timers import Timers
 from tqbroker_broker.waiters import Waiters, Watcher
@@ -73,7 +76,21 @@ async def test_quiet_comes_when_the_last_request_was_answered() -> None:
 async def test_a_request_larger_than_the_bound_is_admitted_when_it_is_alone() -> None:
     inflight = InFlight(100)
     inflight.enter(500)
+    with pytest.raises(Busy):
+        inflight.enter(1)
     inflight.leave(500)
+    inflight.enter(1)
+    assert inflight.count == 1
+
+
+async def test_a_worker_that_is_refused_on_and_on_and_does_not_read_loses_its_stream(bench: Bench) -> None:
+    worker = await bench.worker().attach()
+    outbox = Outbox(bench.core, cast(Context, None), Acks())
+    outbox.open(worker.session, worker_pb2.Welcome(), [])
+    outbox.refuse([worker_pb2.Refused()] * MAX_REFUSED)
+    assert not worker.session.closed
+    outbox.refuse([worker_pb2.Refused()])
+    assert worker.session.closed
 
 
 async def test_timers_tick_when_a_job_becomes_due_and_not_before(bench: Bench) -> None:
@@ -117,7 +134,7 @@ async def test_a_tick_that_fails_is_tried_again(bench: Bench) -> None:
         await asyncio.sleep(0)
         if done.is_set():
             break
-    await done.wait()
+    assert done.is_set()
     timers.cancel()
 
 
