@@ -50,14 +50,15 @@ class _Pending:
         if worker in self.waiting:
             self.waiting.discard(worker)
             reply = self._bounded(reply)
-            self.size += len(reply.body)
+            self.size += len(reply.body) + len(reply.error)
             self.replies[worker] = reply
         if not self.waiting:
             self.complete.set()
 
     def _bounded(self, reply: Reply) -> Reply:
-        if len(reply.body) <= MAX_REPLY and self.size + len(reply.body) <= MAX_REPLIES:
-            return reply._replace(error=reply.error[:MAX_ERROR])
+        error = reply.error[:MAX_ERROR]
+        if len(reply.body) <= MAX_REPLY and self.size + len(reply.body) + len(error) <= MAX_REPLIES:
+            return reply._replace(error=error)
         text = f"the answer has {len(reply.body)} bytes, which is too much: ask this worker alone, or for less"
         return Reply(reply.number, text, b"")
 
