@@ -122,7 +122,7 @@ class Orders:
         async with self._one_by_one:
             stats = await self._guard.do(self._guard.engine.stats())
             if queue not in stats.queues and queue not in self.queue_rules():
-                raise NotFound(f"there is no queue {queue!r}", queue=queue)
+                raise NotFound(f"there is no queue {queue!r}: `tqbroker queues` lists those there are", queue=queue)
             await self._put_queue(queue, None)
 
     async def put_limits(self, rules: Sequence[LimitRule], remove: Sequence[str]) -> None:
@@ -134,7 +134,8 @@ class Orders:
             known = {state.rule.name for state in self.limits()}
             missing = [name for name in remove if name not in known]
             if missing:
-                raise NotFound(f"there is no limit {missing[0]!r}: nothing was changed", limit=missing[0])
+                text = f"there is no limit {missing[0]!r}, so nothing was changed: `tqbroker limits list` shows all"
+                raise NotFound(text, limit=missing[0])
             if len(known.union(rule.name for rule in rules)) > MAX_RULES:
                 raise TooLarge(f"there can be {MAX_RULES} limits: remove some, or use one name with a trailing '*'")
             await self._write(self._guard.engine.put_limits(rules, remove, self._guard.now()))
