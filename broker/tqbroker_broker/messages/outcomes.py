@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from tqbroker.v1 import job_pb2
 from tqbroker.v1 import worker_pb2 as pb
 from tqbroker_broker.attempts import Ending, Failure, Held, Successes, Verdict
-from tqbroker_broker.messages.checks import LATEST_MS
-from tqbroker_broker.messages.ids import MAX_KEY_BYTES, is_name, read_ids
+from tqbroker_broker.messages.checks import LATEST_MS, check_most, check_name, check_names
+from tqbroker_broker.messages.ids import read_ids
 from tqbroker_broker.messages.rules import read_limit, read_queues
 from tqbroker_broker.messages.traits import MAX_NAME
 from tqbroker_broker.records import JobId
@@ -16,28 +16,37 @@ from tqbroker_broker.refusals import Invalid
 from tqbroker_broker.sessions import MAX_WINDOW, Hello
 
 MAX_NAMES = 10_000
+"""Queues of one worker, and tasks: no app has a tenth of it."""
+
 MAX_LABELS = 64
+"""Labels of one worker: four times what one job can require."""
+
 MAX_LIMITS = 2 * MAX_NAMES
+"""Rules that one app declares: for each task its own, and as many shared ones."""
+
+MAX_HELD = 10 * MAX_WINDOW
+"""Leases that a worker can say it has when it comes back: more than one can be handed."""
+
 MAX_TEXT = 64 * 1024
+"""Characters of a failure's message, of its traceback, and bytes of its arguments: the middle of more is cut out."""
+
 MAX_FORMAT = 64
+"""Characters of the name of a format."""
+
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
 
 
 def read_hello(hello: pb.Hello) -> Hello:
     """The introduction. Raises Invalid."""
-    _check(is_name(hello.name, 255), f"name must have 1 to 255 printable characters, {MAX_KEY_BYTES} bytes at most")
+    check_name("the worker's name", hello.name, MAX_NAME)
     _check(len(hello.instance) == 16, "instance must be 16 random bytes")
-    _check(len(hello.queues) <= MAX_NAMES and len(hello.tasks) <= MAX_NAMES, f"{MAX_NAMES} queues and tasks at most")
-    _check(len(hello.labels) <= MAX_LABELS, f"{MAX_LABELS} labels at most")
-    _check(all(is_name(label, MAX_NAME) for label in hello.labels), f"a label has 1 to {MAX_NAME} printable characters")
-    _check(len(hello.limits) <= MAX_LIMITS, f"{MAX_LIMITS} limits at most")
-    ids = read_ids(hello.held.ids)
-    _check(len(ids) == len(hello.held.tokens), "held needs one token for each id")
-    _check(len(ids) <= 10 * MAX_WINDOW, f"held may have {10 * MAX_WINDOW} leases")
+    check_most("tasks", len(hello.tasks), MAX_NAMES)
+    check_names("labels", hello.labels, MAX_LABELS, MAX_NAME)
+    check_most("limits", len(hello.limits), MAX_LIMITS)
     return Hello(
         name=hello.name,
         instance=hello.instance,
-        queues=read_queues(hello.queues) or ("default",),
+        queues=_queues(hello.queues) or ("default",),
         tasks=frozenset(hello.tasks),
         slots=hello.slots,
         pool=hello.pool,
@@ -45,16 +54,27 @@ def read_hello(hello: pb.Hello) -> Hello:
         pid=hello.pid,
         version=hello.version,
         store=hello.store,
-        held=[Held(*pair) for pair in zip(ids, hello.held.tokens, strict=True)],
+        held=_held(hello.held),
         labels=frozenset(hello.labels),
         limits=tuple(read_limit(limit) for limit in hello.limits),
     )
 
 
+def _held(held: pb.Held) -> list[Held]:
+    ids = read_ids(held.ids)
+    check_most("leases held", len(ids), MAX_HELD)
+    _check(len(ids) == len(held.tokens), "held needs one token for each id")
+    return [Held(*pair) for pair in zip(ids, held.tokens, strict=True)]
+
+
+def _queues(names: Sequence[str]) -> tuple[str, ...]:
+    check_most("queues", len(names), MAX_NAMES)
+    return read_queues(names)
+
+
 def read_consume(consume: pb.Consume) -> tuple[str, ...]:
     """The queues to take jobs from; none is allowed. Raises Invalid."""
-    _check(len(consume.queues) <= MAX_NAMES, f"{MAX_NAMES} queues at most")
-    return read_queues(consume.queues)
+    return _queues(consume.queues)
 
 
 def read_successes(batches: Sequence[pb.Successes], max_result: int) -> tuple[list[Successes], list[Ending]]:

@@ -84,6 +84,8 @@ def test_a_hello_has_labels_and_the_rules_of_its_app() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
+        {"queues": ["a", ""]},
+        {"queues": ["mail"] * 10_001},
         {"labels": ["a\nb"]},
         {"labels": [str(n) for n in range(65)]},
         {"limits": [worker_pb2.LimitRule(name="")]},
