@@ -24,6 +24,9 @@ from tqbroker_broker.rules import PLAIN
 MAX_TASK, MAX_QUEUE, MAX_FORMAT = 255, 128, 64
 """Characters in each of these names."""
 
+MAX_HEADS = 1024
+"""Different heads that are kept as one object each: an app has a few for each task. With more all are made anew."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _heads: dict[Head, Head] = {}
 
@@ -109,29 +112,33 @@ def _unique(batch: job_pb2.JobBatch, indexes: list[int] | None) -> Sequence[byte
 def _items(
     number: int, batch: job_pb2.JobBatch, args: list[bytes], config: BrokerConfig, intake: Intake
 ) -> tuple[list[bytes], list[int] | None]:
-    """The ids of the jobs that can be tried, and their indexes when some cannot."""
+    """The ids of the jobs that can be tried, UUIDs first, and their indexes when some cannot."""
     limit = config.max_args_size
     if max(map(len, args), default=0) <= limit and not batch.ids.texts:
         return read_ids(batch.ids), None
     ids: list[bytes] = []
     indexes: list[int] = []
-    uuids = len(batch.ids.uuids) // 16
+    uuids = batch.ids.uuids  # a copy of them all each time it is asked for
+    count = len(uuids) // 16
     for index, body in enumerate(args):
         try:
-            if len(body) > limit:
-                raise TooLarge(
-                    f"the arguments have {len(body)} bytes and may have {limit}: put large things into a file and"
-                    " submit its name, or raise max_args_size",
-                    limit_bytes=str(limit),
-                )
-            at = 16 * index
-            job = batch.ids.uuids[at : at + 16] if index < uuids else text_id(batch.ids.texts[index - uuids])
+            _check_args(body, limit)
+            job = uuids[16 * index : 16 * index + 16] if index < count else text_id(batch.ids.texts[index - count])
         except RefusalError as error:
             intake.refused.append(Refused(number, index, error))
         else:
             ids.append(job)
             indexes.append(index)
     return ids, indexes
+
+
+def _check_args(args: bytes, limit: int) -> None:
+    if len(args) > limit:
+        raise TooLarge(
+            f"the arguments have {len(args)} bytes and may have {limit}: put large things into a file and"
+            " submit its name, or raise max_args_size",
+            limit_bytes=str(limit),
+        )
 
 
 def _head(batch: job_pb2.JobBatch, config: BrokerConfig) -> Head:
@@ -143,7 +150,8 @@ def _head(batch: job_pb2.JobBatch, config: BrokerConfig) -> Head:
         raise Invalid(f"priority is {batch.priority}: it must be 0 to 9, and a higher number goes first")
     if len(batch.headers) > config.max_headers_size:
         raise TooLarge(
-            f"the headers have {len(batch.headers)} bytes and may have {config.max_headers_size}",
+            f"the headers have {len(batch.headers)} bytes and may have {config.max_headers_size}: put what is large"
+            " into the arguments, or raise max_headers_size",
             limit_bytes=str(config.max_headers_size),
         )
     if batch.result_ttl_ms > LATEST_MS:
@@ -156,7 +164,7 @@ def _interned(head: Head) -> Head:
     """One object for equal heads, so that an engine can keep what it made of it."""
     known = _heads.get(head)
     if known is None:
-        if len(_heads) >= 1024:
+        if len(_heads) >= MAX_HEADS:
             _heads.clear()
         known = _heads[head] = head
     return known
