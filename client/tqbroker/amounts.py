@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 MAX_SECONDS = 10_000_000_000
@@ -14,6 +14,8 @@ Moment = datetime | str
 Span = float | timedelta
 """A length of time: seconds, or a timedelta."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 _SPAN = "seconds as a number, or a timedelta"
 
 
@@ -35,12 +37,12 @@ def _seconds(name: str, value: Any, allowed: str) -> float:
 
 
 def moment_ms(name: str, value: Any, zone: tzinfo) -> int:
-    """Milliseconds since 1970 UTC. A naive datetime is one of `zone`."""
+    """Milliseconds since 1970 UTC, rounded up: nothing starts early. A naive datetime is one of `zone`."""
     allowed = "seconds, a timedelta, or a datetime" if name == "expires" else "a datetime"
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=zone)
-        return max(1, int(moment.timestamp() * 1000))
+        return max(1, -((_EPOCH - moment) // _MILLISECOND))
     except (AttributeError, TypeError, ValueError, OverflowError):
         raise ValueError(f"{name}={value!r:.200} is not allowed: give {allowed} (aware, or naive for {zone})") from None
