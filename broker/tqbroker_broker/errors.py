@@ -15,6 +15,10 @@ from tqbroker_broker import refusals, storage
 
 log = logging.getLogger("tqbroker.broker")
 
+MAX_MESSAGE = 1500
+"""Bytes of a message. A failed call says it in its metadata, three times over and escaped, and gRPC drops a call whole
+whose metadata have more than 16 KiB: a name that is quoted must not make the reason vanish."""
+
 
 class Entry(NamedTuple):
     """How one kind of error is told. `retry_after_ms` 0: trying again unchanged does not help."""
@@ -56,7 +60,16 @@ def write_error(error: Exception) -> pb.Error:
         log.error("an internal error", exc_info=error)
         return pb.Error(message=f"internal error in the broker ({type(error).__name__}): its log says more")
     facts = error.facts if isinstance(error, refusals.RefusalError) else {}
-    return pb.Error(reason=entry.reason, message=str(error), retry_after_ms=entry.retry_after_ms, facts=facts)
+    return pb.Error(reason=entry.reason, message=_cut(str(error)), retry_after_ms=entry.retry_after_ms, facts=facts)
+
+
+def _cut(message: str) -> str:
+    """The message without its middle when it is too long: what is allowed stands at the end."""
+    raw = message.encode(errors="replace")
+    if len(raw) <= MAX_MESSAGE:
+        return message
+    half = MAX_MESSAGE // 2 - 4
+    return f"{raw[:half].decode(errors='ignore')} … {raw[-half:].decode(errors='ignore')}"
 
 
 async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> NoReturn:

@@ -41,6 +41,6 @@ def check_range(what: str, value: int, lowest: int, highest: int) -> None:
 def check_signal(terminate: bool, signal: str) -> None:
     """Raises Invalid for a signal that nobody could send, or that nobody is to send."""
     if signal and not terminate:
-        raise Invalid(f"signal is {signal!r} without terminate: only what is stopped by force gets a signal")
+        raise Invalid(f"signal is {signal[:100]!r} without terminate: only what is stopped by force gets a signal")
     if signal and signal not in Signals.__members__:
-        raise Invalid(f"signal is {signal!r}: use the name of a signal, for example SIGTERM or SIGKILL, or none")
+        raise Invalid(f"signal is {signal[:100]!r}: use the name of a signal, for example SIGTERM or SIGKILL, or none")

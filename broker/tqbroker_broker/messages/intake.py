@@ -81,6 +81,10 @@ def _measure(request: queue_pb2.EnqueueRequest, config: BrokerConfig) -> int:
     if jobs > config.max_request_jobs:
         raise TooLarge(f"the request has {jobs} jobs and may have {config.max_request_jobs}: split it")
     if size > config.max_request_bytes:
+        if jobs == 1:  # nothing to split
+            for batch in request.batches:
+                for args in batch.args:
+                    _check_args(args, config.max_args_size)
         raise TooLarge(f"the request has {size} bytes and may have {config.max_request_bytes}: split it")
     return size
 
