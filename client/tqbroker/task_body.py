@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextvars import Token
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 from tqbroker import context
 from tqbroker.context import Request, request_of
@@ -90,6 +90,33 @@ class TaskBody(Handle):
     def request(self) -> Request:
         """The job being run here; that of a direct call outside of a worker."""
         return request_of(self)
+
+    @overload
+    def retry(
+        self,
+        args: Sequence[Any] | None = ...,
+        kwargs: Mapping[str, Any] | None = ...,
+        exc: BaseException | None = ...,
+        throw: Literal[True] = ...,
+        eta: datetime | str | None = ...,
+        countdown: float | timedelta | None = ...,
+        max_retries: int | None = ...,
+        **options: Any,
+    ) -> NoReturn: ...
+
+    @overload
+    def retry(
+        self,
+        args: Sequence[Any] | None = ...,
+        kwargs: Mapping[str, Any] | None = ...,
+        exc: BaseException | None = ...,
+        *,
+        throw: bool,
+        eta: datetime | str | None = ...,
+        countdown: float | timedelta | None = ...,
+        max_retries: int | None = ...,
+        **options: Any,
+    ) -> Retry: ...
 
     def retry(
         self,

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, assert_type
 
 from tqbroker import App, AsyncResult, Celery, Queue, Task, current_app, current_task, shared_task
+from tqbroker.exceptions import Retry
 
 app = App("tasks", broker="tq://localhost", task_default_queue="mail", result_expires=3600)
 celery = Celery("tasks")
@@ -32,6 +33,20 @@ def mail(to: str, *, copies: int = 1) -> None:
 def bound(self: Task[..., Any], x: int) -> str:
     """A task that gets itself."""
     return f"{self.request.id} {self.request.retries} {x}"
+
+
+@app.task(bind=True)
+def retried(self: Task[..., Any], x: int) -> int:
+    """A retry ends the body, with and without `raise`, unless it is told not to."""
+    if x == 1:
+        raise self.retry(countdown=5)
+    if x == 2:
+        assert_type(self.retry(throw=False), Retry)
+        return x
+    try:
+        return 1 // x
+    except ArithmeticError as error:
+        self.retry(exc=error)
 
 
 @shared_task
