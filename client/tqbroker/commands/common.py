@@ -18,6 +18,8 @@ from tqbroker.loader import find_app
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_CODES = {"UNREACHABLE": UNREACHABLE, "NOT_FOUND": NOT_FOUND}
+
 _app = click.option("-A", "--app", metavar="MODULE[:APP]", help="App to speak for; its broker and its tasks' options.")
 _broker = click.option("-b", "--broker", metavar="URL", help="Broker, for example tq://localhost.  [TQBROKER_URL]")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -67,7 +69,7 @@ def client(app: str | None, broker: str | None) -> Iterator[App]:
     except ResultNotFound as error:
         fail(str(error), NOT_FOUND)
     except OperationalError as error:
-        fail(str(error), UNREACHABLE if error.reason == "UNREACHABLE" else FAILED)
+        fail(str(error), _CODES.get(error.reason, FAILED))
     finally:
         if speaker is not None:
             speaker.close()

@@ -10,6 +10,7 @@ import click
 
 from tqbroker.commands.common import client, client_options, fail, print_json, show, worker_options
 from tqbroker.exits import FAILED
+from tqbroker.rates import parse_rates
 
 
 class _Order(NamedTuple):
@@ -20,7 +21,22 @@ class _Order(NamedTuple):
 
 
 def _seconds(text: str) -> float | None:
-    return None if text in ("", "none", "None") else float(text)
+    try:
+        return None if text in ("", "none", "None") else float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no number of seconds: write one, or none for no limit") from None
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no whole number") from None
+
+
+def _rate(text: str) -> str:
+    parse_rates(text)
+    return text
 
 
 ORDERS = {
@@ -29,10 +45,10 @@ ORDERS = {
     "cancel_consumer": _Order({"queue": str}),
     "disable_events": _Order(),
     "enable_events": _Order(),
-    "pool_grow": _Order({"n": int}, 1),
+    "pool_grow": _Order({"n": _whole}, 1),
     "pool_restart": _Order(),
-    "pool_shrink": _Order({"n": int}, 1),
-    "rate_limit": _Order({"task_name": str, "rate_limit": str}),
+    "pool_shrink": _Order({"n": _whole}, 1),
+    "rate_limit": _Order({"task_name": str, "rate_limit": _rate}),
     "shutdown": _Order(),
     "time_limit": _Order({"task_name": str, "soft": _seconds, "hard": _seconds}, 1),
 }

@@ -53,6 +53,9 @@ def edit_options(command: Command) -> Command:
 def job_filter(phases: Iterable[Phase], given: dict[str, Any]) -> JobFilter:
     """The filter that the options make."""
     since, until = given.pop("since"), given.pop("until")
+    for stamp in given["stamps"]:
+        if "=" not in stamp:
+            raise click.UsageError(f"--stamp {stamp!r}: write NAME=VALUE, for example customer=12")
     return JobFilter(
         phases=frozenset(phases),
         submitted_after_ms=_millis("--since", since),

@@ -14,6 +14,8 @@ ASKED = (
     "stacks", "stats",
 )  # fmt: skip
 
+_WITH_ARGUMENTS = frozenset({"query_task", "registered"})
+
 
 @click.command()
 @click.argument("question", type=click.Choice(ASKED))
@@ -30,6 +32,10 @@ def inspect(
     as_json: bool,
 ) -> None:
     """Asks workers what they do and know. Exits with 1 when one of them did not answer."""
+    if question == "query_task" and not arguments:
+        raise click.UsageError("query_task takes the ids of jobs: query_task ID...")
+    if arguments and question not in _WITH_ARGUMENTS:
+        raise click.UsageError(f"{question} takes no arguments")
     with client(app, broker) as speaker:
         asked = speaker.control.inspect(names, timeout)
         answer: Any = getattr(asked, question)(*arguments)

@@ -106,6 +106,8 @@ def move(ids: tuple[str, ...], to_queue: str | None, priority: int | None, **res
     """Moves waiting jobs to the end of another queue or priority."""
     if to_queue is None and priority is None:
         raise click.UsageError("say where to: --to-queue, --priority, or both")
+    if to_queue == "":
+        raise click.UsageError("--to-queue is empty: write the name of a queue")
     edit(ids, {Phase.QUEUED, Phase.SCHEDULED}, Move(to_queue, priority), **rest)
 
 
