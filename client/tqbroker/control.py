@@ -24,7 +24,8 @@ _UNFINISHED = frozenset({Phase.SCHEDULED, Phase.QUEUED, Phase.RUNNING})
 class Control:
     """Commands to workers and to the broker. `destination`: one worker's name or several; None means all.
 
-    `timeout` is how long (seconds) to wait for workers' answers. OperationalError when the broker does not answer.
+    `timeout` is how long (seconds) to wait for workers' answers, which are returned in any case: `reply` is there for
+    Celery's sake. OperationalError when the broker does not answer.
     """
 
     def __init__(self, app: App) -> None:
@@ -40,7 +41,7 @@ class Control:
         """What workers know of themselves: `app.control.inspect().active()`."""
         return Inspect(self._app, named(destination), timeout)
 
-    def ping(self, destination: Names = None, timeout: float = 1.0) -> list[dict[str, Any]]:
+    def ping(self, destination: Names = None, timeout: float = 1.0, reply: bool = True) -> list[dict[str, Any]]:
         """One `{name: {"ok": "pong"}}` for each worker that answered, and `{name: {"error": ...}}` for the others."""
         return _listed(self._send("ping", {}, destination, timeout))
 
@@ -102,11 +103,13 @@ class Control:
 
     # -- limits -------------------------------------------------------------------------------------------------------
 
-    def rate_limit(self, task_name: str, rate_limit: Any) -> None:
+    def rate_limit(self, task_name: str, rate_limit: Any, destination: Names = None, reply: bool = True) -> None:
         """How often jobs of a task may start, over all workers, from now on and over restarts: "10/s", None for any.
 
-        Celery counts for each worker by itself.
+        Celery counts for each worker by itself. Raises ValueError for a `destination`, which could not be kept.
         """
+        if destination:
+            raise ValueError("a rate limit holds over all workers together: leave destination= out")
         self._operator.set_limits([self._rule_of(task_name)._replace(rates=parse_rates(rate_limit))])
 
     def max_concurrency(self, task_name: str, most: int | None) -> None:
@@ -124,6 +127,7 @@ class Control:
         hard: float | None = None,
         destination: Names = None,
         timeout: float = 1.0,
+        reply: bool = True,
     ) -> list[dict[str, Any]]:
         """Time limits (seconds) of a task, in the workers that run now. None takes a limit away."""
         arguments = {"task_name": task_name, "soft": soft, "hard": hard}
@@ -131,39 +135,58 @@ class Control:
 
     # -- workers ------------------------------------------------------------------------------------------------------
 
-    def pool_grow(self, n: int = 1, destination: Names = None, timeout: float = 1.0) -> list[dict[str, Any]]:
+    def pool_grow(
+        self, n: int = 1, destination: Names = None, timeout: float = 1.0, reply: bool = True
+    ) -> list[dict[str, Any]]:
         """More slots, until the worker is restarted."""
         return _listed(self._send("pool_grow", {"n": n}, destination, timeout))
 
-    def pool_shrink(self, n: int = 1, destination: Names = None, timeout: float = 1.0) -> list[dict[str, Any]]:
+    def pool_shrink(
+        self, n: int = 1, destination: Names = None, timeout: float = 1.0, reply: bool = True
+    ) -> list[dict[str, Any]]:
         """Fewer slots; what runs in them is finished first."""
         return _listed(self._send("pool_shrink", {"n": n}, destination, timeout))
 
-    def pool_restart(self, destination: Names = None, timeout: float = 1.0) -> list[dict[str, Any]]:
+    def pool_restart(self, destination: Names = None, timeout: float = 1.0, reply: bool = True) -> list[dict[str, Any]]:
         """New child processes, which load the app anew; what runs is finished first."""
         return _listed(self._send("pool_restart", {}, destination, timeout))
 
-    def autoscale(self, max: int, min: int, destination: Names = None, timeout: float = 1.0) -> list[dict[str, Any]]:  # noqa: A002 - Celery's names
+    def autoscale(
+        self,
+        max: int,  # noqa: A002 - Celery's names
+        min: int,  # noqa: A002
+        destination: Names = None,
+        timeout: float = 1.0,
+        reply: bool = True,
+    ) -> list[dict[str, Any]]:
         """New bounds for the slots of workers that were started with --autoscale."""
         return _listed(self._send("autoscale", {"max": max, "min": min}, destination, timeout))
 
-    def add_consumer(self, queue: str, destination: Names = None, timeout: float = 1.0) -> list[dict[str, Any]]:
+    def add_consumer(
+        self, queue: str, destination: Names = None, timeout: float = 1.0, reply: bool = True
+    ) -> list[dict[str, Any]]:
         """Workers take jobs from this queue too."""
         return _listed(self._send("add_consumer", {"queue": queue}, destination, timeout))
 
-    def cancel_consumer(self, queue: str, destination: Names = None, timeout: float = 1.0) -> list[dict[str, Any]]:
+    def cancel_consumer(
+        self, queue: str, destination: Names = None, timeout: float = 1.0, reply: bool = True
+    ) -> list[dict[str, Any]]:
         """Workers take no more jobs from this queue."""
         return _listed(self._send("cancel_consumer", {"queue": queue}, destination, timeout))
 
-    def enable_events(self, destination: Names = None, timeout: float = 1.0) -> list[dict[str, Any]]:
+    def enable_events(
+        self, destination: Names = None, timeout: float = 1.0, reply: bool = True
+    ) -> list[dict[str, Any]]:
         """For Celery's sake: the broker records events always."""
         return _listed(self._send("enable_events", {}, destination, timeout))
 
-    def disable_events(self, destination: Names = None, timeout: float = 1.0) -> list[dict[str, Any]]:
+    def disable_events(
+        self, destination: Names = None, timeout: float = 1.0, reply: bool = True
+    ) -> list[dict[str, Any]]:
         """For Celery's sake: the broker records events always."""
         return _listed(self._send("disable_events", {}, destination, timeout))
 
-    def shutdown(self, destination: Names = None, timeout: float = 1.0) -> list[dict[str, Any]]:
+    def shutdown(self, destination: Names = None, timeout: float = 1.0, reply: bool = True) -> list[dict[str, Any]]:
         """Workers finish what they run and end, as after a first SIGTERM."""
         return _listed(self._send("shutdown", {}, destination, timeout))
 

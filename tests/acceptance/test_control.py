@@ -102,8 +102,13 @@ def test_a_time_limit_set_at_run_time_ends_a_job(shop: Workshop) -> None:
     shop.app.control.time_limit("tasks.stubborn", timeout=5)
 
 
+def test_a_rate_limit_for_some_workers_is_refused_because_it_holds_for_all(shop: Workshop) -> None:
+    with pytest.raises(ValueError, match="all workers together"):
+        shop.app.control.rate_limit("tasks.paced", "1/s", destination="first@test")
+
+
 def test_a_pool_grows_and_shrinks(shop: Workshop) -> None:
-    shop.app.control.pool_grow(2, destination="first@test", timeout=5)
+    shop.app.control.pool_grow(2, destination="first@test", timeout=5, reply=True)
     until(lambda: slots(shop) == 3, "three slots")
     shop.app.control.pool_shrink(2, destination="first@test", timeout=5)
     until(lambda: slots(shop) == 1, "one slot")
