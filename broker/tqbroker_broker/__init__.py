@@ -3,17 +3,22 @@
 cli, settings, config               flags, environment and file to one BrokerConfig
 dev, dev_processes, dev_project     `tqbroker dev`: broker and worker here, with reload
 server, listening, addresses        composition: opens, serves, drains, stops
-service, enqueue_stream, wait_stream  what applications call
+service, enqueue_stream, wait_stream, workflow_calls  what applications call
 work, acks, outbox                  one object for each open stream of a worker
 admin                               what an operator asks
 calls, errors, messages             how a call reaches its handler; errors and values to the wire and back
 core, workers, orders               the heart: jobs in, jobs out, ends told; the sides of workers and operators
+workflow_verbs                      whole workflows and groups: taken in, looked at, dropped
 dispatch, sessions, waiters         who is handed what; connected workers; who waits for which job
+scheduler                           submits what schedules plan; what apps declare and operators change
 commands, feed                      what is asked of workers; who follows the event log
 timers, agenda, clock               what time asks for, and when; the one place that sleeps
 guard, inflight, refusals           the engine with its clock; bounds; what is refused
 lifecycle, limits, selection        decisions, pure: after an attempt, which limits hold, what a filter means
 shares, windows                     arithmetic, pure: whose turn it is, what a rate admits
+workflows, schedules                jobs that wait for each other, and for a time: values and decisions
+cron, calendars, patterns           when schedules fire; moments in a time zone; cron strings and crontabs
+revisions, firings                  what becomes of schedules that are put; their jobs and ledgers
 records, rules, questions           plain values: jobs, rules, what operators ask
 attempts, answers                   plain values: what workers are handed and say, what the verbs answer
 storage                             the seam; behind it the engines, picked by URL

@@ -29,13 +29,15 @@ class Stored(IntEnum):
 class Enqueued(NamedTuple):
     """The answer for one NewJobs: everything at an index not in `exceptions` is STORED.
 
-    `holders` names the job in the way for each NOT_UNIQUE and KEPT; `final` are jobs that ended to make room.
+    `holders` names the job in the way for each NOT_UNIQUE and KEPT; `final` are jobs that ended to make room, and those
+    that ended with them; `woken` queues of callbacks that this released.
     """
 
     stored: int
     exceptions: dict[int, Stored]
     holders: Mapping[int, JobId] = MappingProxyType({})
     final: Sequence[JobId] = ()
+    woken: frozenset[str] = frozenset()
 
 
 class Finished(NamedTuple):
@@ -73,22 +75,33 @@ class Mark(IntEnum):
 
 
 class CancelAnswer(NamedTuple):
-    """One effect for each id, in order; `tokens` maps a worker's name to its leases that were marked."""
+    """One effect for each id, in order; `tokens` maps a worker's name to its leases that were marked.
+
+    `final` are jobs that waited for one of those in a workflow, and ended with it.
+    """
 
     effects: list[Cancelled]
     tokens: dict[str, list[int]]
+    final: Sequence[JobId] = ()
 
 
 class Due(NamedTuple):
-    """What `due` moved: the queues that got something, whether more is overdue, and when to come again (0: nothing)."""
+    """What `due` moved: the queues that got something, whether more is overdue, and when to come again (0: nothing).
+
+    `final` are jobs that could not be read any more, and those that ended with them.
+    """
 
     woken: frozenset[str]
     more: bool
     next_ms: int
+    final: Sequence[JobId] = ()
 
 
 class Expired(NamedTuple):
-    """What one slice of `expire` did: ids that became final, queues with something to hand out, whether more is due."""
+    """What one slice of `expire` did: ids that became final, queues with something to hand out, whether more is due.
+
+    `final` has also the jobs of uploads that were given up; they are not known any more.
+    """
 
     final: list[JobId]
     woken: frozenset[str]
@@ -128,6 +141,22 @@ class Job:
     """
     progress: Progress | None = None
     attempts: Sequence[PastAttempt] = ()
+    workflow: bytes = b""
+    root: JobId = b""
+    """Of a job of a workflow: its first job."""
+    parent: JobId = b""
+    """Of a job of a workflow: the member whose end released it, of several the last."""
+    group: bytes = b""
+    group_index: int = 0
+    left: int = 0
+    """Of a WAITING job: how many members of its join have not counted yet, of how many."""
+    members: int = 0
+    for_failure: bool = False
+    """Of a WAITING job: it waits for one of them to fail."""
+    cause: JobId = b""
+    """The job of its workflow whose end ended this one, before it could run."""
+    children: Sequence[JobId] = ()
+    """Filled on request: what its body submitted, then the released followers of joins whose only member it is."""
 
 
 @dataclass(slots=True)
@@ -141,6 +170,7 @@ class QueueCounts:
     failed: int = 0
     cancelled: int = 0
     expired: int = 0
+    waiting: int = 0
 
 
 @dataclass(slots=True)

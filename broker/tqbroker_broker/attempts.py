@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from tqbroker_broker.records import Head, JobId
+
+if TYPE_CHECKING:
+    from tqbroker_broker.answers import Job
+    from tqbroker_broker.workflows import Inputs
 
 
 class Want(NamedTuple):
@@ -30,13 +36,32 @@ class Want(NamedTuple):
     labels: frozenset[str] = frozenset()
 
 
+class Place(NamedTuple):
+    """Where a delivered job stands in its workflow, and what it is handed.
+
+    `root` is the first job of the workflow, `parent` the member whose end released this one (of several the last).
+    `group` is the id of the group it is a member of, `group_index` its index there; `in_chord`: others follow that.
+    `cause` is, for an error callback that is not silent, the job that failed, with its arguments.
+    """
+
+    workflow: bytes
+    root: JobId
+    parent: JobId = b""
+    group: bytes = b""
+    group_index: int = 0
+    in_chord: bool = False
+    inputs: Inputs | None = None
+    cause: Job | None = None
+
+
 class Extra(NamedTuple):
-    """What a delivered job may have beside its columns: times, and the last checkpoint of an earlier attempt."""
+    """What a delivered job may have beside its columns: times, the checkpoint of an earlier attempt, a place."""
 
     due_ms: int = 0
     expires_ms: int = 0
     checkpoint: bytes = b""
     checkpoint_format: str = ""
+    place: Place | None = None
 
 
 class Leased(NamedTuple):
@@ -53,6 +78,13 @@ class Leased(NamedTuple):
     lost: list[int]
     extras: dict[int, Extra]
     slow: bool = False
+
+    def part(self, start: int, end: int) -> Leased:
+        """Some of the jobs, in their order."""
+        head, ids, tokens, args, retries, lost, extras, slow = self
+        part = slice(start, end)
+        some = {index - start: extra for index, extra in extras.items() if start <= index < end}
+        return Leased(head, ids[part], tokens[part], args[part], retries[part], lost[part], some, slow)
 
 
 class HandedOut(NamedTuple):
@@ -89,10 +121,14 @@ class Verdict(IntEnum):
     CANCELLED = 4
     REJECTED = 5
     REQUEUED = 6
+    REPLACED = 7
 
 
 class Successes(NamedTuple):
-    """Attempts that succeeded, as columns. `ids` is filled only when they are sent again after a reconnect."""
+    """Attempts that succeeded, as columns. `ids` is filled only when they are sent again after a reconnect.
+
+    `children` are, by index, the jobs that the few bodies have submitted that did.
+    """
 
     tokens: list[int]
     results: list[bytes]
@@ -100,12 +136,14 @@ class Successes(NamedTuple):
     started_ms: list[int]
     runtime_us: list[int]
     ids: list[JobId] | None = None
+    children: Mapping[int, Sequence[JobId]] = MappingProxyType({})
 
 
 class Ending(NamedTuple):
     """One attempt that did not succeed. `id` is set only when it is sent again after a reconnect.
 
-    `args` of a RETRY replaces the job's arguments; None keeps them.
+    `args` of a RETRY replaces the job's arguments, whatever it was handed in front of them; None keeps them. `workflow`
+    of a REPLACED is the held one that takes the job's place. `children` are the jobs that the body has submitted.
     """
 
     token: int
@@ -116,6 +154,8 @@ class Ending(NamedTuple):
     runtime_us: int = 0
     id: JobId | None = None
     args: bytes | None = None
+    workflow: bytes = b""
+    children: Sequence[JobId] = ()
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True):

@@ -57,6 +57,15 @@ class StorageConfig:
     event_bytes: int = 256 * MIB
     """Bytes the event log may take, and never more than a tenth of the map; about 20 an event. The oldest go first."""
 
+    max_workflow_jobs: int = 250_000
+    """Jobs one workflow may have: all of them may end in one commit, when the first fails."""
+
+    max_inputs_size: int = 64 * MIB
+    """Bytes of results that one job of a workflow may be handed: its worker holds them in memory, decoded."""
+
+    upload_ttl: float = 3600.0
+    """Seconds after its last part that a workflow which is not complete, or not live, is dropped."""
+
     group_limit: int = 5000
     """Jobs and outcomes in one commit: more only adds latency, the cost of the flush is shared well before that."""
 

@@ -1,7 +1,8 @@
 """The heart: jobs in, jobs out, ends told. It knows neither the wire nor the disk, and asks others for the time.
 
 Every verb goes to the engine first; when the change is durable the parts of the core hear of it: `dispatch` hands out
-what became ready, `waiters` tell whoever waits, `agenda` plans the next tick. `workers` is the side of the workers.
+what became ready, `waiters` tell whoever waits, `agenda` plans the next tick. `workers` is the side of the workers,
+`workflows` that of jobs which wait for each other.
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ from tqbroker_broker.commands import Commands
 from tqbroker_broker.config import BrokerConfig
 from tqbroker_broker.dispatch import Dispatcher
 from tqbroker_broker.feed import Feed
-from tqbroker_broker.guard import Guard
+from tqbroker_broker.guard import Guard, settled
 from tqbroker_broker.inflight import InFlight
-from tqbroker_broker.orders import Orders, settled
+from tqbroker_broker.orders import Orders
 from tqbroker_broker.records import JobId, NewJobs, State, Time
 from tqbroker_broker.refusals import Busy, Stopping
+from tqbroker_broker.scheduler import Scheduler
 from tqbroker_broker.sessions import Sessions
 from tqbroker_broker.storage import Engine, Fenced, Unavailable
 from tqbroker_broker.waiters import Waiters, Watcher
 from tqbroker_broker.workers import Workers
+from tqbroker_broker.workflow_verbs import WorkflowVerbs
+from tqbroker_broker.workflows import waits_for
 
 log = logging.getLogger("tqbroker.broker")
 
@@ -57,8 +61,10 @@ class Core:
         self._waiters = Waiters()
         self._dispatcher = Dispatcher(self._guard, self.sessions, self.agenda)
         self._inflight = InFlight(config.max_inflight_bytes)
-        self.workers = Workers(self._guard, self.sessions, self._dispatcher, self._waiters, self.agenda)
+        self.scheduler = Scheduler(self._guard, self._dispatcher, self._waiters, self.agenda, self._inflight)
+        self.workers = Workers(self._guard, self.sessions, self._dispatcher, self._waiters, self.agenda, self.scheduler)
         self.orders = Orders(self._guard, self._dispatcher, self.agenda, self._inflight)
+        self.workflows = WorkflowVerbs(self._guard, self._dispatcher, self.agenda, self._inflight)
         self.commands = Commands(self.sessions)
         self.feed = Feed()
 
@@ -78,6 +84,7 @@ class Core:
         self.engine.on_events = self.feed.wake
         self.workers.store = self.opened.store
         self.orders.opened()
+        self.scheduler.opened(now)
         self.started_ms = now.wall_ms
         return self.opened
 
@@ -104,6 +111,7 @@ class Core:
                 self.agenda.due_at(batch.due_ms, now)
             if answer.final:
                 self._waiters.ended(answer.final)
+                self._dispatcher.wake_queues(answer.woken)
         self._dispatcher.wake_queues({batch.head.queue for batch in batches if not batch.due_ms})
         await self._dispatcher.run()
         return answers
@@ -123,6 +131,7 @@ class Core:
             self._inflight.leave(0)
         effects = zip(ids, answer.effects, strict=True)
         self._waiters.ended(job for job, effect in effects if effect is Cancelled.CANCELLED)
+        self._waiters.ended(answer.final)
         for worker, tokens in answer.tokens.items():
             session = self.sessions.by_name.get(worker)
             if session is not None:
@@ -133,22 +142,36 @@ class Core:
         """Drops results of final jobs. Returns how many."""
         return await self._guard.do(self.engine.forget(ids, self.now()))
 
-    async def get(self, ids: Sequence[JobId], *, with_args: bool = False, with_attempts: bool = False) -> list[Job]:
+    async def get(
+        self,
+        ids: Sequence[JobId],
+        *,
+        with_args: bool = False,
+        with_attempts: bool = False,
+        with_children: bool = False,
+    ) -> list[Job]:
         """What is known of a few ids."""
-        return await self._guard.do(self.engine.get(ids, with_args=with_args, with_attempts=with_attempts))
+        wanted = {"with_args": with_args, "with_attempts": with_attempts}
+        if with_children:
+            wanted["with_children"] = True
+        return await self._guard.do(self.engine.get(ids, **wanted))
 
-    async def read(self, ids: Sequence[JobId], *, with_args: bool = False) -> AsyncIterator[list[Job]]:
+    async def read(
+        self, ids: Sequence[JobId], *, with_args: bool = False, with_children: bool = False
+    ) -> AsyncIterator[list[Job]]:
         """What is known of many ids, in slices small enough that large results do not pile up in memory."""
         start, count = 0, 16
         while start < len(ids):
-            jobs = await self.get(ids[start : start + count], with_args=with_args)
+            jobs = await self.get(ids[start : start + count], with_args=with_args, with_children=with_children)
             start += count
-            size = sum(len(job.result) + len(job.args) for job in jobs)
+            size = sum(len(job.result) + len(job.args) + 17 * len(job.children) for job in jobs)
             count = min(count * 2, 512) if size < READ_BYTES else max(count // 4, 1)
             yield jobs
 
     def waits_for(self, job: Job) -> str:
-        """Why a QUEUED job is not handed out, in words; empty when it is simply next, or not queued."""
+        """What a WAITING job waits for, or why a QUEUED one is not handed out, in words; empty when it is just next."""
+        if job.state is State.WAITING:
+            return waits_for(job)
         if job.state is not State.QUEUED or job.head is None:
             return ""
         return "recovering" if job.recovering else job.held_by or self.sessions.lack(job.head)
@@ -194,11 +217,12 @@ class Core:
     async def _upkeep(self, now: Time) -> None:
         self.agenda.begin()
         self._guard.beat(now)
+        more = await self.scheduler.run(now)
         due = await self._due(now)
         expired = await self._guard.do(self.engine.expire(now, SLICE))
         self._after_expire(expired)
         self._dispatcher.wake_all()  # a net under every other wake: recovery over, space free again, a caller cancelled
-        self.agenda.plan(now, 0.0 if due.more or expired.more else self._recovery(now), due.next_ms)
+        self.agenda.plan(now, 0.0 if more or due.more or expired.more else self._recovery(now), due.next_ms)
         await self._dispatcher.run()
         self.agenda.passed()
 
@@ -209,6 +233,7 @@ class Core:
         except Unavailable as error:
             log.warning("jobs that are due have to wait: %s", error)
             return Due(frozenset(), False, 0)
+        self._waiters.ended(due.final)
         if due.woken:
             hit("in_due")
             self._dispatcher.wake_queues(due.woken)
@@ -228,7 +253,8 @@ class Core:
 
     async def drain(self) -> None:
         """Takes no new work, hands out nothing, tells the workers, and waits for what is in flight."""
-        self.stopping = self.workers.stopping = self._dispatcher.stopped = True
+        self.stopping = self.workers.stopping = self.workflows.stopping = True
+        self._dispatcher.stopped = self.scheduler.stopped = True
         self.feed.close()
         for session in list(self.sessions.by_name.values()):
             session.stop()

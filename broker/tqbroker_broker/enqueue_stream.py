@@ -12,8 +12,9 @@ from tqbroker_broker.core import Core
 from tqbroker_broker.errors import write_error
 from tqbroker_broker.messages.ids import show
 from tqbroker_broker.messages.intake import Intake, Place, read_request
+from tqbroker_broker.messages.stored import full, refusal
 from tqbroker_broker.records import NewJobs
-from tqbroker_broker.refusals import IdConflict, NotUnique, QueueFull, RefusalError
+from tqbroker_broker.refusals import QueueFull
 from tqbroker_broker.rules import QueueRule
 
 log = logging.getLogger("tqbroker.broker")
@@ -40,7 +41,7 @@ async def enqueue(core: Core, request: pb.EnqueueRequest) -> pb.EnqueueResponse:
 
 
 def _except(response: pb.EnqueueResponse, batch: NewJobs, place: Place, answer: Enqueued, core: Core) -> None:
-    full = _full(batch.head.queue, core) if Stored.QUEUE_FULL in answer.exceptions.values() else None
+    no_room = _full(batch.head.queue, core) if Stored.QUEUE_FULL in answer.exceptions.values() else None
     for index, what in answer.exceptions.items():
         item = response.exceptions.add(batch=place.batch, index=place.indexes[index] if place.indexes else index)
         if what is Stored.DUPLICATE:
@@ -48,24 +49,12 @@ def _except(response: pb.EnqueueResponse, batch: NewJobs, place: Place, answer: 
         elif what is Stored.KEPT:
             item.kept = show(answer.holders[index])
         else:
-            refusal = full if full and what is Stored.QUEUE_FULL else _refusal(what, batch, index, answer)
-            item.error.CopyFrom(write_error(refusal))
-
-
-def _refusal(what: Stored, batch: NewJobs, index: int, answer: Enqueued) -> RefusalError:
-    """Why this job was not stored."""
-    if what is Stored.NOT_UNIQUE:
-        holder = show(answer.holders[index])
-        text = f"job {holder} has the same unique key: wait for its end, or submit with another key"
-        return NotUnique(text, holder=holder)
-    text = f"the id {show(batch.ids[index])} belongs to a different job already: use a new id for another job"
-    return IdConflict(text)
+            why = refusal(what, batch.ids[index], answer.holders.get(index, b""))
+            item.error.CopyFrom(write_error(no_room if no_room and what is Stored.QUEUE_FULL else why))
 
 
 def _full(queue: str, core: Core) -> QueueFull:
-    most = core.orders.queue_rules().get(queue, QueueRule()).max_length
-    text = f"queue {queue} holds its max_length of {most} jobs: try again when some of them have been started"
-    return QueueFull(text, queue=queue)
+    return full(queue, core.orders.queue_rules().get(queue, QueueRule()).max_length)
 
 
 def _refuse(response: pb.EnqueueResponse, intake: Intake) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from tqbroker_broker.clock import Clock
 from tqbroker_broker.records import Time
@@ -14,6 +15,11 @@ T = TypeVar("T")
 
 def _ignore(*_: object) -> None:
     return
+
+
+async def settled(change: Coroutine[Any, Any, T]) -> T:
+    """Awaits a change that goes on when its caller goes away."""
+    return await asyncio.shield(asyncio.ensure_future(change))
 
 
 class Guard:

@@ -34,15 +34,23 @@ DIED, SILENT, LOST_PROCESS = "died", "fell silent", "lost the process that ran i
 FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPIRED})
 
 TRANSITIONS: dict[State | None, frozenset[State]] = {
-    NEW: frozenset({State.SCHEDULED, State.QUEUED}),
+    NEW: frozenset({State.SCHEDULED, State.WAITING, State.QUEUED}),
     State.SCHEDULED: frozenset({State.QUEUED, State.CANCELLED, State.EXPIRED}),
-    State.WAITING: frozenset({State.QUEUED, State.CANCELLED}),
+    State.WAITING: frozenset({State.SCHEDULED, State.QUEUED, State.FAILED, State.CANCELLED, State.EXPIRED}),
     State.QUEUED: frozenset({State.RUNNING, State.FAILED, State.CANCELLED, State.EXPIRED}),
     State.RUNNING: frozenset(
-        {State.QUEUED, State.SCHEDULED, State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPIRED}
+        {
+            State.QUEUED,
+            State.SCHEDULED,
+            State.WAITING,
+            State.SUCCEEDED,
+            State.FAILED,
+            State.CANCELLED,
+            State.EXPIRED,
+        }
     ),
     State.SUCCEEDED: frozenset(),
-    State.FAILED: frozenset({State.QUEUED, State.SCHEDULED}),
+    State.FAILED: frozenset({State.QUEUED, State.SCHEDULED, State.WAITING}),
     State.CANCELLED: frozenset(),
     State.EXPIRED: frozenset(),
 }
@@ -77,13 +85,15 @@ def after_attempt(attempt: Attempt, max_lost_leases: int) -> Next:
 
     A cancel mark wins over everything but success. A lost lease sends the job back to its place until it has lost
     `max_lost_leases`, then it is quarantined as FAILED: what kills three workers would kill the fourth. What the
-    worker puts back waits again, uncounted.
+    worker puts back waits again, uncounted. What is replaced begins anew as another job.
     """
     lost = attempt.lost + (attempt.verdict is Verdict.LOST)
     if attempt.cancel_requested or attempt.verdict is Verdict.CANCELLED:
         return Next(State.CANCELLED, attempt.retries, lost)
     if attempt.verdict in (Verdict.FAILED, Verdict.REJECTED) or lost >= max_lost_leases:
         return Next(State.FAILED, attempt.retries, lost)
+    if attempt.verdict is Verdict.REPLACED:
+        return Next(State.WAITING, 0, 0)
     if attempt.verdict in (Verdict.LOST, Verdict.REQUEUED):
         return Next(State.QUEUED, attempt.retries, lost)
     state = State.SCHEDULED if attempt.retry_in_ms > 0 else State.QUEUED
@@ -134,6 +144,8 @@ def events_of(verdict: Verdict, after: State) -> tuple[EventKind, ...]:
         return (EventKind.REJECTED,)
     if after is State.FAILED:
         return (*lost, EventKind.FAILED)
+    if verdict is Verdict.REPLACED:
+        return ()
     return lost or (EventKind.RETRIED,)
 
 

@@ -6,13 +6,13 @@ A change goes on when its caller goes away during the commit, so that everybody 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from tqbroker._failpoint import hit
 from tqbroker_broker.agenda import Agenda
 from tqbroker_broker.dispatch import Dispatcher
-from tqbroker_broker.guard import Guard
+from tqbroker_broker.guard import Guard, settled
 from tqbroker_broker.inflight import InFlight
 from tqbroker_broker.questions import Change, EditAnswer, EventPage, Filter, Page
 from tqbroker_broker.records import JobId
@@ -23,11 +23,6 @@ T = TypeVar("T")
 
 MAX_RULES = 10_000
 """Queues that can have a rule of their own, and limits: all are kept in memory."""
-
-
-async def settled(change: Coroutine[Any, Any, T]) -> T:
-    """Awaits a change that goes on when its caller goes away."""
-    return await asyncio.shield(asyncio.ensure_future(change))
 
 
 class Orders:

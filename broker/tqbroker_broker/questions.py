@@ -81,6 +81,10 @@ class Effect(IntEnum):
     """The change is not for a job in its state."""
     RUNNING = 4
     """A worker has it, or may have it after a restart."""
+    FOLLOWS = 5
+    """It ended because another job of its workflow did (`Job.cause`): that one is to be redriven."""
+    HELD = 6
+    """Jobs of a workflow are dropped together, when all of them have ended."""
 
 
 class EditAnswer(NamedTuple):

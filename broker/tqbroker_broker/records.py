@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
+from uuid import UUID
 
 import msgspec
 
@@ -43,7 +44,10 @@ class Time(NamedTuple):
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True):
-    """What the jobs of one batch share. Encoded once for a batch and cached when decoded."""
+    """What the jobs of one batch share. Encoded once for a batch and cached when decoded.
+
+    `parent` is the job that submitted them from its body, `root` the one that all of this began with: texts of ids.
+    """
 
     task: str
     queue: str
@@ -53,6 +57,8 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     result_ttl_ms: int = 0
     headers: bytes = b""
     traits: Traits = PLAIN
+    parent: str = ""
+    root: str = ""
 
 
 class NewJobs(NamedTuple):
@@ -80,3 +86,8 @@ def text_key(text: str) -> JobId:
 def key_text(key: JobId) -> str:
     """The text of an id made by `text_key`."""
     return key[1:].lstrip(b"\x00").decode()
+
+
+def id_text(job: JobId) -> str:
+    """The id as people see it."""
+    return str(UUID(bytes=job)) if len(job) == 16 else key_text(job)

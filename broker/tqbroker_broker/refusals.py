@@ -40,7 +40,7 @@ class QueueFull(RefusalError):
 
 
 class NotFound(RefusalError):
-    """There is no such queue, limit or worker."""
+    """There is no such queue, limit, worker or workflow."""
 
 
 class LeaseLost(RefusalError):

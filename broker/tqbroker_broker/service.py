@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tqbroker.v1 import queue_pb2 as pb
+from tqbroker_broker import workflow_calls
 from tqbroker_broker.answers import Job
 from tqbroker_broker.calls import Context
 from tqbroker_broker.core import Core
@@ -22,7 +23,7 @@ MAX_ANSWER = 12 << 20
 
 
 class QueueService:
-    """Submit, ask, wait, cancel, forget."""
+    """Submit, ask, wait, cancel, forget; workflows and groups."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -37,7 +38,7 @@ class QueueService:
         ids = read_ids(request.ids, self._core.config.max_request_jobs)
         response = pb.GetResponse()
         size = 0
-        async for jobs in self._core.read(ids, with_args=request.with_args):
+        async for jobs in self._core.read(ids, with_args=request.with_args, with_children=request.with_children):
             size += sum(map(size_of, jobs))
             if size > MAX_ANSWER:
                 raise TooLarge(f"the answer for these {len(ids)} ids has more than {MAX_ANSWER} bytes: ask for fewer")
@@ -57,6 +58,21 @@ class QueueService:
 
     async def forget(self, request: pb.ForgetRequest) -> pb.ForgetResponse:
         return pb.ForgetResponse(forgotten=await self._core.forget(self._ids(request)))
+
+    async def submit_workflow(self, request: pb.SubmitWorkflowRequest) -> pb.SubmitWorkflowResponse:
+        return await workflow_calls.submit(self._core, request)
+
+    async def get_inputs(self, request: pb.GetInputsRequest) -> pb.GetInputsResponse:
+        return await workflow_calls.get_inputs(self._core, request)
+
+    async def get_group(self, request: pb.GetGroupRequest) -> pb.GetGroupResponse:
+        return await workflow_calls.get_group(self._core, request)
+
+    async def save_group(self, request: pb.SaveGroupRequest) -> pb.SaveGroupResponse:
+        return await workflow_calls.save_group(self._core, request)
+
+    async def delete_group(self, request: pb.DeleteGroupRequest) -> pb.DeleteGroupResponse:
+        return await workflow_calls.delete_group(self._core, request)
 
     def _ids(self, request: pb.CancelRequest | pb.ForgetRequest) -> list[JobId]:
         return read_ids(request.ids, self._core.config.max_request_jobs)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from tqbroker_broker.attempts import Held, Leased, Want
+from tqbroker_broker.attempts import Extra, Held, Leased, Want
 from tqbroker_broker.inflight import InFlight
 from tqbroker_broker.records import Head
 from tqbroker_broker.rules import LimitRule
+from tqbroker_broker.schedules import Schedule
 
 MAX_WINDOW = 10_000
 """Most leases one worker can have out, whatever credit it announces."""
@@ -20,6 +21,9 @@ MAX_UNSENT = 2 << 20
 MAX_BYTES = 1 << 20
 """Bytes of one hand-out, so that a message stays small."""
 
+ENTRY = 64
+"""Bytes that one value of a list of inputs counts beside its own: its format and the like."""
+
 MAX_COMMANDS = 100
 """Commands that wait to be sent to one worker, above which it gets none: it does not read."""
 
@@ -27,7 +31,7 @@ MAX_COMMANDS = 100
 class Hello(NamedTuple):
     """How a worker introduces itself. `store` is the one that `held` belongs to, empty at first contact.
 
-    `limits` are the rules that its app declares.
+    `limits` are the rules that its app declares, `declared` the name of the app with its schedules, if it says any.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Hello(NamedTuple):
     held: Sequence[Held] = ()
     labels: frozenset[str] = frozenset()
     limits: Sequence[LimitRule] = ()
+    declared: tuple[str, Sequence[Schedule]] | None = None
 
 
 class Able(NamedTuple):
@@ -122,8 +127,9 @@ class Session:
     def deliver(self, leased: Iterable[Leased]) -> None:
         """Jobs for this worker."""
         for batch in leased:
-            self.outbox.append(batch)
-            self.unsent += size_of(batch)
+            size = size_of(batch)
+            self.unsent += size
+            self.outbox.extend(cut(batch) if size > MAX_BYTES and len(batch.ids) > 1 else (batch,))
             self.leases.update(batch.tokens)
             if batch.slow or batch.head.task not in self.fast:
                 self.slow.update(batch.tokens)
@@ -251,11 +257,33 @@ class Sessions:
 
 
 def load_of(batch: Leased) -> int:
-    """Bytes of a batch as a hand-out counts them: arguments and checkpoints."""
+    """Bytes of a batch as a hand-out counts them: arguments, checkpoints, and what jobs of workflows are handed."""
     size = sum(map(len, batch.args))
-    return size + sum(len(extra.checkpoint) for extra in batch.extras.values()) if batch.extras else size
+    return size + sum(map(_load_of, batch.extras.values())) if batch.extras else size
+
+
+def _load_of(extra: Extra) -> int:
+    size = len(extra.checkpoint)
+    if extra.place is None:
+        return size
+    inputs, cause = extra.place.inputs, extra.place.cause
+    if inputs is not None:
+        size += sum(map(len, inputs.values)) + ENTRY * len(inputs.values)
+    return size + len(cause.args) if cause is not None else size
 
 
 def size_of(batch: Leased) -> int:
     """Bytes of a batch on the wire, roughly."""
     return load_of(batch) + len(batch.head.headers) + 32 * len(batch.ids)
+
+
+def cut(batch: Leased) -> Iterator[Leased]:
+    """The jobs of a large batch in parts, so that no message is much larger than a hand-out may be."""
+    start = size = 0
+    for index in range(len(batch.ids)):
+        each = load_of(batch.part(index, index + 1))
+        if index > start and size + each > MAX_BYTES:
+            yield batch.part(start, index)
+            start, size = index, 0
+        size += each
+    yield batch.part(start, len(batch.ids))

@@ -56,7 +56,7 @@ class WorkStream:
             return
         if not first.HasField("hello"):
             raise Invalid("the first message of a Work stream must carry `hello`")
-        attached = await self._core.workers.attach(read_hello(first.hello), self._outbox.wake)
+        attached = await self._core.workers.attach(read_hello(first.hello, self._core.config), self._outbox.wake)
         session = attached.session
         log.info("worker %s is here: %s slots, pool %s", session.name, session.hello.slots, session.hello.pool)
         try:

@@ -13,8 +13,9 @@ from tqbroker_broker.answers import Joined
 from tqbroker_broker.attempts import Annotation, Ending, Held, Refusal, Successes
 from tqbroker_broker.dispatch import Dispatcher
 from tqbroker_broker.guard import Guard
-from tqbroker_broker.refusals import Stopping
+from tqbroker_broker.refusals import Stopping, TooLarge
 from tqbroker_broker.rules import LimitRule, LimitState
+from tqbroker_broker.scheduler import Scheduler
 from tqbroker_broker.sessions import MAX_UNSENT, MAX_WINDOW, Hello, Session, Sessions
 from tqbroker_broker.storage import Ambiguous, Unavailable
 from tqbroker_broker.waiters import Waiters
@@ -40,13 +41,20 @@ class Workers:
     """What workers do."""
 
     def __init__(
-        self, guard: Guard, sessions: Sessions, dispatcher: Dispatcher, waiters: Waiters, agenda: Agenda
+        self,
+        guard: Guard,
+        sessions: Sessions,
+        dispatcher: Dispatcher,
+        waiters: Waiters,
+        agenda: Agenda,
+        scheduler: Scheduler,
     ) -> None:
         self._guard = guard
         self._sessions = sessions
         self._dispatcher = dispatcher
         self._waiters = waiters
         self._agenda = agenda
+        self._scheduler = scheduler
         self._settling: dict[str, Session] = {}
         self._joining: dict[str, asyncio.Future[Joined]] = {}
         self.store = b""
@@ -60,6 +68,7 @@ class Workers:
             raise Stopping("the broker is stopping: connect again in a moment")
         await self._settle_previous(hello)
         await self._declare(hello)
+        await self._declare_schedules(hello)
         other_store = bool(hello.store) and hello.store != self.store
         held = [] if other_store else list(hello.held)
         joined = await self._join(hello, held)
@@ -107,6 +116,15 @@ class Workers:
                 await self._guard.do(engine.put_limits(new, gone, self._guard.now(), operator=False))
             except (Unavailable, Ambiguous) as error:
                 log.warning("the limits that worker %s declares cannot be stored: %s", hello.name, error)
+
+    async def _declare_schedules(self, hello: Hello) -> None:
+        """Stores what the worker's app declares. A worker whose schedules cannot be stored now works nevertheless."""
+        if hello.declared is None:
+            return
+        try:
+            await self._scheduler.declare(*hello.declared)
+        except (Unavailable, Ambiguous, TooLarge) as error:
+            log.warning("the schedules that worker %s declares cannot be stored: %s", hello.name, error)
 
     async def _join(self, hello: Hello, held: list[Held]) -> Joined:
         """Joins, and parts again when the stream broke before the join was done. One at a time under a name."""

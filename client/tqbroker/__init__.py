@@ -3,22 +3,26 @@
 app, app_*, loader, registry, shared, current   an app, what it reads at its start, its tasks, which app is meant
 task, task_options, result, batch       what users call: tasks, jobs seen from outside, many calls at once
 call, heads, plans, sending             a call and its options on their way: encoded, given an id, submitted
+trail                                   calls made by running jobs: whose children they are
 options, option_rules, option_pairs     the options of tasks and calls: names, allowed values, what goes together
 config, setting_*, annotations          the settings: names, defaults, allowed values, options by configuration
 verdicts, known_*, old_settings         what becomes of each name that Celery's users know
 routing, queues, urls, foreign_urls     which queue a job goes to; which broker is meant
 amounts, rates, stamps, unique, ids     times, rates, stamps, keys: as people write them
-signal_names, signature, dotted         signals of the system, arguments, paths: likewise
+signal_names, parameters, dotted        signals of the system, arguments, paths: likewise
 codec*, compression                     values to bytes and back
 publishing, publish_signals, signals    how long a submit is tried; what is called when something happens
 task_body, request, context              what a task is and sees while it runs
+builtin_tasks                           tasks that every app has
 eager, models                           running it in place; pydantic models as arguments and results
+schedules, schedule_*, scheduling, crontab*, periodic    what is submitted again and again, and when
 retrying, hooks, einfo                  how an attempt goes on; what is called around it
 control, inspection, events, operations   what operators ask, order and follow
 exceptions, failures, states, handle    what is raised; how a job failed; where it stands; what cannot be copied
 signal_names                            signals of the system, as people write them
 transport                               what the client needs from a broker
-messages, admin_messages, shipping, _grpc*   the only modules that know the wire (tqbroker.v1)
+messages, admin_messages, _grpc*        the only modules that know the wire (tqbroker.v1)
+shipping, workflow_shipping             likewise: submits cut into requests
 cli, commands, exits, utils             the console script, loaded by name; Celery's loggers
 v1                                      the wire, generated from proto/
 _daemon, _failpoint                     for the daemons only: logging and signals; places where tests break them

@@ -26,6 +26,7 @@ NAMES: dict[str, str] = {
     "after_payment": "broker: starts under a rate are on the disk, their jobs are not leased yet",
     "in_expire": "broker: a slice of endings by time was just applied",
     "in_due": "broker: a slice of due jobs was just moved",
+    "in_fire": "broker: a slice of schedules was just fired",
     "at_open": "broker: the store is being opened",
     "at_shutdown": "broker: draining is over, the store is still open",
     "worker_before_send_outcome": "worker: an outcome is ready, not yet sent",

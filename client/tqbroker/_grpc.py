@@ -12,11 +12,12 @@ from tqbroker._grpc_connection import Connection
 from tqbroker._grpc_forks import settle
 from tqbroker._grpc_submit import Submitter
 from tqbroker._grpc_wait import Waiter
-from tqbroker.call import Batch
-from tqbroker.ids import Key
-from tqbroker.messages import broker_info, effects, job_info, pack_ids
+from tqbroker._grpc_workflow import WorkflowSubmitter
+from tqbroker.call import Batch, Workflow
+from tqbroker.ids import Key, text_of
+from tqbroker.messages import broker_info, effects, job_info, pack_ids, unpack_ids
 from tqbroker.states import RevokeEffect
-from tqbroker.transport import BrokerInfo, JobInfo, Refused
+from tqbroker.transport import BrokerInfo, InputsInfo, JobInfo, Refused
 from tqbroker.urls import target_of
 from tqbroker.v1 import admin_pb2, queue_pb2
 
@@ -27,6 +28,7 @@ class GrpcTransport:
     def __init__(self, target: str) -> None:
         self.connection = Connection(target)
         self._submitter = Submitter(self.connection)
+        self._workflows = WorkflowSubmitter(self.connection)
         self._waiter = Waiter(self.connection)
 
     def submit(self, batches: Sequence[Batch], timeout: float) -> list[Refused]:
@@ -37,9 +39,11 @@ class GrpcTransport:
         """See Transport.wait."""
         return self._waiter.wait(key, timeout, contact_timeout)
 
-    def get(self, keys: Sequence[Key], timeout: float, *, with_args: bool = False) -> list[JobInfo]:
+    def get(
+        self, keys: Sequence[Key], timeout: float, *, with_args: bool = False, with_children: bool = False
+    ) -> list[JobInfo]:
         """See Transport.get."""
-        request = queue_pb2.GetRequest(ids=pack_ids(keys), with_args=with_args)
+        request = queue_pb2.GetRequest(ids=pack_ids(keys), with_args=with_args, with_children=with_children)
         answer = self.connection.ask(lambda stubs: stubs.queue.Get, request, timeout)
         found = {info.key: info for info in map(job_info, answer.jobs)}
         return [found[key] for key in keys]
@@ -60,6 +64,39 @@ class GrpcTransport:
         """See Transport.forget."""
         request = queue_pb2.ForgetRequest(ids=pack_ids(keys))
         return int(self.connection.ask(lambda stubs: stubs.queue.Forget, request, timeout).forgotten)
+
+    def submit_workflow(self, workflow: Workflow, timeout: float) -> list[Refused]:
+        """See Transport.submit_workflow."""
+        return self._workflows.submit(workflow, timeout)
+
+    def inputs(self, key: Key, first: int, timeout: float) -> InputsInfo:
+        """See Transport.inputs."""
+        request = queue_pb2.GetInputsRequest(id=text_of(key), first=first)
+        found = self.connection.ask(lambda stubs: stubs.queue.GetInputs, request, timeout).inputs
+        return InputsInfo(list(found.values), list(found.formats), found.count)
+
+    def group(self, id: bytes, timeout: float) -> list[Key] | None:  # noqa: A002 - the word of the wire
+        """See Transport.group."""
+        keys: list[Key] = []
+        while True:
+            request = queue_pb2.GetGroupRequest(id=id, first=len(keys))
+            answer = self.connection.ask(lambda stubs: stubs.queue.GetGroup, request, timeout)
+            if answer.unknown:
+                return None
+            page = unpack_ids(answer.ids)
+            keys += page
+            if not page or len(keys) >= answer.count:
+                return keys
+
+    def save_group(self, id: bytes, keys: Sequence[Key], timeout: float) -> None:  # noqa: A002
+        """See Transport.save_group."""
+        request = queue_pb2.SaveGroupRequest(id=id, ids=pack_ids(keys))
+        self.connection.ask(lambda stubs: stubs.queue.SaveGroup, request, timeout)
+
+    def delete_group(self, id: bytes, timeout: float) -> bool:  # noqa: A002
+        """See Transport.delete_group."""
+        request = queue_pb2.DeleteGroupRequest(id=id)
+        return bool(self.connection.ask(lambda stubs: stubs.queue.DeleteGroup, request, timeout).deleted)
 
     def broker(self, timeout: float) -> BrokerInfo:
         """See Transport.broker."""

@@ -38,6 +38,8 @@ from tqbroker.operations import (
     QueueRule,
     Replies,
 )
+from tqbroker.schedule_messages import preview, schedule_message, schedule_state
+from tqbroker.schedule_values import Declared, Preview, ScheduleState
 from tqbroker.transport import JobInfo
 from tqbroker.v1 import admin_pb2 as pb
 
@@ -128,6 +130,40 @@ class GrpcOperator:
     def set_limits(self, rules: Sequence[LimitRule], remove: Sequence[str] = ()) -> None:
         """Sets and removes limits."""
         self._ask("SetLimits", pb.SetLimitsRequest(set=map(limit_message, rules), remove=remove))
+
+    # -- schedules ----------------------------------------------------------------------------------------------------
+
+    def schedules(self) -> list[ScheduleState]:
+        """Every schedule, by name."""
+        answer = self._ask("ListSchedules", pb.ListSchedulesRequest())
+        return [schedule_state(info) for info in answer.schedules]
+
+    def set_schedules(
+        self,
+        put: Sequence[Declared] = (),
+        app: str = "",
+        remove: Sequence[str] = (),
+        pause: Sequence[str] = (),
+        resume: Sequence[str] = (),
+    ) -> None:
+        """Changes schedules, all or none. With `app`, `put` is all that the app of this name declares."""
+        request = pb.SetSchedulesRequest(
+            put=map(schedule_message, put), app=app, remove=remove, pause=pause, resume=resume
+        )
+        self._ask("SetSchedules", request)
+
+    def run_schedule(self, name: str, key: bytes) -> None:
+        """Submits a job of a schedule now, with this id."""
+        self._ask("RunSchedule", pb.RunScheduleRequest(name=name, id=key))
+
+    def preview_schedule(self, which: str | Declared, after_ms: int = 0, count: int = 5) -> Preview:
+        """When a schedule would fire, from a moment on (0: now)."""
+        request = pb.PreviewScheduleRequest(after_unix_ms=after_ms, count=count)
+        if isinstance(which, str):
+            request.name = which
+        else:
+            request.schedule.CopyFrom(schedule_message(which))
+        return preview(self._ask("PreviewSchedule", request))
 
     # -- workers ------------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,8 @@ import grpc.aio
 from tqbroker._grpc_aio_stream import AioLine, answer_of
 from tqbroker._grpc_channel import OPTIONS, pauses
 from tqbroker._grpc_errors import answered, explain, operational, passes, unreachable
-from tqbroker.call import Batch
+from tqbroker._grpc_workflow import judge_error
+from tqbroker.call import Batch, Workflow
 from tqbroker.exceptions import OperationalError
 from tqbroker.ids import Key
 from tqbroker.messages import job_info, pack_ids
@@ -26,6 +27,7 @@ from tqbroker.shipping import WINDOW, Patience, Shipment, Verdict, cut, judge
 from tqbroker.transport import JobInfo, Refused
 from tqbroker.urls import target_of
 from tqbroker.v1 import queue_pb2, queue_pb2_grpc
+from tqbroker.workflow_shipping import Parcel, judge_part, parcels
 
 SubmitLine = AioLine[queue_pb2.EnqueueStreamRequest, queue_pb2.EnqueueStreamResponse]
 WaitLine = AioLine[queue_pb2.WaitRequest, queue_pb2.WaitResponse]
@@ -123,6 +125,38 @@ class AioTransport:
             return Verdict(flight.shipment.refused("FAILED", trouble))
         flight.shipment.maybe = True
         return None
+
+    async def submit_workflow(self, workflow: Workflow, timeout: float) -> list[Refused]:
+        """See Transport.submit_workflow."""
+        patience = Patience(timeout, _now)
+        for parcel in parcels(workflow):
+            refused = await self._deliver(parcel, patience)
+            if refused:
+                return refused
+            patience.renew()
+        return []
+
+    async def _deliver(self, parcel: Parcel, patience: Patience) -> list[Refused]:
+        for pause in pauses():
+            verdict = await self._attempt(parcel, patience)
+            if verdict is not None and verdict.retry_after is None:
+                return verdict.refused
+            again = (verdict and verdict.retry_after) or pause
+            if patience.left() <= again:
+                raise parcel.given_up(unreachable(self._address, patience.timeout))
+            await asyncio.sleep(again)
+        raise AssertionError("pauses never end")
+
+    async def _attempt(self, parcel: Parcel, patience: Patience) -> Verdict | None:
+        """What became of this sending; None when nobody knows, or when nothing was sent."""
+        if not await self._ready(patience.deadline):
+            return None
+        call: Any = self._stub.SubmitWorkflow
+        try:
+            answer = await call(parcel.request(), timeout=max(0.001, patience.left()), wait_for_ready=True)
+        except grpc.RpcError as error:
+            return judge_error(parcel, error, self._address, patience.timeout)
+        return judge_part(parcel, answer)
 
     # -- wait ---------------------------------------------------------------------------------------------------------
 

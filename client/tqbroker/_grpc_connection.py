@@ -59,7 +59,7 @@ class Connection:
         deadline = time.monotonic() + timeout
         while True:
             try:
-                return self._ask(method, request, max(0.001, deadline - time.monotonic()))
+                return self.once(method, request, max(0.001, deadline - time.monotonic()))
             except ClosedError:
                 continue
             except grpc.RpcError as error:
@@ -83,7 +83,8 @@ class Connection:
         finally:
             call.cancel()
 
-    def _ask(self, method: Callable[[Stubs], Any], request: Any, timeout: float | None) -> Any:
+    def once(self, method: Callable[[Stubs], Any], request: Any, timeout: float | None) -> Any:
+        """One answer, asked for once. Raises grpc.RpcError, or ClosedError when the channel went away meanwhile."""
         with self._gate:
             stubs = self._open()
             self._asking += 1
@@ -135,7 +136,7 @@ class Connection:
             line = current()
             if line is not None and line.healthy():
                 return line
-            if not self._ready(deadline):
+            if not self.ready(deadline):
                 return None
             if line is not None:
                 line.close()
@@ -143,14 +144,14 @@ class Connection:
         finally:
             self._opening.release()
 
-    def _ready(self, deadline: float) -> bool:
+    def ready(self, deadline: float) -> bool:
         """Whether the broker answers by the deadline. What was not sent before this is surely not stored.
 
         Asked with `_nothing`, not `channel_ready_future`: that one leaves a thread behind which complains at exit.
         """
         while (left := deadline - time.monotonic()) > 0:
             try:
-                self._ask(_nothing, queue_pb2.GetRequest(), None if left == math.inf else left)
+                self.once(_nothing, queue_pb2.GetRequest(), None if left == math.inf else left)
             except ClosedError:
                 continue
             except grpc.RpcError as error:

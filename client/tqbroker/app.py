@@ -6,12 +6,12 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from tqbroker import current
-from tqbroker.app_program import AppProgram
+from tqbroker.app_periodic import AppPeriodic
 from tqbroker.config import Settings
 from tqbroker.options import CallOptions, TaskOptions, check_call_options
+from tqbroker.parameters import is_async, positional
 from tqbroker.registry import TaskRegistry, task_name
 from tqbroker.setting_options import SettingOptions
-from tqbroker.signature import is_async, positional
 from tqbroker.task import AsyncTask, Task
 from tqbroker.task_options import BY_SETTING
 
@@ -52,7 +52,7 @@ class BoundDecorator(Protocol):
 _OF_TASKS = frozenset({"task_annotations", *BY_SETTING.values()})
 
 
-class App(AppProgram):
+class App(AppPeriodic):
     """One application: its tasks, its settings, its broker.
 
     `main` is the name that tasks of a script run as `__main__` get in front. `broker` is tq://host[:port] or
@@ -76,9 +76,10 @@ class App(AppProgram):
     ) -> None:
         if broker is not None:
             settings["broker_url"] = broker
+        super().__init__()
         self.main = main
         self.conf = Settings(**settings)
-        self.tasks = TaskRegistry()
+        self.tasks = TaskRegistry(self)
         self._task_cls = task_cls
         self._pinned = frozenset(settings)
         self._discover = []

@@ -32,12 +32,13 @@ class BatchContext:
         self._collecting = False
         self.results: list[AsyncResult[Any]] = []
         """The results of all calls so far, in order."""
+        self._children: list[AsyncResult[Any]] = []
 
-    def add(self, batch: Batch, result: AsyncResult[Any]) -> None:
-        """Takes one call."""
-        self.extend(batch, [result])
+    def add(self, batch: Batch, result: AsyncResult[Any], *, child: bool = False) -> None:
+        """Takes one call. `child`: the job that runs here is to remember it."""
+        self.extend(batch, [result], child=child)
 
-    def extend(self, batch: Batch, results: list[AsyncResult[Any]]) -> None:
+    def extend(self, batch: Batch, results: list[AsyncResult[Any]], *, child: bool = False) -> None:
         """Takes calls that share their head."""
         if len(self.results) + len(results) > MAX_CALLS:
             raise ValueError(f"a batch takes up to {MAX_CALLS} calls: use several, one after the other")
@@ -50,6 +51,8 @@ class BatchContext:
             if group.unique_keys is not None:
                 group.unique_keys.extend(batch.unique_keys or ())
         self.results.extend(results)
+        if child:
+            self._children.extend(results)
 
     def _enter(self) -> BatchContext:
         if self._token is not None:
@@ -72,7 +75,7 @@ class BatchContext:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if batches := self._leave(failed=kind is not None):
-            self._app.sender.submit(batches, self.results)
+            self._app.sender.submit(batches, self.results, self._children)
 
     async def __aenter__(self) -> BatchContext:
         return self._enter()
@@ -81,7 +84,7 @@ class BatchContext:
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
         if batches := self._leave(failed=kind is not None):
-            await self._app.sender.asubmit(batches, self.results)
+            await self._app.sender.asubmit(batches, self.results, self._children)
 
 
 def active_batch(app: App) -> BatchContext | None:

@@ -28,6 +28,8 @@ COMMANDS = {
     "jobs": _Entry("tqbroker.commands.jobs:jobs", "List, show, cancel, move and reschedule jobs."),
     "dead": _Entry("tqbroker.commands.dead:dead", "List, redrive and purge dead letters."),
     "limits": _Entry("tqbroker.commands.limits:limits", "List and change limits on rates and numbers."),
+    "schedules": _Entry("tqbroker.commands.schedules:schedules", "List, add, pause, run and preview schedules."),
+    "beat": _Entry("tqbroker.commands.beat:beat", "Nothing to run: the broker fires schedules by itself."),
     "workers": _Entry("tqbroker.commands.workers:workers", "List workers."),
     "inspect": _Entry("tqbroker.commands.inspect:inspect", "Ask workers what they do."),
     "control": _Entry("tqbroker.commands.control:control", "Command workers."),

@@ -33,6 +33,7 @@ class Settings(SettingValues, Mapping[str, Any]):
 
     def __init__(self, **settings: Unpack[SettingOptions]) -> None:
         state = {"version": 0, "changes": {}, "_defaults": {}, "_zone": None, "_directory": None, "listeners": []}
+        state["beat_schedule"] = {}  # of its own: entries are added in place
         self.__dict__.update(state)
         settings.setdefault("broker_url", os.environ.get("TQBROKER_URL") or DEFAULT_URL)
         self.update(settings)

@@ -19,6 +19,7 @@ TqbrokerError
 ├── TaskPredicate                   raised by a task, no error of it
 │   ├── Retry                       run again later
 │   ├── Ignore                      done, nothing to keep
+│   │   └── Replaced                a workflow goes on in place of the job
 │   └── Reject                      FAILED, or back to the queue
 └── TaskError                       something about a task, or how a job ended other than by success
     ├── NotRegistered (KeyError)    no task of this name in the app
@@ -47,6 +48,8 @@ from __future__ import annotations
 import builtins
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
+
+from tqbroker.ids import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,6 +81,7 @@ __all__ = [
     "Reject",
     "RemoteError",
     "RemoteTraceback",
+    "Replaced",
     "ResultNotFound",
     "ResultTooLarge",
     "Retry",
@@ -259,6 +263,21 @@ class Retry(TaskPredicate):
 
 class Ignore(TaskPredicate):
     """The job is done and there is nothing to keep: a success whose result is None."""
+
+
+class Replaced(Ignore):
+    """A workflow, stored and held under this id (16 bytes), takes the place of the job: what `self.replace` raises.
+
+    The job has not ended with it: it goes on as the last part of that workflow, and whoever waits for it gets what
+    that returns.
+    """
+
+    def __init__(self, workflow: bytes) -> None:
+        super().__init__(workflow)
+        self.workflow = workflow
+
+    def __str__(self) -> str:
+        return f"replaced by workflow {text_of(self.workflow)}"
 
 
 class Reject(TaskPredicate):

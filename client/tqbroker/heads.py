@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from tqbroker import option_rules as rules
 from tqbroker.amounts import moment_ms, span_ms
@@ -19,6 +19,16 @@ MAX_HEADERS = 64 * 1024
 
 _DESTINATION = ("queue", "exchange", "routing_key")
 _NO_ROUTE: Mapping[str, Any] = {}
+
+
+class _Start(TypedDict, total=False):
+    countdown_ms: int
+    eta_unix_ms: int
+
+
+class _Expiry(TypedDict, total=False):
+    expires_in_ms: int
+    expires_unix_ms: int
 
 
 def make_head(
@@ -84,7 +94,7 @@ def _priority(value: int | None, conf: Settings) -> int:
     return conf.task_default_priority or 0
 
 
-def _start(chosen: Mapping[str, Any], conf: Settings) -> dict[str, int]:
+def _start(chosen: Mapping[str, Any], conf: Settings) -> _Start:
     countdown, eta = chosen.get("countdown"), chosen.get("eta")
     if countdown is not None and eta is not None:
         raise ValueError("countdown and eta exclude each other: give one of them")
@@ -93,7 +103,7 @@ def _start(chosen: Mapping[str, Any], conf: Settings) -> dict[str, int]:
     return {"countdown_ms": 0 if countdown is None else span_ms("countdown", countdown)}
 
 
-def _expiry(expires: Any, conf: Settings) -> dict[str, int]:
+def _expiry(expires: Any, conf: Settings) -> _Expiry:
     if expires is None:
         return {"expires_in_ms": 0}
     if rules.is_moment(expires):
@@ -149,6 +159,7 @@ def make_own(defaults: Mapping[str, Any], options: Mapping[str, Any], conf: Sett
         idempotency_key=options.get("idempotency_key"),
         unique_key=defaults.get("unique_key") if key is None else key,
         timeout=_timeout(options, conf),
+        add_to_parent=options.get("add_to_parent") is not False,
     )
     if own.task_id is not None and own.idempotency_key is not None:
         raise ValueError("task_id and idempotency_key exclude each other: each of them makes the id of the job")

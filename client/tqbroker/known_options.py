@@ -6,7 +6,6 @@ from tqbroker.verdicts import Known, names
 
 _DURABLE = "a job is always on the disk before the call returns, and its broker needs no AMQP properties"
 _WORKFLOWS = "chains, groups, chords and callbacks belong to a later version: submit the next job from the task itself"
-_CHILDREN = "this version keeps no tree of parents and children"
 _ARGUMENTS = "neither logs nor events show arguments"
 
 _SHARED = {
@@ -25,10 +24,9 @@ TASK: dict[str, Known] = {
     **names("works", "before_start on_success on_retry on_failure after_return"),
     **names("works", "max_concurrency"),
     **names("adapted", "acks_on_failure_or_timeout acks_on_failure acks_on_timeout"),
-    **names("works", "resultrepr_maxsize pydantic pydantic_strict pydantic_context pydantic_dump_kwargs"),
+    **names("works", "trail resultrepr_maxsize pydantic pydantic_strict pydantic_context pydantic_dump_kwargs"),
     **names("adapted", "store_errors_even_if_ignored send_events"),
     **names("adapted", "rate_limit acks_late reject_on_worker_lost track_started"),
-    **names("accepted", "trail", _CHILDREN),
     **names("later", "on_replace immutable", _WORKFLOWS),
     **names("refused", "backend", "there is one store for results, the broker itself: leave it out"),
     **names(
@@ -45,7 +43,7 @@ TASK: dict[str, Known] = {
 
 CALL: dict[str, Known] = {
     **_SHARED,
-    **names("works", "args kwargs countdown eta headers shadow stamps stamped_headers idempotency_key"),
+    **names("works", "args kwargs countdown eta headers shadow stamps stamped_headers idempotency_key add_to_parent"),
     **names("adapted", "task_id retry retry_policy"),
     **names("accepted", "expiration user_id app_id", _DURABLE),
     **names(
@@ -53,7 +51,6 @@ CALL: dict[str, Known] = {
         "reply_to connection producer publisher router",
         "there is one connection a process, and results come back over it",
     ),
-    **names("accepted", "add_to_parent", _CHILDREN),
     **names("accepted", "argsrepr kwargsrepr", _ARGUMENTS),
     **names("later", "link link_error group_id chord root_id parent_id group_index", _WORKFLOWS),
     **names("refused", "result_cls", "results are AsyncResult objects: wrap the one that the call returns"),

@@ -10,7 +10,7 @@ _CONNECTION = "one connection a process reconnects by itself, for ever; submit_t
 _EVENTS = "the broker always records events; its --event-ttl and --event-bytes bound them"
 _ONE_STORE = "the broker keeps results itself: leave it out"
 _DAEMON = "there is no such daemon: leave it out of the unit file too"
-_SCHEDULES = "schedules belong to a later version"
+_SCHEDULES = "schedules live in the broker, which fires them by itself: `tqbroker schedules` lists and changes them"
 _PLUGINS = "parts of the worker cannot be replaced by class: leave it out"
 _FLAG = "a worker is set up before it loads your app: write it as a flag of tqbroker worker"
 _SECURITY = "signed messages belong to a later version: run broker and clients on one machine or in one private network"
@@ -117,8 +117,9 @@ _EVENTS_AND_CONTROL = {
     **names("accepted", "control_queue_exclusive control_exchange", _AMQP),
     **names("accepted", "events_logfile events_pidfile events_uid events_gid events_umask events_executable", _DAEMON),
     **names("accepted", "beat_logfile beat_pidfile beat_uid beat_gid beat_umask beat_executable", _DAEMON),
-    **names("accepted", "beat_schedule_filename beat_sync_every beat_max_loop_interval beat_scheduler", _DAEMON),
-    **names("later", "beat_schedule beat_cron_starting_deadline", _SCHEDULES),
+    **names("accepted", "beat_schedule_filename beat_sync_every beat_max_loop_interval beat_scheduler", _SCHEDULES),
+    **names("works", "beat_schedule"),
+    **names("adapted", "beat_cron_starting_deadline"),
     **names("later", "security_key security_key_password security_certificate", _SECURITY),
     **names("later", "security_cert_store security_digest", _SECURITY),
 }

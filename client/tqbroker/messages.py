@@ -104,6 +104,13 @@ def job_info(status: job_pb2.JobStatus) -> JobInfo:
         traits=_traits(status.traits) if status.HasField("traits") else {},
         progress=_progress(status.progress) if status.HasField("progress") else None,
         attempts=[_attempt(attempt) for attempt in status.attempts],
+        workflow=status.workflow,
+        parent=status.parent,
+        root=status.root,
+        cause=status.cause,
+        group=status.group,
+        group_index=status.group_index,
+        children=unpack_ids(status.children),
     )
 
 

@@ -155,7 +155,7 @@ TASK: dict[str, Rule] = {
     "acks_on_failure": ENDS,
     "acks_on_timeout": ENDS,
     "reject_on_worker_lost": FLAG,
-    **dict.fromkeys(("track_started", "store_errors_even_if_ignored", "send_events"), FLAG),
+    **dict.fromkeys(("track_started", "store_errors_even_if_ignored", "send_events", "trail"), FLAG),
     **dict.fromkeys(("pydantic", "pydantic_strict"), FLAG),
     **dict.fromkeys(("pydantic_context", "pydantic_dump_kwargs"), MAPPING),
     "resultrepr_maxsize": whole(1, 1 << 20),
@@ -173,6 +173,7 @@ CALL: dict[str, Rule] = {
     "stamped_headers": texts(32, 255),
     "stamps": MAPPING,
     "retry_policy": MAPPING,
+    "add_to_parent": FLAG,
 }
 
 

@@ -78,8 +78,8 @@ class TaskOptions(SharedOptions, total=False):
     result that the log shows.
 
     `pydantic` [False]: arguments annotated with a model are validated (`pydantic_strict` [True], `pydantic_context`),
-    a returned model is dumped (`pydantic_dump_kwargs`). `store_errors_even_if_ignored` and `send_events` are
-    always as if True.
+    a returned model is dumped (`pydantic_dump_kwargs`). `trail` [True]: remember what the body submits.
+    `store_errors_even_if_ignored` and `send_events` are always as if True.
     """
 
     name: str | None
@@ -116,7 +116,7 @@ class TaskOptions(SharedOptions, total=False):
     on_retry: Callable[..., Any]
     on_failure: Callable[..., Any]
     after_return: Callable[..., Any]
-    trail: object
+    trail: bool
 
 
 class CallOptions(SharedOptions, total=False):
@@ -126,7 +126,8 @@ class CallOptions(SharedOptions, total=False):
     same key and arguments are the same job, however often they are sent. `countdown` (seconds) or `eta` (a moment):
     start no earlier. `headers`: a mapping that the task sees as `self.request.headers`. `stamps`: names with values
     that jobs can be found by; or, as in Celery, `stamped_headers=["x"], x=1`. `shadow`: the name to show. `retry` and
-    `retry_policy`: how long to try to reach the broker, instead of the app's `submit_timeout`.
+    `retry_policy`: how long to try to reach the broker, instead of the app's `submit_timeout`. `add_to_parent`: False
+    leaves it out of the `self.request.children` of the job whose body makes the call.
     """
 
     task_id: str | None
@@ -148,7 +149,7 @@ class CallOptions(SharedOptions, total=False):
     producer: object
     publisher: object
     router: object
-    add_to_parent: object
+    add_to_parent: bool | None
     argsrepr: object
     kwargsrepr: object
 

@@ -71,8 +71,8 @@ def _headers(head: Head, job: str) -> dict[str, Any]:
         "expires": _iso(head.expires_unix_ms),
         "retries": 0,
         "timelimit": [traits.time_limit_ms / 1000 or None, traits.soft_time_limit_ms / 1000 or None],
-        "root_id": job,
-        "parent_id": None,
+        "root_id": head.root or job,
+        "parent_id": head.parent or None,
         "origin": None,
         "ignore_result": head.ignore_result,
     }

@@ -9,13 +9,34 @@ from typing import TYPE_CHECKING, Any
 from tqbroker.exceptions import AlreadyRegistered, NotRegistered
 
 if TYPE_CHECKING:
+    from tqbroker.app import App
     from tqbroker.task import Task
 
 
+_OURS = "tqbroker."
+
+
+def is_builtin(name: str) -> bool:
+    """Whether this is a task that every app has."""
+    return name.startswith(_OURS)
+
+
 class TaskRegistry(dict[str, "Task[..., Any]"]):
-    """Name to task. A missing name raises NotRegistered, which names the nearest ones."""
+    """Name to task. A missing name raises NotRegistered, which names the nearest ones.
+
+    The tasks that every app has are among the others once one of them was asked for.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
 
     def __missing__(self, name: str) -> Task[..., Any]:
+        if is_builtin(name):
+            from tqbroker.builtin_tasks import register
+
+            register(self._app)
+            if name in self:
+                return self[name]
         import difflib
 
         close = difflib.get_close_matches(name, self, 3)

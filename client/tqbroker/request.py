@@ -12,7 +12,8 @@ from tqbroker.ids import Key, text_of
 class Details(NamedTuple):
     """What plain jobs do not have. Moments are milliseconds since 1970 UTC, limits milliseconds; 0: none.
 
-    `checkpoint` is what an earlier attempt left.
+    `checkpoint` is what an earlier attempt left. `root`, `parent` and `group` are ids as text; `in_chord`: something
+    follows on the group.
     """
 
     due_ms: int = 0
@@ -25,6 +26,11 @@ class Details(NamedTuple):
     tenant: str = ""
     ordering_key: str = ""
     checkpoint: Any = None
+    root: str = ""
+    parent: str = ""
+    group: str = ""
+    group_index: int = 0
+    in_chord: bool = False
 
 
 class Said(NamedTuple):
@@ -90,8 +96,13 @@ class Request:
     retry: BaseException | None = None
     """What `self.retry(throw=False)` has decided."""
 
-    # Nothing of a workflow, nothing a broker of messages has.
-    root_id = parent_id = group = group_index = chord = chain = callbacks = errbacks = origin = reply_to = None
+    outer: Any = None
+    """Of a call as a plain function: the task and request of the job that made it, as in `tqbroker.context`."""
+    trail: list[Any] | None = None
+    """The results of what it has submitted; None before the first."""
+
+    # Nothing that a broker of messages has: what follows on a job stands in its workflow.
+    chain = callbacks = errbacks = origin = reply_to = None
     replaced_task_nesting = 0
     utc = True
 
@@ -154,6 +165,38 @@ class Request:
     def correlation_id(self) -> str | None:
         """The same as `id`."""
         return self.id
+
+    @property
+    def root_id(self) -> str | None:
+        """The job that all of this began with: the first of its workflow, or the one whose body submitted others."""
+        return self.details.root or self.id
+
+    @property
+    def parent_id(self) -> str | None:
+        """The job whose end released this one, or whose body submitted it."""
+        return self.details.parent or None
+
+    @property
+    def group(self) -> str | None:
+        """The id of the group that it is a member of."""
+        return self.details.group or None
+
+    @property
+    def group_index(self) -> int | None:
+        """Its place among the members of the group, from 0."""
+        return self.details.group_index if self.details.group else None
+
+    @property
+    def chord(self) -> str | None:
+        """The id of the group, if something follows on the group."""
+        return self.group if self.details.in_chord else None
+
+    @property
+    def children(self) -> list[Any]:
+        """The results of what its body has submitted so far."""
+        if self.trail is None:
+            self.trail = []
+        return self.trail
 
     @property
     def delivery_info(self) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from tqbroker import codec, publish_signals
 from tqbroker.batch import active_batch
 from tqbroker.call import NOTHING_OWN, Batch, Head, Own
+from tqbroker.context import running
 from tqbroker.exceptions import BatchError, EncodeError, NotUniqueError, OperationalError, QueueFull
 from tqbroker.ids import Key, key_of, new_key, new_keys, text_of
 from tqbroker.publishing import total_seconds
 from tqbroker.result import AsyncResult
 from tqbroker.signals import after_task_publish, before_task_publish
+from tqbroker.trail import inherited, record
 from tqbroker.transport import KEPT
 from tqbroker.unique import idempotent_id, unique_key
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from tqbroker.transport import Refused
 
 MAX_ARGS = 1 << 20
+
+Results = Sequence[AsyncResult[Any]]
 
 _FOR_GOOD = frozenset({"INVALID", "ID_CONFLICT", "TOO_LARGE", "NOT_UNIQUE"})
 """Refusals that sending again does not change."""
@@ -37,38 +41,42 @@ class Sender:
         self, head: Head, args: Sequence[Any], kwargs: Mapping[str, Any], own: Own = NOTHING_OWN
     ) -> AsyncResult[Any]:
         """Submits one call, or leaves it to the batch that is open here."""
-        batch, result = self._prepare(head, args, kwargs, own)
+        inside = running() is not None
+        batch, result = self._prepare(inherited(head) if inside else head, args, kwargs, own)
         collecting = active_batch(self._app)
         if collecting is not None:
-            collecting.add(batch, result)
+            collecting.add(batch, result, child=inside and own.add_to_parent)
             return result
         refused = self._app.transport.submit([batch], own.timeout or self._timeout())
         if refused:
             self._judge_one(head, own, refused[0], result)
-        elif after_task_publish.receivers:
-            publish_signals.after([batch])
+        else:
+            self._stored(batch, [result] if inside and own.add_to_parent else ())
         return result
 
     async def asend(
         self, head: Head, args: Sequence[Any], kwargs: Mapping[str, Any], own: Own = NOTHING_OWN
     ) -> AsyncResult[Any]:
         """`send` for asyncio."""
-        batch, result = self._prepare(head, args, kwargs, own)
+        inside = running() is not None
+        batch, result = self._prepare(inherited(head) if inside else head, args, kwargs, own)
         collecting = active_batch(self._app)
         if collecting is not None:
-            collecting.add(batch, result)
+            collecting.add(batch, result, child=inside and own.add_to_parent)
             return result
         refused = await self._app.async_transport.submit([batch], own.timeout or self._timeout())
         if refused:
             self._judge_one(head, own, refused[0], result)
-        elif after_task_publish.receivers:
-            publish_signals.after([batch])
+        else:
+            self._stored(batch, [result] if inside and own.add_to_parent else ())
         return result
 
     def send_many(self, head: Head, rows: Sequence[Sequence[Any]], own: Own = NOTHING_OWN) -> list[AsyncResult[Any]]:
         """Submits one call for each row of positional arguments."""
         data = codec.encode_calls(rows, head.format)
         _check_size(head, data)
+        inside = running() is not None
+        head = inherited(head) if inside else head
         keys = new_keys(len(data))
         make, app = AsyncResult._of, self._app
         results: list[AsyncResult[Any]] = [make(key, app) for key in keys]
@@ -78,29 +86,41 @@ class Sender:
         batches = _announced(Batch(head, list(keys), data, unique_keys))
         collecting = active_batch(app)
         if collecting is None:
-            self.submit(batches, results)
+            self.submit(batches, results, results if inside else ())
             return results
         for number, batch in enumerate(batches):
-            collecting.extend(batch, [] if number else results)
+            collecting.extend(batch, [] if number else results, child=inside)
         return results
 
-    def submit(self, batches: Iterable[Batch], results: Sequence[AsyncResult[Any]]) -> None:
-        """Makes batches durable. Raises BatchError naming the jobs that are not known to be."""
+    def submit(self, batches: Iterable[Batch], results: Results, children: Results = ()) -> None:
+        """Makes batches durable. Raises BatchError naming the jobs that are not known to be.
+
+        `children` are those results that the job which runs here is to remember.
+        """
         sent = list(batches)
         refused = self._app.transport.submit(sent, self._timeout())
-        self._told_of(sent, refused, results)
+        self._told_of(sent, refused, results, children)
 
-    async def asubmit(self, batches: Iterable[Batch], results: Sequence[AsyncResult[Any]]) -> None:
+    async def asubmit(self, batches: Iterable[Batch], results: Results, children: Results = ()) -> None:
         """`submit` for asyncio."""
         sent = list(batches)
         refused = await self._app.async_transport.submit(sent, self._timeout())
-        self._told_of(sent, refused, results)
+        self._told_of(sent, refused, results, children)
 
-    def _told_of(self, sent: list[Batch], refused: Sequence[Refused], results: Sequence[AsyncResult[Any]]) -> None:
+    def _told_of(self, sent: list[Batch], refused: Sequence[Refused], results: Results, children: Results) -> None:
         if after_task_publish.receivers:
             publish_signals.after(sent, (item.key for item in refused))
+        if children:
+            record(_stored(refused, children) if refused else children)
         if refused:
             judge_many(refused, results)
+
+    def _stored(self, batch: Batch, children: Results) -> None:
+        """One call is durable."""
+        if after_task_publish.receivers:
+            publish_signals.after([batch])
+        if children:
+            record(children)
 
     def _timeout(self) -> float:
         conf = self._app.conf
@@ -174,7 +194,7 @@ def single_error(task: str, refused: Refused) -> OperationalError:
     )
 
 
-def _stored(refused: Sequence[Refused], results: Sequence[AsyncResult[Any]]) -> list[AsyncResult[Any]]:
+def _stored(refused: Sequence[Refused], results: Results) -> list[AsyncResult[Any]]:
     """The results that were not refused. Of calls with the same id the first are stored and the last refused."""
     left = Counter(item.key for item in refused)
     stored = []
@@ -186,7 +206,7 @@ def _stored(refused: Sequence[Refused], results: Sequence[AsyncResult[Any]]) -> 
     return stored[::-1]
 
 
-def judge_many(refused: Sequence[Refused], results: Sequence[AsyncResult[Any]]) -> None:
+def judge_many(refused: Sequence[Refused], results: Results) -> None:
     """Lets other jobs stand for those that were kept, and raises BatchError when any other is refused."""
     holders = {item.key: item.holder for item in refused if item.reason == KEPT}
     if holders:

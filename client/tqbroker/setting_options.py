@@ -64,7 +64,12 @@ class _WorkerSettings(TypedDict, total=False):
     worker_task_log_format: str | None
 
 
-class SettingOptions(_TaskSettings, _WorkerSettings, total=False):
+class _ScheduleSettings(TypedDict, total=False):
+    beat_schedule: dict[str, Any]
+    beat_cron_starting_deadline: Span | None
+
+
+class SettingOptions(_TaskSettings, _WorkerSettings, _ScheduleSettings, total=False):
     """All settings. What each means and its default stands in `setting_values`."""
 
     broker_url: str

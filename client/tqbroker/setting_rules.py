@@ -16,10 +16,22 @@ ANYTHING = Rule("anything", lambda value: True)
 LEVEL = one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FORMAT = Rule('a format of logging such as "%(levelname)s %(message)s"', lambda value: _is_log_format(value))
 SECONDS = Rule("a number of seconds above 0", lambda value: _is_number(value) and 0 < value < float("inf"))
+SCHEDULES = Rule(
+    "a mapping of names to {'task': ..., 'schedule': ...}",
+    lambda value: rules.MAPPING.test(value) and all(isinstance(entry, Mapping) for entry in value.values()),
+)
 POOL = one_of("process", "prefork", "processes", "thread", "threads", "asyncio", "solo")
 
 REQUIRED = frozenset(
-    {"task_default_queue", "task_serializer", "result_serializer", "submit_timeout", "request_timeout", "strict_typing"}
+    {
+        "task_default_queue",
+        "task_serializer",
+        "result_serializer",
+        "submit_timeout",
+        "request_timeout",
+        "strict_typing",
+        "beat_schedule",
+    }
 )
 """Settings that cannot be None."""
 
@@ -90,6 +102,8 @@ RULES: dict[str, Rule] = {
     "worker_redirect_stdouts_level": LEVEL,
     "worker_log_format": FORMAT,
     "worker_task_log_format": FORMAT,
+    "beat_schedule": SCHEDULES,
+    "beat_cron_starting_deadline": rules.SPAN,
 }
 
 

@@ -168,7 +168,17 @@ class WorkerSettings:
     """The same for lines of tasks; `%(task_name)s` and `%(task_id)s` may stand in it. None is worker_log_format."""
 
 
-class SettingValues(TaskSettings, WorkerSettings):
+class ScheduleSettings:
+    """What the broker is to do by the clock."""
+
+    beat_schedule: dict[str, Any]
+    """Schedules by name: {"nightly": {"task": "tasks.report", "schedule": crontab(hour=3)}}. See docs/schedules.md."""
+
+    beat_cron_starting_deadline: Span | None = None
+    """Seconds after which a firing by the clock that was missed is not made up for. None is any time."""
+
+
+class SettingValues(TaskSettings, WorkerSettings, ScheduleSettings):
     """All of them."""
 
     broker_url: str = DEFAULT_URL

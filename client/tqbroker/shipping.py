@@ -19,9 +19,9 @@ WINDOW = 8
 _JOB_OVERHEAD = 24
 _HEAD_OVERHEAD = 64
 
-# Refusals that pass by themselves.
-_LATER = frozenset({errors_pb2.REASON_STORE_FULL, errors_pb2.REASON_BUSY, errors_pb2.REASON_STOPPING})
-_AMBIGUOUS = errors_pb2.REASON_AMBIGUOUS
+LATER = frozenset({errors_pb2.REASON_STORE_FULL, errors_pb2.REASON_BUSY, errors_pb2.REASON_STOPPING})
+"""Refusals that pass by themselves."""
+AMBIGUOUS = errors_pb2.REASON_AMBIGUOUS
 
 
 class Shipment:
@@ -31,7 +31,7 @@ class Shipment:
 
     def __init__(self, batches: list[Batch]) -> None:
         self.batches = batches
-        self.request = queue_pb2.EnqueueRequest(batches=[_message(batch) for batch in batches])
+        self.request = queue_pb2.EnqueueRequest(batches=[batch_message(batch) for batch in batches])
         self.maybe = False
         self.reason = "UNREACHABLE"
         self.trouble = ""
@@ -81,7 +81,7 @@ def cut(batches: Iterable[Batch]) -> Iterator[Shipment]:
     pending: list[Batch] = []
     jobs = size = 0
     for batch in batches:
-        for piece in _pieces(batch):
+        for piece in pieces(batch, MAX_JOBS, MAX_BYTES):
             weight = _weight(piece)
             if pending and (jobs + len(piece.keys) > MAX_JOBS or size + weight > MAX_BYTES):
                 yield Shipment(pending)
@@ -93,16 +93,16 @@ def cut(batches: Iterable[Batch]) -> Iterator[Shipment]:
         yield Shipment(pending)
 
 
-def _pieces(batch: Batch) -> Iterator[Batch]:
+def pieces(batch: Batch, most_jobs: int, most_bytes: int) -> Iterator[Batch]:
     """The batch in slices that fit one request each and hold one kind of id."""
     count = len(batch.keys)
     kinds = set(map(type, batch.keys))
-    if count > MAX_JOBS:
-        for start in range(0, count, MAX_JOBS):
-            yield from _pieces(_slice(batch, start, start + MAX_JOBS))
-    elif count > 1 and (len(kinds) > 1 or _weight(batch) > MAX_BYTES):
-        yield from _pieces(_slice(batch, 0, count // 2))
-        yield from _pieces(_slice(batch, count // 2, count))
+    if count > most_jobs:
+        for start in range(0, count, most_jobs):
+            yield from pieces(_slice(batch, start, start + most_jobs), most_jobs, most_bytes)
+    elif count > 1 and (len(kinds) > 1 or _weight(batch) > most_bytes):
+        yield from pieces(_slice(batch, 0, count // 2), most_jobs, most_bytes)
+        yield from pieces(_slice(batch, count // 2, count), most_jobs, most_bytes)
     elif count:
         yield batch
 
@@ -114,13 +114,17 @@ def _slice(batch: Batch, start: int, stop: int) -> Batch:
 
 def _weight(batch: Batch) -> int:
     head = batch.head
-    shared = len(head.task) + len(head.queue) + len(head.headers) + _HEAD_OVERHEAD
+    names = len(head.task) + len(head.queue) + len(head.parent) + len(head.root)
+    shared = names + len(head.headers) + _HEAD_OVERHEAD
     return sum(map(len, batch.args)) + _JOB_OVERHEAD * len(batch.args) + shared
 
 
-def _message(batch: Batch) -> job_pb2.JobBatch:
+def batch_message(batch: Batch) -> job_pb2.JobBatch:
+    """A batch as it goes over the wire."""
     traits = batch.head.traits
     message = _plain_message(batch)
+    if batch.head.root:
+        message.parent, message.root = batch.head.parent, batch.head.root
     if traits is PLAIN:
         return message
     message.traits.CopyFrom(traits_message(traits))
@@ -152,7 +156,7 @@ def judge(shipment: Shipment, answer: queue_pb2.EnqueueStreamResponse) -> Verdic
     if answer.HasField("error"):
         return _judge_whole(shipment, answer.error)
     troubles = [exception for exception in answer.response.exceptions if exception.HasField("error")]
-    passing = [exception.error for exception in troubles if exception.error.reason in _LATER]
+    passing = [exception.error for exception in troubles if exception.error.reason in LATER]
     if passing:
         return _again(shipment, max(passing, key=lambda error: error.retry_after_ms))
     return Verdict([_refused(shipment, item) for item in answer.response.exceptions if _says(item)])
@@ -171,10 +175,10 @@ def _refused(shipment: Shipment, item: queue_pb2.EnqueueException) -> Refused:
 
 
 def _judge_whole(shipment: Shipment, error: errors_pb2.Error) -> Verdict:
-    if error.reason == _AMBIGUOUS:
+    if error.reason == AMBIGUOUS:
         shipment.maybe = True
         return _again(shipment, error)
-    if error.reason in _LATER:
+    if error.reason in LATER:
         return _again(shipment, error)
     return Verdict(shipment.refused(reason_name(error), error.message))
 

@@ -60,7 +60,7 @@ class Signal:
         if not callable(fn):
             raise TypeError(f"{self.name}.connect takes a function, not {fn!r}; write sender= and the others by name")
         of = _identity(sender)
-        connection = _Connection((_uid(fn, dispatch_uid), of), of, _reference(fn, weak))
+        connection = _Connection((_uid(fn, dispatch_uid), of), of, self._hold(fn, weak))
         with _lock:
             if all(known.key != connection.key for known in self._alive()):
                 self._replace([*self._alive(), connection])
@@ -86,6 +86,9 @@ class Signal:
         return [(fn, self._call(fn, sender, named)) for fn in self._listeners(sender)] if self.receivers else []
 
     send_robust = send
+
+    def _hold(self, fn: Callable[..., Any], weak: bool) -> Callable[[], Callable[..., Any] | None]:
+        return _reference(fn, weak)
 
     def _call(self, fn: Callable[..., Any], sender: Any, named: dict[str, Any]) -> Any:
         try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, Unpack
 from tqbroker.context import Request, pop, push, running
 from tqbroker.option_rules import TASK_NAME
 from tqbroker.options import CallItem, CallOptions, TaskOptions, check_call_options
-from tqbroker.signature import Signature, is_async, positional
+from tqbroker.parameters import Parameters, is_async, positional
 from tqbroker.task_body import HOOKS, TaskBody
 from tqbroker.task_options import annotated_options, given_options
 
@@ -80,7 +80,7 @@ class Task(TaskBody, Generic[P, R]):
         self.own_call = type(self).__call__ not in (Task.__call__, AsyncTask.__call__)
         """Whether calls go through a `__call__` of a subclass, as in Flask's pattern of an app context around tasks."""
         self._pushed = []
-        self._signature = Signature(self.function, skip=int(self.bind))
+        self._parameters = Parameters(self.function, skip=int(self.bind))
         self._planned: Plan | None = None
         self.__wrapped__ = self.function
 
@@ -122,7 +122,9 @@ class Task(TaskBody, Generic[P, R]):
         if current is not None and current[0] is self and not current[1].entered:  # a worker's, by a subclass's own
             current[1].entered = True
             return self._run(args, kwargs)
-        token = push(self, Request(task=self.name, args=args, kwargs=kwargs))
+        request = Request(task=self.name, args=args, kwargs=kwargs)
+        request.outer = current
+        token = push(self, request)
         try:
             return self._run(args, kwargs)
         finally:
@@ -255,7 +257,7 @@ class Task(TaskBody, Generic[P, R]):
         where = f"delay_many of {self.name}"
         rows = [positional(row, where) for row in calls]
         if self._checks():
-            self._signature.check_rows(rows, self.name)
+            self._parameters.check_rows(rows, self.name)
         return rows
 
     # -- what a call is made of ---------------------------------------------------------------------------------------
@@ -263,7 +265,7 @@ class Task(TaskBody, Generic[P, R]):
     def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raises TypeError when the arguments do not fit the function."""
         if self._checks():
-            self._signature.check(args, kwargs, self.name)
+            self._parameters.check(args, kwargs, self.name)
 
     def _checks(self) -> bool:
         return self._typing and self.app.conf.strict_typing

@@ -56,6 +56,8 @@ class TaskBody(Handle):
     """Most jobs of this task at once, over all workers."""
     acks_late: bool = True
     """False: a job that was lost with its worker is not run again."""
+    trail: bool = True
+    """False: a job does not remember what it has submitted; see `self.request.children`."""
 
     MaxRetriesExceededError = MaxRetriesExceededError
     own_hooks: frozenset[str] = frozenset()

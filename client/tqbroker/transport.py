@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from tqbroker.call import Batch
+from tqbroker.call import Batch, Workflow
 from tqbroker.failures import FailureData
 from tqbroker.ids import Key
 from tqbroker.states import Phase, RevokeEffect
@@ -91,6 +91,15 @@ class JobInfo:
     progress: ProgressInfo | None = None
     attempts: list[AttemptInfo] = field(default_factory=list)
     """Filled only when one job is asked for with everything known of it."""
+    workflow: bytes = b""
+    parent: str = ""
+    root: str = ""
+    cause: str = ""
+    """The job of its workflow whose end ended this one."""
+    group: bytes = b""
+    group_index: int = 0
+    children: list[Key] = field(default_factory=list)
+    """Filled on request."""
 
 
 @dataclass(slots=True)
@@ -142,6 +151,14 @@ class BrokerInfo:
     workers: list[WorkerInfo] = field(default_factory=list)
 
 
+class InputsInfo(NamedTuple):
+    """Values that members of a join returned. `formats`: one for all, or one each. `total`: members in all."""
+
+    values: list[bytes]
+    formats: list[str]
+    total: int
+
+
 class Transport(Protocol):
     """For threads. Every call is safe to repeat; `timeout` is in seconds; OperationalError when it has passed."""
 
@@ -152,7 +169,9 @@ class Transport(Protocol):
         """
         ...
 
-    def get(self, keys: Sequence[Key], timeout: float, *, with_args: bool = False) -> list[JobInfo]:
+    def get(
+        self, keys: Sequence[Key], timeout: float, *, with_args: bool = False, with_children: bool = False
+    ) -> list[JobInfo]:
         """What is known of these jobs now, in order."""
         ...
 
@@ -173,6 +192,29 @@ class Transport(Protocol):
         """Drops results of finished jobs; how many were dropped."""
         ...
 
+    def submit_workflow(self, workflow: Workflow, timeout: float) -> list[Refused]:
+        """Stores a workflow, in parts if it is large. All of it is durable, or with any job refused none of it.
+
+        Raises OperationalError when the workflow as a whole is refused, or its fate is unknown.
+        """
+        ...
+
+    def inputs(self, key: Key, first: int, timeout: float) -> InputsInfo:
+        """Values that a job of a workflow is handed, from an index on: at least one unless there are no more."""
+        ...
+
+    def group(self, id: bytes, timeout: float) -> list[Key] | None:  # noqa: A002 - the word of the wire
+        """The members of a group, or None when the broker knows no such group."""
+        ...
+
+    def save_group(self, id: bytes, keys: Sequence[Key], timeout: float) -> None:  # noqa: A002
+        """Remembers jobs as a group."""
+        ...
+
+    def delete_group(self, id: bytes, timeout: float) -> bool:  # noqa: A002
+        """Forgets a group that was saved. Returns whether there was one."""
+        ...
+
     def broker(self, timeout: float) -> BrokerInfo:
         """The broker with its queues and workers."""
         ...
@@ -191,6 +233,10 @@ class AsyncTransport(Protocol):
 
     async def submit(self, batches: Sequence[Batch], timeout: float) -> list[Refused]:
         """See Transport.submit."""
+        ...
+
+    async def submit_workflow(self, workflow: Workflow, timeout: float) -> list[Refused]:
+        """See Transport.submit_workflow."""
         ...
 
     async def wait(self, key: Key, timeout: float | None, contact_timeout: float) -> JobInfo | None:

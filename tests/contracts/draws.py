@@ -191,7 +191,7 @@ class Draws:
     def ending(self, token: int, now: Time, *, with_ids: bool) -> Ending:
         return Ending(
             token,
-            self.rng.choice(list(Verdict)),
+            self.rng.choice([verdict for verdict in Verdict if verdict is not Verdict.REPLACED]),
             self.rng.choice((None, FAILURE)),
             retry_in_ms=self.rng.choice((0, 0, 1500, 15_000)),
             started_ms=now.wall_ms - 5,

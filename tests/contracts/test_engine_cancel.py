@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.contracts.harness import TTL, EngineUnderTest
 
-from tqbroker_broker.answers import Cancelled
+from tqbroker_broker.answers import CancelAnswer, Cancelled
 from tqbroker_broker.attempts import Verdict
 from tqbroker_broker.records import State, text_key
 
@@ -21,7 +21,7 @@ async def test_a_waiting_job_is_cancelled_at_once(engine: EngineUnderTest) -> No
     await engine.put("queued")
     await engine.put("scheduled", due_ms=engine.later(60))
 
-    assert await engine.cancel("queued", "scheduled") == ([Cancelled.CANCELLED] * 2, {})
+    assert await engine.cancel("queued", "scheduled") == CancelAnswer([Cancelled.CANCELLED] * 2, {})
 
     job = await engine.job("queued")
     assert (job.state, job.finished_ms, job.token, job.worker) == (State.CANCELLED, engine.now.wall_ms, 0, "")
@@ -42,7 +42,7 @@ async def test_a_cancelled_job_is_never_handed_out(engine: EngineUnderTest) -> N
 async def test_a_running_job_is_marked_and_its_worker_told(engine: EngineUnderTest) -> None:
     tokens = await start(engine, "a", "b")
 
-    assert await engine.cancel("a", "b") == ([Cancelled.RUNNING] * 2, {"w": [tokens["a"], tokens["b"]]})
+    assert await engine.cancel("a", "b") == CancelAnswer([Cancelled.RUNNING] * 2, {"w": [tokens["a"], tokens["b"]]})
 
     job = await engine.job("a")
     assert (job.state, job.cancel_requested) == (State.RUNNING, True)
@@ -52,7 +52,7 @@ async def test_a_running_job_can_be_cancelled_again(engine: EngineUnderTest) -> 
     tokens = await start(engine, "a")
     await engine.cancel("a")
 
-    assert await engine.cancel("a") == ([Cancelled.RUNNING], {"w": [tokens["a"]]})
+    assert await engine.cancel("a") == CancelAnswer([Cancelled.RUNNING], {"w": [tokens["a"]]})
 
 
 async def test_what_is_final_or_unknown_is_said_to_be_so(engine: EngineUnderTest) -> None:
@@ -61,10 +61,10 @@ async def test_what_is_final_or_unknown_is_said_to_be_so(engine: EngineUnderTest
     await engine.forget("dropped")
     await engine.put("cancelled")
 
-    effects, told = await engine.cancel("done", "dropped", "nobody", "cancelled", "cancelled")
+    answer = await engine.cancel("done", "dropped", "nobody", "cancelled", "cancelled")
 
-    assert effects == [Cancelled.FINAL, Cancelled.FINAL, Cancelled.UNKNOWN, Cancelled.CANCELLED, Cancelled.FINAL]
-    assert told == {}
+    assert answer.effects == [Cancelled.FINAL, Cancelled.FINAL, Cancelled.UNKNOWN, Cancelled.CANCELLED, Cancelled.FINAL]
+    assert answer.tokens == {}
     assert (await engine.job("done")).state is State.SUCCEEDED
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.contracts.harness import TTL, EngineUnderTest, instance
 
-from tqbroker_broker.answers import Cancelled, Joined, WorkerRow
+from tqbroker_broker.answers import CancelAnswer, Cancelled, Joined, WorkerRow
 from tqbroker_broker.attempts import Refusal, Verdict
 from tqbroker_broker.records import State, text_key
 
@@ -232,7 +232,7 @@ async def test_a_cancel_of_a_job_that_may_be_running_is_pending(engine: EngineUn
     await start(engine, "a")
     await engine.restart()
 
-    assert await engine.cancel("a", "a") == ([Cancelled.PENDING] * 2, {})
+    assert await engine.cancel("a", "a") == CancelAnswer([Cancelled.PENDING] * 2, {})
 
     job = await engine.job("a")
     assert (job.state, job.cancel_requested, job.recovering) == (State.QUEUED, True, True)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tests.contracts.harness import DEAD_TTL, FAILURE, TTL, EngineUnderTest, new_jobs
 
-from tqbroker_broker.answers import Cancelled, Enqueued, Stored
+from tqbroker_broker.answers import CancelAnswer, Cancelled, Enqueued, Stored
 from tqbroker_broker.attempts import Verdict
 from tqbroker_broker.questions import Redrive
 from tqbroker_broker.records import Head, State, text_key
@@ -262,7 +262,7 @@ async def test_plain_jobs_and_keys_do_not_meet(engine: EngineUnderTest) -> None:
     await put(engine, "a", head())
 
     assert await engine.put("b", "c") == Enqueued(2, {})
-    assert await engine.cancel("b") == ([Cancelled.CANCELLED], {})
+    assert await engine.cancel("b") == CancelAnswer([Cancelled.CANCELLED], {})
     assert await put(engine, "d", head()) == refused(Stored.NOT_UNIQUE, "a")
     assert (await engine.job("a")).args == b"a"
 

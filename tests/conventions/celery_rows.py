@@ -19,6 +19,7 @@ SETTINGS = "tests/unit/client/test_client_settings.py"
 ROUTING = "tests/unit/client/test_client_routing.py"
 MANIFEST = "tests/unit/worker/test_worker_manifest.py"
 COMMANDS = "tests/unit/worker/test_worker_commands.py"
+SCHEDULES = "tests/unit/client/test_client_declared.py"
 FLAGS = "tests/unit/worker/test_worker_flags.py"
 LOGS = "tests/integration/worker/test_worker_logs.py"
 DAEMON = "tests/integration/worker/test_worker_daemon.py"
@@ -213,6 +214,8 @@ ROWS: dict[str, dict[str, str]] = {
         "result_extended": "tests/acceptance/test_cli_operator.py"
         "::test_a_dead_letter_is_shown_with_its_attempts_and_redriven_with_other_arguments",
         "task_send_sent_event": "tests/acceptance/test_cli_operator.py::test_events_go_on_behind_the_last_one_seen",
+        "beat_schedule": f"{SCHEDULES}::test_entries_of_beat_schedule_are_declared",
+        "beat_cron_starting_deadline": f"{SCHEDULES}::test_the_apps_deadline_is_that_of_entries_by_the_clock",
         "broker_url": f"{CONFIG}::test_the_url_comes_from_the_argument_then_the_environment_then_the_default",
     },
     "The worker's command line": {

@@ -162,7 +162,7 @@ def test_additions_break_nobody(wire: FileDescriptorSet) -> None:
     job.message_type.add(name="Tenant")
     job.enum_type[0].value.add(name="STATE_PAUSED", number=99)
     file(grown, "queue").service[0].method.add(name="Peek", input_type=".a", output_type=".b")
-    grown.file.add(name="tqbroker/v1/schedule.proto", package="tqbroker.v1")
+    grown.file.add(name="tqbroker/v1/later.proto", package="tqbroker.v1")
 
     assert breaks(wire, grown) == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from importlib.metadata import version
 
+from tqbroker.registry import is_builtin
 from tqbroker_worker.config import WorkerConfig
 from tqbroker_worker.identity import Identity
 from tqbroker_worker.protocol import Manifest
@@ -24,7 +25,7 @@ def banner(config: WorkerConfig, manifest: Manifest, identity: Identity, url: st
         *(f" .> {queue}" for queue in identity.queues),
         "",
         " [tasks]",
-        *(f"  . {task}" for task in identity.tasks),
+        *(f"  . {task}" for task in identity.tasks if not is_builtin(task)),
         "",
     ]
     return "\n".join(lines)

@@ -12,7 +12,7 @@ import socket
 import sys
 import traceback
 
-from tqbroker import _failpoint, loader
+from tqbroker import _failpoint, builtin_tasks, loader
 from tqbroker.app import App
 from tqbroker.exceptions import ImproperlyConfigured, TqbrokerError
 from tqbroker_worker import announcing
@@ -102,6 +102,7 @@ def _load(arguments: Arguments) -> App:
     for module in filter(None, arguments.include.split(",")):
         importlib.import_module(module)
     app.load_modules()
+    builtin_tasks.register(app)
     if arguments.broker:
         app.conf.broker_url = arguments.broker  # for jobs that tasks submit
     announcing.loaded(app, arguments)

@@ -12,6 +12,7 @@ from tqbroker_worker.attempts import Attempt
 from tqbroker_worker.delivery import Job, Success
 from tqbroker_worker.execute import Executor
 from tqbroker_worker.guard import Guard
+from tqbroker_worker.handing import complete, is_long
 from tqbroker_worker.limits import Bounds
 from tqbroker_worker.protocol import Ended
 from tqbroker_worker.slots import Slot
@@ -74,8 +75,10 @@ class Running:
             self._guard.strike(error)
 
     async def _body(self) -> Any:
-        attempt = self.attempt
-        bounds = self._executor.prepare(attempt)
+        attempt, executor = self.attempt, self._executor
+        if attempt.job.extra is not None and is_long(attempt.job):
+            attempt.job = await asyncio.to_thread(complete, attempt.job, executor.app)
+        bounds = executor.prepare(attempt)
         plan, request = attempt.plan, attempt.request
         assert plan is not None
         assert request is not None

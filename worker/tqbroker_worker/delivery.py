@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tqbroker.ids import Key
 from tqbroker_worker.jobs import UUID_BYTES, Extra, Head, Jobs
+from tqbroker_worker.places import Trail
 
 
 class Job(NamedTuple):
@@ -23,13 +24,14 @@ class Job(NamedTuple):
 
 
 class Success(NamedTuple):
-    """What a job returned: encoded, and as the log shows it ("" when it does not)."""
+    """What a job returned: encoded, and as the log shows it ("" when it does not), with what it has submitted."""
 
     token: int
     result: bytes
     started_ms: int
     runtime_us: int
     shown: str
+    trail: Trail | None = None
 
 
 def jobs_of(jobs: Jobs) -> Iterator[Job]:

@@ -9,15 +9,17 @@ from tqbroker import context, hooks, signals, states
 from tqbroker._failpoint import hit
 from tqbroker.codec import encode
 from tqbroker.einfo import ExceptionInfo
-from tqbroker.exceptions import EncodeError, TimeLimitExceeded
+from tqbroker.exceptions import EncodeError, OperationalError, TimeLimitExceeded
+from tqbroker.failures import FailureData
 from tqbroker.ids import text_of
 from tqbroker.request import Request
 from tqbroker.retrying import Ending, ending_of
 from tqbroker_worker.attempts import Attempt
 from tqbroker_worker.delivery import Job, Success
-from tqbroker_worker.outcomes import Times, ended, shown
+from tqbroker_worker.handing import NotFetchedError
+from tqbroker_worker.outcomes import Times, ended, shown, trail_of
 from tqbroker_worker.plans import Plans
-from tqbroker_worker.protocol import Ended
+from tqbroker_worker.protocol import Ended, Verdict
 
 MAX_RESULT = 1 << 20
 """Bytes a result may have; the broker refuses larger ones."""
@@ -83,10 +85,15 @@ class Endings:
         if plan.hooked:
             self.tell(attempt, Ending(states.SUCCESS, value))
         text = shown(value, plan.shown) if self._show else ""
-        return Success(job.token, result, attempt.started_ms, runtime_us, text)
+        request = attempt.request
+        trail = trail_of(request) if request is not None and request.trail else None
+        return Success(job.token, result, attempt.started_ms, runtime_us, text, trail)
 
     def _otherwise(self, attempt: Attempt, error: BaseException) -> Success | Ended:
         plan, request = attempt.plan, attempt.request
+        if isinstance(error, NotFetchedError):
+            failure = FailureData("OperationalError", OperationalError.__module__, str(error))
+            return Ended(attempt.job.token, Verdict.REQUEUED, failure)
         if plan is None or request is None:
             _internal_error(attempt, error)
             return self._conclude(attempt, Ending(states.FAILURE, error))
@@ -101,7 +108,15 @@ class Endings:
         outcome = ended(attempt.job, times, ending, plan and plan.task, self._format)
         if plan is not None and plan.hooked:
             self.tell(attempt, ending)
+        return _with_trail(outcome, attempt.request)
+
+
+def _with_trail(outcome: Success | Ended, request: Request | None) -> Success | Ended:
+    trail = trail_of(request)
+    if isinstance(outcome, Ended):
+        outcome.trail = trail
         return outcome
+    return outcome._replace(trail=trail)
 
 
 def _internal_error(attempt: Attempt, error: BaseException) -> None:

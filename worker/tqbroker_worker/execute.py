@@ -16,19 +16,22 @@ from tqbroker.codec import decode, decode_call
 from tqbroker.context import Request
 from tqbroker.exceptions import WorkerLostError
 from tqbroker.failures import exception_of
+from tqbroker.ids import text_of
 from tqbroker.request import Channel, Details
 from tqbroker.retrying import Ending
 from tqbroker_worker.attempts import Attempt
 from tqbroker_worker.delivery import Job, Success, jobs_of
 from tqbroker_worker.endings import Endings
 from tqbroker_worker.guard import Guard
+from tqbroker_worker.handing import complete, in_front
 from tqbroker_worker.jobs import Extra, Traits
 from tqbroker_worker.limits import Bounds, TimeLimits
+from tqbroker_worker.places import Place
 from tqbroker_worker.plans import Plans
 from tqbroker_worker.protocol import Ended, Failed, Verdict
 from tqbroker_worker.slots import Slot, Slots
 
-_NO_TRAITS, _NO_EXTRA = Traits(), Extra()
+_NO_TRAITS, _NO_EXTRA, _NO_PLACE = Traits(), Extra(), Place()
 
 
 class Executor:
@@ -52,6 +55,7 @@ class Executor:
         self.limits = limits or TimeLimits(app.tasks)
         self.plans = Plans(app.tasks, self.limits)
         self.endings = Endings(self.plans, app.conf.result_format, show)
+        self.app = app
         self._worker = worker
         self._channel = channel
         self._loops = threading.local()
@@ -117,6 +121,8 @@ class Executor:
         head = job.head
         plan = attempt.plan = self.plans.of(head.task)
         attempt.call = args, kwargs = decode_call(job.args, head.format)
+        if job.extra is not None and job.extra.place is not None:
+            args = self._handed(attempt)
         hit("child_before_run")
         bounds = plan.bounds if head.traits is None else self.limits.of(head)
         attempt.request = request = self._request(job, args, kwargs)
@@ -128,6 +134,17 @@ class Executor:
         if job.lost and plan.task.acks_late is False:
             raise WorkerLostError(f"{head.task} has acks_late=False, and the worker that had this job was lost")
         return bounds
+
+    def _handed(self, attempt: Attempt) -> tuple[Any, ...]:
+        """The arguments of a job of a workflow with what it is handed in front of them."""
+        (args, kwargs), plan = attempt.call, attempt.plan
+        job = attempt.job = complete(attempt.job, self.app)
+        assert plan is not None
+        assert job.extra is not None
+        assert job.extra.place is not None
+        args = in_front(job.extra.place, plan.task, args, kwargs) + args
+        attempt.call = args, kwargs
+        return args
 
     def _request(self, job: Job, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
         head = job.head
@@ -165,6 +182,7 @@ class Executor:
 def _details(attempt: Attempt, bounds: Bounds) -> Details:
     traits = attempt.job.head.traits or _NO_TRAITS
     extra = attempt.job.extra or _NO_EXTRA
+    place = extra.place or _NO_PLACE
     return Details(
         due_ms=extra.due_ms,
         expires_ms=extra.expires_ms,
@@ -176,4 +194,9 @@ def _details(attempt: Attempt, bounds: Bounds) -> Details:
         tenant=traits.tenant,
         ordering_key=traits.ordering_key,
         checkpoint=None if extra.checkpoint is None else decode(extra.checkpoint, extra.checkpoint_format),
+        root=traits.root or place.root,
+        parent=place.parent or traits.parent,
+        group=text_of(place.group) if place.group else "",
+        group_index=place.group_index,
+        in_chord=place.in_chord,
     )

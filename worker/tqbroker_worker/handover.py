@@ -95,7 +95,7 @@ class Handover:
         if self.closed:
             self._give_back(jobs.tokens)
             return
-        self._credit.delivered(jobs.head.task, len(jobs), sum(map(len, jobs.args)))
+        self._credit.delivered(jobs.head.task, len(jobs), jobs.size())
         self.feeder.put(jobs)
         self._feed()
         self._log.received(jobs)

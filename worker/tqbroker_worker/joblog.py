@@ -11,6 +11,7 @@ from tqbroker._daemon import get_logger
 from tqbroker.codec import decode
 from tqbroker.exceptions import CodecError
 from tqbroker.failures import FailureData
+from tqbroker.ids import text_of
 from tqbroker_worker.jobs import Jobs
 from tqbroker_worker.protocol import Done, Ended, Verdict
 
@@ -69,8 +70,12 @@ class JobLog:
                 self._log.info(f"{name} retry: {shown}", **fields)
             case Verdict.REJECTED:
                 self._log.warning(f"{name} rejected: {_raised(failure) if failure else ''}", **fields)
+            case Verdict.REQUEUED if failure is not None and not failure.traceback:
+                self._log.warning(f"{name} not started, put back to its queue: {failure.message}", **fields)
             case Verdict.REQUEUED:
                 self._log.info(f"{name} rejected: put back to its queue", **fields)
+            case Verdict.REPLACED:
+                self._log.info(f"{name} replaced by workflow {text_of(ended.workflow)}", **fields)
             case Verdict.FAILED:
                 self._failed(name, ended, fields | {"runtime": ended.runtime_us / 1e6})
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from tqbroker.ids import text_of
+from tqbroker_worker.places import Place
 
 UUID_BYTES = 16
 SUSPECT = 2
@@ -14,7 +15,10 @@ SUSPECT = 2
 
 
 class Traits(msgspec.Struct, array_like=True, frozen=True):
-    """What plain jobs do not have, as far as a task sees it or a child acts on it. Limits: 0 means none of its own."""
+    """What plain jobs do not have, as far as a task sees it or a child acts on it. Limits: 0 means none of its own.
+
+    `parent` is the job that submitted them from its body, `root` the one that all of this began with, as text.
+    """
 
     soft_limit_ms: int = 0
     hard_limit_ms: int = 0
@@ -22,6 +26,8 @@ class Traits(msgspec.Struct, array_like=True, frozen=True):
     stamps: tuple[str, ...] = ()
     tenant: str = ""
     ordering_key: str = ""
+    parent: str = ""
+    root: str = ""
 
 
 class Head(msgspec.Struct, array_like=True, frozen=True):
@@ -39,13 +45,15 @@ class Head(msgspec.Struct, array_like=True, frozen=True):
 class Extra(msgspec.Struct, array_like=True, frozen=True):
     """What few jobs have. Times are milliseconds since 1970 UTC, 0 when there is none.
 
-    `checkpoint` is what an earlier attempt left, in `checkpoint_format`; None when there is none.
+    `checkpoint` is what an earlier attempt left, in `checkpoint_format`; None when there is none. `place` is that of a
+    job of a workflow.
     """
 
     due_ms: int = 0
     expires_ms: int = 0
     checkpoint: bytes | None = None
     checkpoint_format: str = ""
+    place: Place | None = None
 
 
 class Jobs(msgspec.Struct, array_like=True, tag=1, eq=False):
@@ -94,6 +102,13 @@ class Jobs(msgspec.Struct, array_like=True, tag=1, eq=False):
             [self.lost[i] for i in at if self.lost],
             self._extras(at) if self.extras else {},
         )
+
+    def size(self) -> int:
+        """Bytes of all arguments, and of what is handed over with them."""
+        size = sum(map(len, self.args))
+        if self.extras:
+            size += sum(extra.place.size() for extra in self.extras.values() if extra.place is not None)
+        return size
 
     @property
     def suspect(self) -> bool:

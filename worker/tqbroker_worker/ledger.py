@@ -35,7 +35,8 @@ class Successes:
 
     def size(self) -> int:
         """Bytes, roughly."""
-        return sum(map(len, self.done.results))
+        trails = self.done.trails
+        return sum(map(len, self.done.results)) + (sum(trail.size() for trail in trails.values()) if trails else 0)
 
     def only(self, wanted: Callable[[int], bool]) -> Successes | None:
         """The part whose tokens are wanted."""
@@ -50,6 +51,7 @@ class Successes:
             [done.started_ms[i] for i in at],
             [done.runtime_us[i] for i in at],
             [],
+            {new: done.trails[old] for new, old in enumerate(at) if old in done.trails} if done.trails else {},
         )
         return Successes(columns, [self.sources[i] for i in at], self.again)
 
@@ -72,8 +74,9 @@ class Ending:
 
     def size(self) -> int:
         """Bytes, roughly."""
-        failure, args = self.ended.failure, len(self.ended.args)
-        return args + len(failure.traceback) + len(failure.message) + len(failure.args) if failure else args
+        failure, trail = self.ended.failure, self.ended.trail
+        size = len(self.ended.args) + (trail.size() if trail is not None else 0)
+        return size + len(failure.traceback) + len(failure.message) + len(failure.args) if failure else size
 
     def only(self, wanted: Callable[[int], bool]) -> Ending | None:
         """Itself if its token is wanted."""

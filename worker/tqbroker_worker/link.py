@@ -16,6 +16,7 @@ from time import monotonic
 from tqbroker_worker.delivery import Job, Success, jobs_of
 from tqbroker_worker.jobs import Jobs
 from tqbroker_worker.pipe import READ_BYTES, Frames, frame
+from tqbroker_worker.places import Trail
 from tqbroker_worker.progress import Progress
 from tqbroker_worker.protocol import (
     Cancel,
@@ -216,6 +217,9 @@ class Link:
             self._results.append(outcome.result)
             self._started_ms.append(outcome.started_ms)
             self._runtime_us.append(outcome.runtime_us)
+            if outcome.trail is not None:
+                self._trails[len(self._tokens) - 1] = outcome.trail
+                self._bytes += outcome.trail.size()
             if outcome.shown:
                 self._shown.append(outcome.shown)
             self._bytes += len(outcome.result)
@@ -226,9 +230,9 @@ class Link:
         """Sends the successes that wait."""
         with self._writing:
             if self._tokens:
-                done = Done(self._format, self._tokens, self._results, self._started_ms, self._runtime_us, self._shown)
+                columns = (self._tokens, self._results, self._started_ms, self._runtime_us, self._shown, self._trails)
                 self._clear()
-                self._send(done)
+                self._send(Done(self._format, *columns))
 
     def send(self, message: Up) -> None:
         """Sends one message at once."""
@@ -247,5 +251,6 @@ class Link:
         self._started_ms: list[int] = []
         self._runtime_us: list[int] = []
         self._shown: list[str] = []
+        self._trails: dict[int, Trail] = {}
         self._bytes = 0
         self._oldest = 0.0

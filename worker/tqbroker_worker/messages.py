@@ -9,6 +9,8 @@ from tqbroker.v1 import worker_pb2 as pb
 from tqbroker_worker.jobs import UUID_BYTES, Extra, Head, Jobs, Traits
 from tqbroker_worker.ledger import Ending, Outcome, Successes
 from tqbroker_worker.notes import Annotation
+from tqbroker_worker.places import Trail
+from tqbroker_worker.placing import place_of
 
 Lease = tuple[int, Jobs]
 _PLAIN = Traits()
@@ -17,7 +19,7 @@ _NO_EXTRA = Extra()
 
 def jobs_of(batch: pb.DeliveryBatch) -> Iterator[Jobs]:
     """The jobs of a delivery, UUIDs and texts apart."""
-    traits = _traits(batch.traits) if batch.HasField("traits") else None
+    traits = _traits(batch) if batch.HasField("traits") or batch.root else None
     head = Head(batch.task, batch.queue, batch.priority, batch.format, batch.headers, batch.ignore_result, traits)
     jobs = Jobs(
         head,
@@ -27,7 +29,7 @@ def jobs_of(batch: pb.DeliveryBatch) -> Iterator[Jobs]:
         list(batch.args),
         list(batch.retries),
         list(batch.lost_leases),
-        _extras(batch) if batch.due_unix_ms or batch.expires_unix_ms or batch.checkpoints else {},
+        _extras(batch) if _has_extras(batch) else {},
     )
     if not jobs.uuids or not jobs.texts:
         yield jobs
@@ -41,8 +43,9 @@ def jobs_of(batch: pb.DeliveryBatch) -> Iterator[Jobs]:
     yield rest
 
 
-def _traits(traits: job_pb2.Traits) -> Traits | None:
+def _traits(batch: pb.DeliveryBatch) -> Traits | None:
     """What of them a child needs; None when it is nothing."""
+    traits = batch.traits
     ours = Traits(
         traits.soft_time_limit_ms,
         traits.time_limit_ms,
@@ -50,8 +53,14 @@ def _traits(traits: job_pb2.Traits) -> Traits | None:
         tuple(traits.stamps),
         traits.tenant,
         traits.ordering_key,
+        batch.parent,
+        batch.root,
     )
     return ours if ours != _PLAIN else None
+
+
+def _has_extras(batch: pb.DeliveryBatch) -> bool:
+    return bool(batch.due_unix_ms or batch.expires_unix_ms or batch.checkpoints or batch.places)
 
 
 def _extras(batch: pb.DeliveryBatch) -> dict[int, Extra]:
@@ -62,7 +71,8 @@ def _extras(batch: pb.DeliveryBatch) -> dict[int, Extra]:
     for at in range(count):
         checkpoint = batch.checkpoints[at] if batch.checkpoints else None
         left = checkpoint.data if checkpoint is not None and checkpoint.format else None
-        extra = Extra(due[at], expires[at], left, checkpoint.format if checkpoint is not None else "")
+        place = place_of(batch.places[at]) if batch.places and batch.places[at].workflow else None
+        extra = Extra(due[at], expires[at], left, checkpoint.format if checkpoint is not None else "", place)
         if extra != _NO_EXTRA:
             extras[at] = extra
     return extras
@@ -116,12 +126,18 @@ def put_outcomes(request: pb.WorkRequest, outcomes: list[Outcome]) -> None:
 
 
 def _extend(columns: pb.Successes, part: Successes) -> pb.Successes:
-    done = part.done
+    done, before = part.done, len(columns.tokens)
     columns.tokens.extend(done.tokens)
     columns.results.extend(done.results)
     columns.started_unix_ms.extend(done.started_ms)
     columns.runtime_us.extend(done.runtime_us)
+    for index, trail in done.trails.items():
+        columns.trails.add(index=before + index, children=_children(trail))
     return columns
+
+
+def _children(trail: Trail) -> job_pb2.Ids:
+    return job_pb2.Ids(uuids=trail.uuids, texts=trail.texts)
 
 
 def _kinds(outcome: Successes) -> list[Successes]:
@@ -148,9 +164,12 @@ def _ending(outcome: Ending) -> pb.Ending:
         started_unix_ms=ended.started_ms,
         runtime_us=ended.runtime_us,
         args=ended.args,
+        workflow=ended.workflow,
     )
     if (failure := ended.failure) is not None:
         message.failure.CopyFrom(job_pb2.Failure(**failure._asdict()))
+    if ended.trail is not None:
+        message.children.CopyFrom(_children(ended.trail))
     if outcome.again:
         message.ids.CopyFrom(held(outcome.leases()).ids)
     return message

@@ -11,11 +11,15 @@ from typing import Any, NamedTuple
 
 from tqbroker import states
 from tqbroker.codec import encode_call
-from tqbroker.exceptions import Reject, Retry
+from tqbroker.exceptions import Reject, Replaced, Retry
 from tqbroker.failures import FailureData, failure_of
+from tqbroker.request import Request
+from tqbroker.result import AsyncResult
 from tqbroker.retrying import Ending, delay_ms
 from tqbroker.task_body import TaskBody
+from tqbroker.trail import MAX_CHILDREN
 from tqbroker_worker.delivery import Job, Success
+from tqbroker_worker.places import Trail
 from tqbroker_worker.protocol import Ended, Verdict
 
 _HERE = os.path.dirname(__file__)
@@ -35,9 +39,20 @@ class Times(NamedTuple):
     runtime_us: int
 
 
+def trail_of(request: Request | None) -> Trail | None:
+    """What a body has submitted, if anything."""
+    if request is None or not request.trail:
+        return None
+    keys = [result._key for result in request.trail[:MAX_CHILDREN] if isinstance(result, AsyncResult)]
+    uuids = b"".join(key for key in keys if isinstance(key, bytes))
+    return Trail(uuids, [key for key in keys if isinstance(key, str)])
+
+
 def ended(job: Job, times: Times, ending: Ending, task: TaskBody | None, format: str) -> Success | Ended:  # noqa: A002
     """The outcome of an attempt that returned nothing to send. Raises EncodeError for new arguments of a retry."""
     error = ending.value
+    if isinstance(error, Replaced) and ending.state == states.IGNORED:
+        return Ended(job.token, Verdict.REPLACED, None, *times, workflow=error.workflow)
     if ending.state == states.IGNORED:
         return Success(job.token, b"", *times, "ignored")
     if ending.state == states.RETRY:

@@ -14,6 +14,7 @@ import msgspec
 
 from tqbroker.failures import FailureData
 from tqbroker_worker.jobs import Jobs
+from tqbroker_worker.places import Trail
 
 
 class Cancel(msgspec.Struct, array_like=True, tag=2):
@@ -46,6 +47,7 @@ class Verdict(IntEnum):
     CANCELLED = 4
     REJECTED = 5
     REQUEUED = 6
+    REPLACED = 7
 
 
 class Noted(msgspec.Struct, array_like=True, tag=5):
@@ -177,7 +179,10 @@ class Broken(msgspec.Struct, array_like=True, tag=12):
 
 
 class Done(msgspec.Struct, array_like=True, tag=13):
-    """Jobs that succeeded, as columns. `shown` holds what the log prints of each result; empty when it prints none."""
+    """Jobs that succeeded, as columns. `shown` holds what the log prints of each result; empty when it prints none.
+
+    `trails` has, by their place, the few that have submitted jobs.
+    """
 
     format: str
     tokens: list[int]
@@ -185,13 +190,15 @@ class Done(msgspec.Struct, array_like=True, tag=13):
     started_ms: list[int]
     runtime_us: list[int]
     shown: list[str]
+    trails: dict[int, Trail] = {}
 
 
 class Ended(msgspec.Struct, array_like=True, tag=14):
     """One attempt that ended other than by success.
 
     `args` are the next attempt's arguments, empty to keep them; `shown` is what the log says after "retry: ";
-    `expected`: the task's option `throws` names the exception, so the log shows no traceback.
+    `expected`: the task's option `throws` names the exception, so the log shows no traceback. `workflow` takes the
+    place of a job that is REPLACED. `trail` is what its body has submitted.
     """
 
     token: int
@@ -203,6 +210,8 @@ class Ended(msgspec.Struct, array_like=True, tag=14):
     args: bytes = b""
     shown: str = ""
     expected: bool = False
+    workflow: bytes = b""
+    trail: Trail | None = None
 
 
 class Unstarted(msgspec.Struct, array_like=True, tag=15):

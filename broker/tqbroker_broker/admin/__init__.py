@@ -9,6 +9,8 @@ from tqbroker_broker.admin.edit import edit_jobs
 from tqbroker_broker.admin.events import EventCall
 from tqbroker_broker.admin.listing import list_jobs
 from tqbroker_broker.admin.rules import delete_queue, list_limits, set_limits, set_queue
+from tqbroker_broker.admin.schedules import list_schedules, preview_schedule, run_schedule, set_schedules
+from tqbroker_broker.admin.workflows import edit_workflow, get_workflow, list_workflows
 from tqbroker_broker.calls import Context
 from tqbroker_broker.core import Core
 
@@ -55,3 +57,24 @@ class AdminService:
 
     async def watch_events(self, request: pb.WatchEventsRequest, context: Context) -> None:
         await EventCall(self._core, request, context).run()
+
+    async def list_schedules(self, request: pb.ListSchedulesRequest) -> pb.ListSchedulesResponse:
+        return list_schedules(self._core)
+
+    async def set_schedules(self, request: pb.SetSchedulesRequest) -> pb.SetSchedulesResponse:
+        return await set_schedules(self._core, request)
+
+    async def run_schedule(self, request: pb.RunScheduleRequest) -> pb.RunScheduleResponse:
+        return await run_schedule(self._core, request)
+
+    async def preview_schedule(self, request: pb.PreviewScheduleRequest) -> pb.PreviewScheduleResponse:
+        return preview_schedule(self._core, request)
+
+    async def list_workflows(self, request: pb.ListWorkflowsRequest) -> pb.ListWorkflowsResponse:
+        return await list_workflows(self._core, request)
+
+    async def get_workflow(self, request: pb.GetWorkflowRequest) -> pb.GetWorkflowResponse:
+        return await get_workflow(self._core, request)
+
+    async def edit_workflow(self, request: pb.EditWorkflowRequest) -> pb.EditWorkflowResponse:
+        return await edit_workflow(self._core, request)

@@ -51,6 +51,7 @@ def _queue(name: str, counts: QueueCounts, rule: QueueRule) -> pb.QueueInfo:
         cancelled=counts.cancelled,
         expired=counts.expired,
         rule=write_rule(rule),
+        waiting=counts.waiting,
     )
 
 

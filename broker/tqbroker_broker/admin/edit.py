@@ -155,6 +155,11 @@ def _edited(change: Change, job: Job, effect: Effect) -> pb.Edited:
             return pb.Edited(id=show(job.id), refusal="its state has changed meanwhile: look at it again")
         case Effect.RUNNING:
             return pb.Edited(id=show(job.id), refusal=BUSY)
+        case Effect.FOLLOWS:
+            cause = show(job.cause)
+            return pb.Edited(id=show(job.id), refusal=f"it ended because job {cause} of its workflow did: redrive that")
+        case Effect.HELD:
+            return pb.Edited(id=show(job.id), refusal="its workflow has not ended: its jobs are dropped together")
 
 
 def _states(change: Change | None) -> frozenset[State]:

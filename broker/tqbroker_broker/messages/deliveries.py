@@ -8,6 +8,7 @@ from tqbroker.v1 import worker_pb2 as pb
 from tqbroker_broker.attempts import Extra, Leased
 from tqbroker_broker.messages.ids import all_uuids, write_ids
 from tqbroker_broker.messages.traits import write_traits
+from tqbroker_broker.messages.workflows import write_place
 from tqbroker_broker.rules import PLAIN
 
 NOTHING = Extra()
@@ -22,15 +23,8 @@ def write_deliveries(leased: Leased) -> Iterator[pb.DeliveryBatch]:
     kinds = [len(job) == 16 for job in leased.ids]
     for end in range(1, len(kinds) + 1):
         if end == len(kinds) or kinds[end] != kinds[start]:
-            yield _write(_part(leased, start, end))
+            yield _write(leased.part(start, end))
             start = end
-
-
-def _part(leased: Leased, start: int, end: int) -> Leased:
-    head, ids, tokens, args, retries, lost, extras, slow = leased
-    part = slice(start, end)
-    some = {index - start: extra for index, extra in extras.items() if start <= index < end}
-    return Leased(head, ids[part], tokens[part], args[part], retries[part], lost[part], some, slow)
 
 
 def _write(leased: Leased) -> pb.DeliveryBatch:
@@ -48,6 +42,8 @@ def _write(leased: Leased) -> pb.DeliveryBatch:
         retries=leased.retries if any(leased.retries) else None,
         lost_leases=leased.lost if any(leased.lost) else None,
         traits=None if head.traits is PLAIN else write_traits(head.traits),
+        parent=head.parent,
+        root=head.root,
     )
     if leased.extras:
         _fill_extras(batch, leased)
@@ -65,3 +61,5 @@ def _fill_extras(batch: pb.DeliveryBatch, leased: Leased) -> None:
         batch.checkpoints.extend(
             pb.Checkpoint(data=extra.checkpoint, format=extra.checkpoint_format) for extra in extras
         )
+    if any(extra.place for extra in extras):
+        batch.places.extend(write_place(extra.place) for extra in extras)

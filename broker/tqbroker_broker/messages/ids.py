@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from tqbroker.v1 import job_pb2 as pb
-from tqbroker_broker.records import JobId, key_text, text_key
+from tqbroker_broker.records import JobId, id_text, key_text, text_key
 from tqbroker_broker.refusals import Invalid, TooLarge
 
 MAX_ID = 128
@@ -63,4 +63,4 @@ def all_uuids(ids: Sequence[JobId]) -> bool:
 
 def show(job: JobId) -> str:
     """The id as people see it."""
-    return str(UUID(bytes=job)) if len(job) == 16 else key_text(job)
+    return id_text(job)

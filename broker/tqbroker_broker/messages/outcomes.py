@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from tqbroker.v1 import job_pb2
 from tqbroker.v1 import worker_pb2 as pb
 from tqbroker_broker.attempts import Ending, Failure, Held, Successes, Verdict
+from tqbroker_broker.config import BrokerConfig
 from tqbroker_broker.messages.checks import LATEST_MS, check_most, check_name, check_names
 from tqbroker_broker.messages.ids import read_ids
 from tqbroker_broker.messages.rules import read_limit, read_queues
+from tqbroker_broker.messages.schedules import read_declared
 from tqbroker_broker.messages.traits import MAX_NAME
 from tqbroker_broker.records import JobId
 from tqbroker_broker.refusals import Invalid
@@ -33,10 +35,13 @@ MAX_TEXT = 64 * 1024
 MAX_FORMAT = 64
 """Characters of the name of a format."""
 
+MAX_CHILDREN = 10_000
+"""Jobs that one body has submitted which are remembered as its children: beyond, a list of them helps nobody."""
+
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
 
 
-def read_hello(hello: pb.Hello) -> Hello:
+def read_hello(hello: pb.Hello, config: BrokerConfig) -> Hello:
     """The introduction. Raises Invalid."""
     check_name("the worker's name", hello.name, MAX_NAME)
     _check(len(hello.instance) == 16, "instance must be 16 random bytes")
@@ -57,6 +62,7 @@ def read_hello(hello: pb.Hello) -> Hello:
         held=_held(hello.held),
         labels=frozenset(hello.labels),
         limits=tuple(read_limit(limit) for limit in hello.limits),
+        declared=read_declared(hello.schedules, config) if hello.HasField("schedules") else None,
     )
 
 
@@ -98,6 +104,28 @@ def _columns(batch: pb.Successes) -> Successes:
     _check(len(batch.runtime_us) in (0, count), "runtime_us needs one time for each token, or none at all")
     ids = read_ids(batch.ids) or None
     _check(ids is None or len(ids) == count, "successes need one id for each token, or none at all")
+    if batch.trails:
+        return _successes(batch, ids)._replace(children=_trails(batch.trails, count))
+    return _successes(batch, ids)
+
+
+def _trails(trails: Sequence[pb.Trail], count: int) -> dict[int, Sequence[JobId]]:
+    children: dict[int, Sequence[JobId]] = {}
+    for trail in trails:
+        _check(trail.index < count, f"a trail has index {trail.index}, and there are {count} tokens")
+        _check(trail.index not in children, f"two trails have index {trail.index}")
+        children[trail.index] = _children(trail.children)
+    return children
+
+
+def _children(ids: job_pb2.Ids) -> list[JobId]:
+    children = read_ids(ids)
+    check_most("children of a job", len(children), MAX_CHILDREN)
+    return children
+
+
+def _successes(batch: pb.Successes, ids: list[JobId] | None) -> Successes:
+    count = len(batch.tokens)
     return Successes(
         list(batch.tokens),
         list(batch.results),
@@ -118,7 +146,9 @@ def _split_off(columns: Successes, max_result: int, too_large: list[Ending]) -> 
             failure = Failure("ResultTooLarge", "tqbroker.exceptions", text)
             job = columns.ids[index] if columns.ids else None
             times = columns.started_ms[index], columns.runtime_us[index]
-            too_large.append(Ending(columns.tokens[index], Verdict.FAILED, failure, 0, *times, job))
+            children = columns.children.get(index, ())
+            token = columns.tokens[index]
+            too_large.append(Ending(token, Verdict.FAILED, failure, 0, *times, job, children=children))
     keep = [index for index, fit in enumerate(fits) if fit]
     return Successes(
         [columns.tokens[i] for i in keep],
@@ -127,6 +157,7 @@ def _split_off(columns: Successes, max_result: int, too_large: list[Ending]) -> 
         [columns.started_ms[i] for i in keep],
         [columns.runtime_us[i] for i in keep],
         [columns.ids[i] for i in keep] if columns.ids else None,
+        {place: columns.children[i] for place, i in enumerate(keep) if i in columns.children},
     )
 
 
@@ -139,6 +170,10 @@ def read_ending(ending: pb.Ending, max_args: int) -> Ending:
     ids: list[JobId] = read_ids(ending.ids)
     _check(len(ids) <= 1, "an ending has one id, or none")
     _check(not ending.args or verdict is Verdict.RETRY, "only a retry has arguments")
+    named = verdict is Verdict.REPLACED
+    _check(
+        len(ending.workflow) == (16 if named else 0), "what is replaced names a workflow by 16 bytes, and nothing else"
+    )
     failure = _failure(ending.failure) if ending.HasField("failure") else None
     if len(ending.args) > max_args:
         verdict, failure = Verdict.FAILED, _too_large(len(ending.args), max_args)
@@ -151,6 +186,8 @@ def read_ending(ending: pb.Ending, max_args: int) -> Ending:
         ending.runtime_us,
         ids[0] if ids else None,
         ending.args if ending.args and verdict is Verdict.RETRY else None,
+        ending.workflow,
+        _children(ending.children) if ending.HasField("children") else (),
     )
 
 

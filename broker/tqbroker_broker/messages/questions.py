@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tqbroker.v1 import admin_pb2 as pb
+from tqbroker_broker.messages.batches import MAX_QUEUE, MAX_TASK
 from tqbroker_broker.messages.checks import LATEST_MS, check_name, check_names, check_range
 from tqbroker_broker.messages.ids import write_ids
-from tqbroker_broker.messages.intake import MAX_QUEUE, MAX_TASK
 from tqbroker_broker.messages.traits import MAX_NAME, MAX_STAMPS
 from tqbroker_broker.questions import EventKind, Events, Filter
 from tqbroker_broker.records import State

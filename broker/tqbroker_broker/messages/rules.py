@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tqbroker.v1 import admin_pb2, worker_pb2
+from tqbroker_broker.messages.batches import MAX_QUEUE, MAX_TASK
 from tqbroker_broker.messages.checks import LATEST_MS, check_most, check_name, check_range
-from tqbroker_broker.messages.intake import MAX_QUEUE, MAX_TASK
 from tqbroker_broker.messages.traits import MAX_TENANT
 from tqbroker_broker.refusals import Invalid
 from tqbroker_broker.rules import LimitRule, LimitState, Overflow, QueueRule, Rate

@@ -5,8 +5,9 @@ from __future__ import annotations
 from tqbroker.v1 import job_pb2 as pb
 from tqbroker_broker.answers import Job
 from tqbroker_broker.attempts import Failure, PastAttempt, Progress
+from tqbroker_broker.messages.ids import show, write_ids
 from tqbroker_broker.messages.traits import write_traits
-from tqbroker_broker.records import key_text
+from tqbroker_broker.records import JobId, key_text
 from tqbroker_broker.rules import PLAIN
 
 
@@ -30,6 +31,10 @@ def write_status(job: Job, waits_for: str = "", *, with_args: bool = False) -> p
         cancel_requested=job.cancel_requested,
         waits_for=waits_for,
     )
+    if job.workflow:
+        _fill_place(status, job)
+    if job.children:
+        status.children.CopyFrom(write_ids(job.children))
     if job.progress is not None:
         status.progress.CopyFrom(_progress(job.progress))
     if job.attempts:
@@ -42,6 +47,17 @@ def write_status(job: Job, waits_for: str = "", *, with_args: bool = False) -> p
     return status
 
 
+def _fill_place(status: pb.JobStatus, job: Job) -> None:
+    """What only jobs of a workflow have."""
+    status.workflow = job.workflow
+    status.group, status.group_index = job.group, job.group_index
+    status.parent, status.root, status.cause = _text(job.parent), _text(job.root), _text(job.cause)
+
+
+def _text(job: JobId) -> str:
+    return show(job) if job else ""
+
+
 def _fill_head(status: pb.JobStatus, job: Job, with_args: bool) -> None:
     if job.head is None:
         return
@@ -49,6 +65,8 @@ def _fill_head(status: pb.JobStatus, job: Job, with_args: bool) -> None:
     status.queue = job.head.queue
     status.priority = job.head.priority
     status.ignore_result = job.head.ignore_result
+    status.parent = status.parent or job.head.parent
+    status.root = job.head.root or status.root
     if job.head.traits is not PLAIN and (traits := write_traits(job.head.traits)):
         status.traits.CopyFrom(traits)
     if with_args:
@@ -99,6 +117,7 @@ def size_of(job: Job) -> int:
     size = 256 + len(job.result) + len(job.args) + _size(job.failure)
     if job.progress is not None:
         size += len(job.progress.meta)
+    size += 17 * len(job.children)
     return size + sum(64 + _size(attempt.failure) for attempt in job.attempts)
 
 

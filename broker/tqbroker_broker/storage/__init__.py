@@ -23,9 +23,11 @@ from tqbroker_broker.answers import (
     WorkerRow,
 )
 from tqbroker_broker.attempts import Annotation, Ending, HandedOut, Held, Refusal, Successes, Want
-from tqbroker_broker.questions import Change, EditAnswer, EventPage, Filter, Page
+from tqbroker_broker.questions import Change, EditAnswer, Effect, EventPage, Filter, Page
 from tqbroker_broker.records import JobId, NewJobs, Time
 from tqbroker_broker.rules import LimitRule, LimitState, QueueRule
+from tqbroker_broker.schedules import Fire, FireAnswer, ScheduleState
+from tqbroker_broker.workflows import Inputs, Members, NodePage, Part, PartAnswer, WorkflowPage, WorkflowState
 
 if TYPE_CHECKING:
     from tqbroker_broker.config import StorageConfig
@@ -158,6 +160,10 @@ class Engine(Protocol):
 
         `lifecycle.after_attempt` says where a job goes, `past_attempt` and `kept_attempts` what its history keeps. A
         lost job keeps its place; one that is retried at once or put back goes to the end of its lane.
+
+        REPLACED makes the held workflow live: its nodes join the workflow of the job, which gets one if it has none;
+        the node that takes over gives the job its head, arguments and the join it waits for. Counters begin anew, the
+        job's own memberships, id and progress stay. Without such a workflow it is LOST.
         """
         ...
 
@@ -211,6 +217,88 @@ class Engine(Protocol):
         """Every limit, by name."""
         ...
 
+    # -- workflows -----------------------------------------------------------------------------------------------------
+
+    async def submit(self, part: Part, now: Time) -> PartAnswer:
+        """Stores a part of a workflow, all of it or nothing. Raises StoreFull.
+
+        With its last part a workflow is live, unless it is held: nodes that wait for no join are SCHEDULED or QUEUED in
+        that commit, all others WAITING. Before it, all are WAITING. A node whose id is known is CONFLICT, one whose
+        unique key is held NOT_UNIQUE; nodes that wait for no join count against `max_length` and are QUEUE_FULL, with
+        DROP_OLDEST too; a refused job leaves nothing to those after it. Followers come after their members. An upload
+        is dropped `upload_ttl` after its newest part; its ids are free then. Until it is live its jobs only wait: they
+        do not expire, and a cancel is PENDING.
+
+        `beside` adds a complete workflow of one part to that of a running job, which gets one if it has none: its
+        nodes belong to that then, and those marked become members of the open joins of LIST shape of that job.
+
+        When a job that is a member of joins ends, by whatever verb, `workflows.turn` says what follows in the same
+        commit. RELEASE: the followers become QUEUED at the end of their lane, or SCHEDULED; lengths of queues bound
+        nothing; inputs above `max_inputs_size` FAIL them (`inputs_too_large`). BREAK: they end as the member did, with
+        `follower_failure`, at once and as deep as it goes; SPARE: CANCELLED without failure. This is settled for one
+        ended job before the next one of the verb, from near to far: what ended first first, its joins in the order of
+        `member_of`, their followers in the order they were sent. Followers that have ended by themselves are left
+        alone, and members count (`workflows.counts`) also when their join is decided. A join is decided once,
+        unless `edit` opens it again. A node that was FAILED by itself may be redriven: what ended because of it waits
+        again, without a moment to expire, once no other member is in the way (one that ended without success, or was
+        dropped so): till then that member is the cause. Error callbacks that were released stay so.
+
+        Nothing of a workflow is dropped before all of it has ended, and all of it at once when the latest moment has
+        come until which any of its jobs was to be kept. `forget` and Drop leave its jobs alone (HELD) unless all have
+        ended; nothing is redriven in a workflow that is being dropped (UNKNOWN), nor a part taken (OUT_OF_ORDER).
+        """
+        ...
+
+    async def inputs(self, job: JobId, first: int) -> Inputs | None:
+        """Values that a job is handed, from an index on, about 1 MiB of them; None when it is handed none.
+
+        `lease` hands them over with the job when they and 64 bytes for each take at most 1 MiB, else none of them.
+        """
+        ...
+
+    async def workflows(self, states: frozenset[WorkflowState], cursor: bytes, limit: int) -> WorkflowPage:
+        """Some workflows in these states (none: all); looks at a bounded number. Raises ValueError for a bad cursor."""
+        ...
+
+    async def nodes(self, workflow: bytes, cursor: bytes, limit: int) -> NodePage | None:
+        """Some nodes of a workflow; None when there is no such. Raises ValueError for a bad cursor."""
+        ...
+
+    async def drop_workflow(self, workflow: bytes, now: Time) -> Effect:
+        """Drops a workflow with all its jobs: WRONG_STATE while some have not ended. `expire` does the work."""
+        ...
+
+    async def group(self, group: bytes, first: int, limit: int) -> Members | None:
+        """Some members of a group of a live workflow, or of one that was saved; None when there is no such."""
+        ...
+
+    async def save_group(self, group: bytes, ids: Sequence[JobId], now: Time) -> None:
+        """Remembers a list of jobs for `result_ttl`, in place of what was saved under this id. Raises StoreFull."""
+        ...
+
+    async def delete_group(self, group: bytes) -> bool:
+        """Forgets a group that was saved. Returns whether there was one."""
+        ...
+
+    # -- schedules -----------------------------------------------------------------------------------------------------
+
+    def schedules(self) -> list[ScheduleState]:
+        """Every schedule, by name."""
+        ...
+
+    async def put_schedules(self, put: Sequence[ScheduleState], remove: Sequence[str], now: Time) -> None:
+        """Stores schedules as they are given, and removes those of these names, in one commit."""
+        ...
+
+    async def fire(self, fires: Sequence[Fire], now: Time) -> list[FireAnswer]:
+        """Submits what schedules plan, each firing once: job, ledger and next moment in one commit.
+
+        One that is not stored any more with this `born_ms`, or paused, is `gone`; a moment at or before its `last_ms`
+        is passed over. `schedules.may_fire` decides with the states of its `recent` jobs; what it forbids, and what a
+        full queue or a unique key refuses, counts as skipped.
+        """
+        ...
+
     # -- upkeep: bounded slices, harmless when repeated ---------------------------------------------------------------
 
     async def due(self, now: Time, limit: int) -> Due:
@@ -223,7 +311,14 @@ class Engine(Protocol):
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    async def get(self, ids: Sequence[JobId], *, with_args: bool = False, with_attempts: bool = False) -> list[Job]:
+    async def get(
+        self,
+        ids: Sequence[JobId],
+        *,
+        with_args: bool = False,
+        with_attempts: bool = False,
+        with_children: bool = False,
+    ) -> list[Job]:
         """What is known of these ids, in order; a never-seen id is UNKNOWN."""
         ...
 

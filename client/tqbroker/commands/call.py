@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 import click
 
 from tqbroker.app import App
-from tqbroker.commands.common import client, client_options, from_json, print_json
+from tqbroker.commands.common import client, client_options, from_json, print_json, refuse_unknown_options
 from tqbroker.commands.result import refuse_idle_timeout, report
 from tqbroker.exceptions import NotRegistered
 from tqbroker.result import AsyncResult
@@ -42,7 +41,7 @@ def call(
 
     tqbroker call tasks.add 4 4 --wait
     """
-    _refuse_unknown_options([task, *args])
+    refuse_unknown_options([task, *args])
     refuse_idle_timeout(wait, timeout)
     values = [from_json(text, "argument") for text in args]
     named = from_json(kwargs, "--kwargs")
@@ -61,14 +60,6 @@ def call(
             print_json({"id": result.id})
         else:
             click.echo(result.id)
-
-
-def _refuse_unknown_options(words: list[str]) -> None:
-    """No JSON starts with two dashes, so such a word is an option that was misspelt."""
-    for name in (word.partition("=")[0] for word in words if word.startswith("--")):
-        context = click.get_current_context()
-        known = [option for parameter in context.command.params for option in parameter.opts]
-        raise click.NoSuchOption(name, possibilities=difflib.get_close_matches(name, known), ctx=context)
 
 
 def _warn_of_unknown_task(app: App, task: str) -> None:

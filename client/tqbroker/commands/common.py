@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -88,6 +89,14 @@ def from_json(text: str, what: str) -> Any:
     except ValueError:
         quoted = json.dumps(text)
         raise click.UsageError(f"{what} {text!r} is not JSON: a text is written '{quoted}'") from None
+
+
+def refuse_unknown_options(words: list[str]) -> None:
+    """No JSON starts with two dashes, so such a word is an option that was misspelt."""
+    for name in (word.partition("=")[0] for word in words if word.startswith("--")):
+        context = click.get_current_context()
+        known = [option for parameter in context.command.params for option in parameter.opts]
+        raise click.NoSuchOption(name, possibilities=difflib.get_close_matches(name, known), ctx=context)
 
 
 def show(value: Any) -> str:

@@ -10,6 +10,7 @@ import click
 
 from tqbroker.commands.common import client, client_options, print_json
 from tqbroker.commands.tables import duration, size, table
+from tqbroker.registry import is_builtin
 from tqbroker.transport import BrokerInfo, WorkerInfo
 
 
@@ -63,7 +64,7 @@ def worker_lines(info: BrokerInfo) -> Iterator[str]:
             f"{worker.leases}/{worker.slots}" if _is_known(worker) else str(worker.leases),
             worker.pool or "-",
             ",".join(worker.queues) or "-",
-            str(len(worker.tasks)) if _is_known(worker) else "-",
+            str(sum(not is_builtin(task) for task in worker.tasks)) if _is_known(worker) else "-",
             worker.version or "-",
             *([",".join(worker.labels) or "-"] if labelled else []),
         )

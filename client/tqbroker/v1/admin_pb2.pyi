@@ -9,7 +9,9 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tqbroker.v1 import job_pb2 as _job_pb2
+from tqbroker.v1 import schedule_pb2 as _schedule_pb2
 from tqbroker.v1 import worker_pb2 as _worker_pb2
+from tqbroker.v1 import workflow_pb2 as _workflow_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -100,6 +102,32 @@ EVENT_KIND_WORKER_OFFLINE: EventKind.ValueType  # 10
 EVENT_KIND_EDITED: EventKind.ValueType  # 11
 """An operator redrove, moved or rescheduled it."""
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
+
+class _WorkflowOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WorkflowOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WorkflowOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WORKFLOW_ORDER_UNSPECIFIED: _WorkflowOrder.ValueType  # 0
+    WORKFLOW_ORDER_CANCEL: _WorkflowOrder.ValueType  # 1
+    """Every job that has not ended is cancelled, as by Queue.Cancel."""
+    WORKFLOW_ORDER_RETRY: _WorkflowOrder.ValueType  # 2
+    """Jobs that FAILED by themselves are redriven, and what waited for them waits again."""
+    WORKFLOW_ORDER_DELETE: _WorkflowOrder.ValueType  # 3
+    """All jobs are dropped. Refused with REASON_INVALID while some have not ended."""
+
+class WorkflowOrder(_WorkflowOrder, metaclass=_WorkflowOrderEnumTypeWrapper):
+    """What to do with a whole workflow."""
+
+WORKFLOW_ORDER_UNSPECIFIED: WorkflowOrder.ValueType  # 0
+WORKFLOW_ORDER_CANCEL: WorkflowOrder.ValueType  # 1
+"""Every job that has not ended is cancelled, as by Queue.Cancel."""
+WORKFLOW_ORDER_RETRY: WorkflowOrder.ValueType  # 2
+"""Jobs that FAILED by themselves are redriven, and what waited for them waits again."""
+WORKFLOW_ORDER_DELETE: WorkflowOrder.ValueType  # 3
+"""All jobs are dropped. Refused with REASON_INVALID while some have not ended."""
+Global___WorkflowOrder: _TypeAlias = WorkflowOrder  # noqa: Y015
 
 @_typing.final
 class GetBrokerRequest(_message.Message):
@@ -206,6 +234,7 @@ class QueueInfo(_message.Message):
     CANCELLED_FIELD_NUMBER: _builtins.int
     EXPIRED_FIELD_NUMBER: _builtins.int
     RULE_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     queued: _builtins.int
     running: _builtins.int
@@ -215,6 +244,8 @@ class QueueInfo(_message.Message):
     failed: _builtins.int
     cancelled: _builtins.int
     expired: _builtins.int
+    waiting: _builtins.int
+    """Jobs that wait for others of their workflow."""
     @_builtins.property
     def rule(self) -> Global___QueueRule: ...
     def __init__(
@@ -229,10 +260,11 @@ class QueueInfo(_message.Message):
         cancelled: _builtins.int = ...,
         expired: _builtins.int = ...,
         rule: Global___QueueRule | None = ...,
+        waiting: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "expired", b"expired", "failed", b"failed", "name", b"name", "queued", b"queued", "rule", b"rule", "running", b"running", "scheduled", b"scheduled", "succeeded", b"succeeded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "expired", b"expired", "failed", b"failed", "name", b"name", "queued", b"queued", "rule", b"rule", "running", b"running", "scheduled", b"scheduled", "succeeded", b"succeeded", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1258,3 +1290,383 @@ class WatchEventsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchEventsResponse: _TypeAlias = WatchEventsResponse  # noqa: Y015
+
+@_typing.final
+class ListWorkflowsRequest(_message.Message):
+    """Asks for a page of workflows, the oldest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATES_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.bytes
+    """From the last response; empty for the first page."""
+    limit: _builtins.int
+    """Most workflows in the answer; 0 means 100, at most 1,000."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_workflow_pb2.WorkflowState.ValueType]:
+        """Only these; empty means all."""
+
+    def __init__(
+        self,
+        *,
+        states: _abc.Iterable[_workflow_pb2.WorkflowState.ValueType] | None = ...,
+        cursor: _builtins.bytes = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "limit", b"limit", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWorkflowsRequest: _TypeAlias = ListWorkflowsRequest  # noqa: Y015
+
+@_typing.final
+class ListWorkflowsResponse(_message.Message):
+    """A page of workflows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOWS_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.bytes
+    """Where to go on; empty at the end. A page may be short before the end."""
+    @_builtins.property
+    def workflows(self) -> _containers.RepeatedCompositeFieldContainer[_workflow_pb2.WorkflowInfo]: ...
+    def __init__(
+        self,
+        *,
+        workflows: _abc.Iterable[_workflow_pb2.WorkflowInfo] | None = ...,
+        cursor: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "workflows", b"workflows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWorkflowsResponse: _TypeAlias = ListWorkflowsResponse  # noqa: Y015
+
+@_typing.final
+class GetWorkflowRequest(_message.Message):
+    """Asks for a page of one workflow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    id: _builtins.bytes
+    """16 bytes."""
+    cursor: _builtins.bytes
+    """From the last response; empty for the first page."""
+    limit: _builtins.int
+    """Most jobs in the answer; 0 means 100, at most 1,000."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.bytes = ...,
+        cursor: _builtins.bytes = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "id", b"id", "limit", b"limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetWorkflowRequest: _TypeAlias = GetWorkflowRequest  # noqa: Y015
+
+@_typing.final
+class GetWorkflowResponse(_message.Message):
+    """A page of one workflow. Refused with REASON_NOT_FOUND when there is none, or it is no longer kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    JOINS_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.bytes
+    """Where to go on; empty at the end."""
+    @_builtins.property
+    def workflow(self) -> _workflow_pb2.WorkflowInfo: ...
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[_workflow_pb2.NodeInfo]:
+        """In the order they were sent."""
+
+    @_builtins.property
+    def joins(self) -> _containers.RepeatedCompositeFieldContainer[_workflow_pb2.JoinInfo]:
+        """The joins named by these nodes."""
+
+    def __init__(
+        self,
+        *,
+        workflow: _workflow_pb2.WorkflowInfo | None = ...,
+        nodes: _abc.Iterable[_workflow_pb2.NodeInfo] | None = ...,
+        joins: _abc.Iterable[_workflow_pb2.JoinInfo] | None = ...,
+        cursor: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["workflow", b"workflow"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "joins", b"joins", "nodes", b"nodes", "workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetWorkflowResponse: _TypeAlias = GetWorkflowResponse  # noqa: Y015
+
+@_typing.final
+class EditWorkflowRequest(_message.Message):
+    """The workflow, and what to do with it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    TERMINATE_FIELD_NUMBER: _builtins.int
+    SIGNAL_FIELD_NUMBER: _builtins.int
+    id: _builtins.bytes
+    """16 bytes."""
+    order: Global___WorkflowOrder.ValueType
+    terminate: _builtins.bool
+    """Of a CANCEL, see CancelRequest."""
+    signal: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.bytes = ...,
+        order: Global___WorkflowOrder.ValueType = ...,
+        terminate: _builtins.bool = ...,
+        signal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "order", b"order", "signal", b"signal", "terminate", b"terminate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EditWorkflowRequest: _TypeAlias = EditWorkflowRequest  # noqa: Y015
+
+@_typing.final
+class EditWorkflowResponse(_message.Message):
+    """How many jobs were cancelled or marked, redriven, or are dropped."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGED_FIELD_NUMBER: _builtins.int
+    changed: _builtins.int
+    def __init__(
+        self,
+        *,
+        changed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EditWorkflowResponse: _TypeAlias = EditWorkflowResponse  # noqa: Y015
+
+@_typing.final
+class ListSchedulesRequest(_message.Message):
+    """Asks for all schedules."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSchedulesRequest: _TypeAlias = ListSchedulesRequest  # noqa: Y015
+
+@_typing.final
+class ListSchedulesResponse(_message.Message):
+    """Schedules, ordered by name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEDULES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def schedules(self) -> _containers.RepeatedCompositeFieldContainer[_schedule_pb2.ScheduleInfo]: ...
+    def __init__(
+        self,
+        *,
+        schedules: _abc.Iterable[_schedule_pb2.ScheduleInfo] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["schedules", b"schedules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSchedulesResponse: _TypeAlias = ListSchedulesResponse  # noqa: Y015
+
+@_typing.final
+class SetSchedulesRequest(_message.Message):
+    """What to change. A name may stand in one of the lists only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUT_FIELD_NUMBER: _builtins.int
+    APP_FIELD_NUMBER: _builtins.int
+    REMOVE_FIELD_NUMBER: _builtins.int
+    PAUSE_FIELD_NUMBER: _builtins.int
+    RESUME_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    """With this, `put` is all that the app of this name declares, and others that it declared go."""
+    @_builtins.property
+    def put(self) -> _containers.RepeatedCompositeFieldContainer[_schedule_pb2.Schedule]:
+        """New ones, and new versions of old ones: a version that fires at other times forgets when the old one fired last."""
+
+    @_builtins.property
+    def remove(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def pause(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def resume(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        put: _abc.Iterable[_schedule_pb2.Schedule] | None = ...,
+        app: _builtins.str = ...,
+        remove: _abc.Iterable[_builtins.str] | None = ...,
+        pause: _abc.Iterable[_builtins.str] | None = ...,
+        resume: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "pause", b"pause", "put", b"put", "remove", b"remove", "resume", b"resume"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetSchedulesRequest: _TypeAlias = SetSchedulesRequest  # noqa: Y015
+
+@_typing.final
+class SetSchedulesResponse(_message.Message):
+    """It is stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetSchedulesResponse: _TypeAlias = SetSchedulesResponse  # noqa: Y015
+
+@_typing.final
+class RunScheduleRequest(_message.Message):
+    """The schedule of which a job is wanted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    id: _builtins.bytes
+    """16 bytes: the id of the job, chosen by the caller so that a repeat submits nothing new."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunScheduleRequest: _TypeAlias = RunScheduleRequest  # noqa: Y015
+
+@_typing.final
+class RunScheduleResponse(_message.Message):
+    """It is submitted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunScheduleResponse: _TypeAlias = RunScheduleResponse  # noqa: Y015
+
+@_typing.final
+class PreviewScheduleRequest(_message.Message):
+    """The schedule asked about."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    AFTER_UNIX_MS_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    after_unix_ms: _builtins.int
+    """From when on; 0 means now."""
+    count: _builtins.int
+    """How many; 0 means 5, at most 1,000."""
+    @_builtins.property
+    def schedule(self) -> _schedule_pb2.Schedule: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        schedule: _schedule_pb2.Schedule | None = ...,
+        after_unix_ms: _builtins.int = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "schedule", b"schedule", "which", b"which"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_unix_ms", b"after_unix_ms", "count", b"count", "name", b"name", "schedule", b"schedule", "which", b"which"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_which: _TypeAlias = _typing.Literal["name", "schedule"]  # noqa: Y015
+    _WhichOneofArgType_which: _TypeAlias = _typing.Literal["which", b"which"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_which) -> _WhichOneofReturnType_which | None: ...
+
+Global___PreviewScheduleRequest: _TypeAlias = PreviewScheduleRequest  # noqa: Y015
+
+@_typing.final
+class PreviewScheduleResponse(_message.Message):
+    """When it fires, without jitter; fewer than wanted when it ends before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLANNED_UNIX_MS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def planned_unix_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is allowed but probably not meant, for example that both days must match."""
+
+    def __init__(
+        self,
+        *,
+        planned_unix_ms: _abc.Iterable[_builtins.int] | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["planned_unix_ms", b"planned_unix_ms", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewScheduleResponse: _TypeAlias = PreviewScheduleResponse  # noqa: Y015

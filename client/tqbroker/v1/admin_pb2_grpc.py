@@ -95,6 +95,41 @@ class AdminStub(object):
                 request_serializer=tqbroker_dot_v1_dot_admin__pb2.WatchEventsRequest.SerializeToString,
                 response_deserializer=tqbroker_dot_v1_dot_admin__pb2.WatchEventsResponse.FromString,
                 _registered_method=True)
+        self.ListWorkflows = channel.unary_unary(
+                '/tqbroker.v1.Admin/ListWorkflows',
+                request_serializer=tqbroker_dot_v1_dot_admin__pb2.ListWorkflowsRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_admin__pb2.ListWorkflowsResponse.FromString,
+                _registered_method=True)
+        self.GetWorkflow = channel.unary_unary(
+                '/tqbroker.v1.Admin/GetWorkflow',
+                request_serializer=tqbroker_dot_v1_dot_admin__pb2.GetWorkflowRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_admin__pb2.GetWorkflowResponse.FromString,
+                _registered_method=True)
+        self.EditWorkflow = channel.unary_unary(
+                '/tqbroker.v1.Admin/EditWorkflow',
+                request_serializer=tqbroker_dot_v1_dot_admin__pb2.EditWorkflowRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_admin__pb2.EditWorkflowResponse.FromString,
+                _registered_method=True)
+        self.ListSchedules = channel.unary_unary(
+                '/tqbroker.v1.Admin/ListSchedules',
+                request_serializer=tqbroker_dot_v1_dot_admin__pb2.ListSchedulesRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_admin__pb2.ListSchedulesResponse.FromString,
+                _registered_method=True)
+        self.SetSchedules = channel.unary_unary(
+                '/tqbroker.v1.Admin/SetSchedules',
+                request_serializer=tqbroker_dot_v1_dot_admin__pb2.SetSchedulesRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_admin__pb2.SetSchedulesResponse.FromString,
+                _registered_method=True)
+        self.RunSchedule = channel.unary_unary(
+                '/tqbroker.v1.Admin/RunSchedule',
+                request_serializer=tqbroker_dot_v1_dot_admin__pb2.RunScheduleRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_admin__pb2.RunScheduleResponse.FromString,
+                _registered_method=True)
+        self.PreviewSchedule = channel.unary_unary(
+                '/tqbroker.v1.Admin/PreviewSchedule',
+                request_serializer=tqbroker_dot_v1_dot_admin__pb2.PreviewScheduleRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_admin__pb2.PreviewScheduleResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServicer(object):
@@ -185,6 +220,55 @@ class AdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListWorkflows(self, request, context):
+        """Workflows with their progress, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetWorkflow(self, request, context):
+        """One workflow with its jobs and joins, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EditWorkflow(self, request, context):
+        """Cancels, retries or deletes a whole workflow. Safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSchedules(self, request, context):
+        """Every schedule, by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetSchedules(self, request, context):
+        """Puts, removes, pauses and resumes schedules, in one commit. Safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RunSchedule(self, request, context):
+        """Submits a job of a schedule now, whatever its plan.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewSchedule(self, request, context):
+        """When a schedule would fire next. It need not be stored: this is how one is checked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -247,6 +331,41 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.WatchEvents,
                     request_deserializer=tqbroker_dot_v1_dot_admin__pb2.WatchEventsRequest.FromString,
                     response_serializer=tqbroker_dot_v1_dot_admin__pb2.WatchEventsResponse.SerializeToString,
+            ),
+            'ListWorkflows': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWorkflows,
+                    request_deserializer=tqbroker_dot_v1_dot_admin__pb2.ListWorkflowsRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_admin__pb2.ListWorkflowsResponse.SerializeToString,
+            ),
+            'GetWorkflow': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWorkflow,
+                    request_deserializer=tqbroker_dot_v1_dot_admin__pb2.GetWorkflowRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_admin__pb2.GetWorkflowResponse.SerializeToString,
+            ),
+            'EditWorkflow': grpc.unary_unary_rpc_method_handler(
+                    servicer.EditWorkflow,
+                    request_deserializer=tqbroker_dot_v1_dot_admin__pb2.EditWorkflowRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_admin__pb2.EditWorkflowResponse.SerializeToString,
+            ),
+            'ListSchedules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSchedules,
+                    request_deserializer=tqbroker_dot_v1_dot_admin__pb2.ListSchedulesRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_admin__pb2.ListSchedulesResponse.SerializeToString,
+            ),
+            'SetSchedules': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetSchedules,
+                    request_deserializer=tqbroker_dot_v1_dot_admin__pb2.SetSchedulesRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_admin__pb2.SetSchedulesResponse.SerializeToString,
+            ),
+            'RunSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.RunSchedule,
+                    request_deserializer=tqbroker_dot_v1_dot_admin__pb2.RunScheduleRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_admin__pb2.RunScheduleResponse.SerializeToString,
+            ),
+            'PreviewSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewSchedule,
+                    request_deserializer=tqbroker_dot_v1_dot_admin__pb2.PreviewScheduleRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_admin__pb2.PreviewScheduleResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -574,6 +693,195 @@ class Admin(object):
             '/tqbroker.v1.Admin/WatchEvents',
             tqbroker_dot_v1_dot_admin__pb2.WatchEventsRequest.SerializeToString,
             tqbroker_dot_v1_dot_admin__pb2.WatchEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWorkflows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tqbroker.v1.Admin/ListWorkflows',
+            tqbroker_dot_v1_dot_admin__pb2.ListWorkflowsRequest.SerializeToString,
+            tqbroker_dot_v1_dot_admin__pb2.ListWorkflowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tqbroker.v1.Admin/GetWorkflow',
+            tqbroker_dot_v1_dot_admin__pb2.GetWorkflowRequest.SerializeToString,
+            tqbroker_dot_v1_dot_admin__pb2.GetWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EditWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tqbroker.v1.Admin/EditWorkflow',
+            tqbroker_dot_v1_dot_admin__pb2.EditWorkflowRequest.SerializeToString,
+            tqbroker_dot_v1_dot_admin__pb2.EditWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSchedules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tqbroker.v1.Admin/ListSchedules',
+            tqbroker_dot_v1_dot_admin__pb2.ListSchedulesRequest.SerializeToString,
+            tqbroker_dot_v1_dot_admin__pb2.ListSchedulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetSchedules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tqbroker.v1.Admin/SetSchedules',
+            tqbroker_dot_v1_dot_admin__pb2.SetSchedulesRequest.SerializeToString,
+            tqbroker_dot_v1_dot_admin__pb2.SetSchedulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RunSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tqbroker.v1.Admin/RunSchedule',
+            tqbroker_dot_v1_dot_admin__pb2.RunScheduleRequest.SerializeToString,
+            tqbroker_dot_v1_dot_admin__pb2.RunScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tqbroker.v1.Admin/PreviewSchedule',
+            tqbroker_dot_v1_dot_admin__pb2.PreviewScheduleRequest.SerializeToString,
+            tqbroker_dot_v1_dot_admin__pb2.PreviewScheduleResponse.FromString,
             options,
             channel_credentials,
             insecure,

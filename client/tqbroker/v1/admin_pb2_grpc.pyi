@@ -57,6 +57,20 @@ class AdminStub:
     """Asks workers something, and waits for their answers."""
     WatchEvents: _grpc.UnaryStreamMultiCallable[_admin_pb2.WatchEventsRequest, _admin_pb2.WatchEventsResponse]
     """The numbered events after a cursor; with `follow` the call goes on with new ones."""
+    ListWorkflows: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListWorkflowsRequest, _admin_pb2.ListWorkflowsResponse]
+    """Workflows with their progress, a page at a time."""
+    GetWorkflow: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetWorkflowRequest, _admin_pb2.GetWorkflowResponse]
+    """One workflow with its jobs and joins, a page at a time."""
+    EditWorkflow: _grpc.UnaryUnaryMultiCallable[_admin_pb2.EditWorkflowRequest, _admin_pb2.EditWorkflowResponse]
+    """Cancels, retries or deletes a whole workflow. Safe to repeat."""
+    ListSchedules: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListSchedulesRequest, _admin_pb2.ListSchedulesResponse]
+    """Every schedule, by name."""
+    SetSchedules: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SetSchedulesRequest, _admin_pb2.SetSchedulesResponse]
+    """Puts, removes, pauses and resumes schedules, in one commit. Safe to repeat."""
+    RunSchedule: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RunScheduleRequest, _admin_pb2.RunScheduleResponse]
+    """Submits a job of a schedule now, whatever its plan."""
+    PreviewSchedule: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PreviewScheduleRequest, _admin_pb2.PreviewScheduleResponse]
+    """When a schedule would fire next. It need not be stored: this is how one is checked."""
 
 @_typing.type_check_only
 class AdminAsyncStub(AdminStub):
@@ -87,6 +101,20 @@ class AdminAsyncStub(AdminStub):
     """Asks workers something, and waits for their answers."""
     WatchEvents: _aio.UnaryStreamMultiCallable[_admin_pb2.WatchEventsRequest, _admin_pb2.WatchEventsResponse]  # type: ignore[assignment]
     """The numbered events after a cursor; with `follow` the call goes on with new ones."""
+    ListWorkflows: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListWorkflowsRequest, _admin_pb2.ListWorkflowsResponse]  # type: ignore[assignment]
+    """Workflows with their progress, a page at a time."""
+    GetWorkflow: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetWorkflowRequest, _admin_pb2.GetWorkflowResponse]  # type: ignore[assignment]
+    """One workflow with its jobs and joins, a page at a time."""
+    EditWorkflow: _aio.UnaryUnaryMultiCallable[_admin_pb2.EditWorkflowRequest, _admin_pb2.EditWorkflowResponse]  # type: ignore[assignment]
+    """Cancels, retries or deletes a whole workflow. Safe to repeat."""
+    ListSchedules: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListSchedulesRequest, _admin_pb2.ListSchedulesResponse]  # type: ignore[assignment]
+    """Every schedule, by name."""
+    SetSchedules: _aio.UnaryUnaryMultiCallable[_admin_pb2.SetSchedulesRequest, _admin_pb2.SetSchedulesResponse]  # type: ignore[assignment]
+    """Puts, removes, pauses and resumes schedules, in one commit. Safe to repeat."""
+    RunSchedule: _aio.UnaryUnaryMultiCallable[_admin_pb2.RunScheduleRequest, _admin_pb2.RunScheduleResponse]  # type: ignore[assignment]
+    """Submits a job of a schedule now, whatever its plan."""
+    PreviewSchedule: _aio.UnaryUnaryMultiCallable[_admin_pb2.PreviewScheduleRequest, _admin_pb2.PreviewScheduleResponse]  # type: ignore[assignment]
+    """When a schedule would fire next. It need not be stored: this is how one is checked."""
 
 class AdminServicer(metaclass=_abc_1.ABCMeta):
     """What an operator asks of a broker, and what an operator changes."""
@@ -186,5 +214,61 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_admin_pb2.WatchEventsResponse], _abc.AsyncIterator[_admin_pb2.WatchEventsResponse]]:
         """The numbered events after a cursor; with `follow` the call goes on with new ones."""
+
+    @_abc_1.abstractmethod
+    def ListWorkflows(
+        self,
+        request: _admin_pb2.ListWorkflowsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListWorkflowsResponse, _abc.Awaitable[_admin_pb2.ListWorkflowsResponse]]:
+        """Workflows with their progress, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def GetWorkflow(
+        self,
+        request: _admin_pb2.GetWorkflowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.GetWorkflowResponse, _abc.Awaitable[_admin_pb2.GetWorkflowResponse]]:
+        """One workflow with its jobs and joins, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def EditWorkflow(
+        self,
+        request: _admin_pb2.EditWorkflowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.EditWorkflowResponse, _abc.Awaitable[_admin_pb2.EditWorkflowResponse]]:
+        """Cancels, retries or deletes a whole workflow. Safe to repeat."""
+
+    @_abc_1.abstractmethod
+    def ListSchedules(
+        self,
+        request: _admin_pb2.ListSchedulesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListSchedulesResponse, _abc.Awaitable[_admin_pb2.ListSchedulesResponse]]:
+        """Every schedule, by name."""
+
+    @_abc_1.abstractmethod
+    def SetSchedules(
+        self,
+        request: _admin_pb2.SetSchedulesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.SetSchedulesResponse, _abc.Awaitable[_admin_pb2.SetSchedulesResponse]]:
+        """Puts, removes, pauses and resumes schedules, in one commit. Safe to repeat."""
+
+    @_abc_1.abstractmethod
+    def RunSchedule(
+        self,
+        request: _admin_pb2.RunScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.RunScheduleResponse, _abc.Awaitable[_admin_pb2.RunScheduleResponse]]:
+        """Submits a job of a schedule now, whatever its plan."""
+
+    @_abc_1.abstractmethod
+    def PreviewSchedule(
+        self,
+        request: _admin_pb2.PreviewScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.PreviewScheduleResponse, _abc.Awaitable[_admin_pb2.PreviewScheduleResponse]]:
+        """When a schedule would fire next. It need not be stored: this is how one is checked."""
 
 def add_AdminServicer_to_server(servicer: AdminServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -179,6 +179,8 @@ class JobBatch(_message.Message):
     ARGS_FIELD_NUMBER: _builtins.int
     TRAITS_FIELD_NUMBER: _builtins.int
     UNIQUE_KEYS_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    ROOT_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     """Name of the task, 1 to 255 printable characters."""
     queue: _builtins.str
@@ -203,6 +205,9 @@ class JobBatch(_message.Message):
     """Becomes EXPIRED if not started by this moment. At most one of the two expiries is set."""
     headers: _builtins.bytes
     """Headers for the task body, encoded in `format`; empty when there are none."""
+    parent: _builtins.str
+    """The job that submitted these from its body, and the one that all of this began with. Text forms; empty for none."""
+    root: _builtins.str
     @_builtins.property
     def ids(self) -> Global___Ids: ...
     @_builtins.property
@@ -235,10 +240,12 @@ class JobBatch(_message.Message):
         args: _abc.Iterable[_builtins.bytes] | None = ...,
         traits: Global___Traits | None = ...,
         unique_keys: _abc.Iterable[_builtins.bytes] | None = ...,
+        parent: _builtins.str = ...,
+        root: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids", "traits", b"traits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["args", b"args", "countdown_ms", b"countdown_ms", "eta_unix_ms", b"eta_unix_ms", "expires_in_ms", b"expires_in_ms", "expires_unix_ms", b"expires_unix_ms", "format", b"format", "headers", b"headers", "ids", b"ids", "ignore_result", b"ignore_result", "priority", b"priority", "queue", b"queue", "result_ttl_ms", b"result_ttl_ms", "task", b"task", "traits", b"traits", "unique_keys", b"unique_keys"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["args", b"args", "countdown_ms", b"countdown_ms", "eta_unix_ms", b"eta_unix_ms", "expires_in_ms", b"expires_in_ms", "expires_unix_ms", b"expires_unix_ms", "format", b"format", "headers", b"headers", "ids", b"ids", "ignore_result", b"ignore_result", "parent", b"parent", "priority", b"priority", "queue", b"queue", "result_ttl_ms", b"result_ttl_ms", "root", b"root", "task", b"task", "traits", b"traits", "unique_keys", b"unique_keys"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -490,6 +497,13 @@ class JobStatus(_message.Message):
     TRAITS_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    ROOT_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    CHILDREN_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    GROUP_INDEX_FIELD_NUMBER: _builtins.int
     uuid: _builtins.bytes
     text: _builtins.str
     state: Global___State.ValueType
@@ -527,6 +541,16 @@ class JobStatus(_message.Message):
     """A cancel was accepted while the job was running or recovering."""
     waits_for: _builtins.str
     """Why a QUEUED job is not handed out, in words: "recovering", "no worker knows tasks.x". Empty when it is simply next."""
+    workflow: _builtins.bytes
+    """16 bytes; empty when it is in no workflow."""
+    parent: _builtins.str
+    """Text forms; empty for none: see JobBatch, for a job of a workflow see Place."""
+    root: _builtins.str
+    cause: _builtins.str
+    """The job of its workflow whose end ended this one, before it could run. Text form."""
+    group: _builtins.bytes
+    """The group it is a member of, and its index there."""
+    group_index: _builtins.int
     @_builtins.property
     def failure(self) -> Global___Failure: ...
     @_builtins.property
@@ -536,6 +560,10 @@ class JobStatus(_message.Message):
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
         """Filled by GetJob: earlier attempts, the oldest first."""
+
+    @_builtins.property
+    def children(self) -> Global___Ids:
+        """Filled on request (GetRequest.with_children): what its body submitted, then what was waiting for it alone."""
 
     def __init__(
         self,
@@ -568,10 +596,17 @@ class JobStatus(_message.Message):
         traits: Global___Traits | None = ...,
         progress: Global___Progress | None = ...,
         attempts: _abc.Iterable[Global___Attempt] | None = ...,
+        workflow: _builtins.bytes = ...,
+        parent: _builtins.str = ...,
+        root: _builtins.str = ...,
+        cause: _builtins.str = ...,
+        children: Global___Ids | None = ...,
+        group: _builtins.bytes = ...,
+        group_index: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "id", b"id", "progress", b"progress", "text", b"text", "traits", b"traits", "uuid", b"uuid"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["children", b"children", "failure", b"failure", "id", b"id", "progress", b"progress", "text", b"text", "traits", b"traits", "uuid", b"uuid"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["args", b"args", "attempts", b"attempts", "cancel_requested", b"cancel_requested", "due_unix_ms", b"due_unix_ms", "expires_unix_ms", b"expires_unix_ms", "failure", b"failure", "finished_unix_ms", b"finished_unix_ms", "forgotten", b"forgotten", "format", b"format", "headers", b"headers", "id", b"id", "ignore_result", b"ignore_result", "lost_leases", b"lost_leases", "priority", b"priority", "progress", b"progress", "queue", b"queue", "result", b"result", "result_format", b"result_format", "retries", b"retries", "started_unix_ms", b"started_unix_ms", "state", b"state", "submitted_unix_ms", b"submitted_unix_ms", "task", b"task", "text", b"text", "token", b"token", "traits", b"traits", "uuid", b"uuid", "waits_for", b"waits_for", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["args", b"args", "attempts", b"attempts", "cancel_requested", b"cancel_requested", "cause", b"cause", "children", b"children", "due_unix_ms", b"due_unix_ms", "expires_unix_ms", b"expires_unix_ms", "failure", b"failure", "finished_unix_ms", b"finished_unix_ms", "forgotten", b"forgotten", "format", b"format", "group", b"group", "group_index", b"group_index", "headers", b"headers", "id", b"id", "ignore_result", b"ignore_result", "lost_leases", b"lost_leases", "parent", b"parent", "priority", b"priority", "progress", b"progress", "queue", b"queue", "result", b"result", "result_format", b"result_format", "retries", b"retries", "root", b"root", "started_unix_ms", b"started_unix_ms", "state", b"state", "submitted_unix_ms", b"submitted_unix_ms", "task", b"task", "text", b"text", "token", b"token", "traits", b"traits", "uuid", b"uuid", "waits_for", b"waits_for", "worker", b"worker", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_id: _TypeAlias = _typing.Literal["uuid", "text"]  # noqa: Y015
     _WhichOneofArgType_id: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015

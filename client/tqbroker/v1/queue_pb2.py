@@ -24,43 +24,66 @@ _sym_db = _symbol_database.Default()
 
 from tqbroker.v1 import errors_pb2 as tqbroker_dot_v1_dot_errors__pb2
 from tqbroker.v1 import job_pb2 as tqbroker_dot_v1_dot_job__pb2
+from tqbroker.v1 import workflow_pb2 as tqbroker_dot_v1_dot_workflow__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tqbroker/v1/queue.proto\x12\x0btqbroker.v1\x1a\x18tqbroker/v1/errors.proto\x1a\x15tqbroker/v1/job.proto\"8\n\x0e\x45nqueueRequest\x12&\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x15.tqbroker.v1.JobBatch\"t\n\x10\x45nqueueException\x12\r\n\x05\x62\x61tch\x18\x01 \x01(\r\x12\r\n\x05index\x18\x02 \x01(\r\x12\x11\n\tduplicate\x18\x03 \x01(\x08\x12!\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.tqbroker.v1.Error\x12\x0c\n\x04kept\x18\x05 \x01(\t\"T\n\x0f\x45nqueueResponse\x12\x0e\n\x06stored\x18\x01 \x01(\r\x12\x31\n\nexceptions\x18\x02 \x03(\x0b\x32\x1d.tqbroker.v1.EnqueueException\"R\n\x14\x45nqueueStreamRequest\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12,\n\x07request\x18\x02 \x01(\x0b\x32\x1b.tqbroker.v1.EnqueueRequest\"x\n\x15\x45nqueueStreamResponse\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.tqbroker.v1.Error\x12.\n\x08response\x18\x03 \x01(\x0b\x32\x1c.tqbroker.v1.EnqueueResponse\">\n\nGetRequest\x12\x1d\n\x03ids\x18\x01 \x01(\x0b\x32\x10.tqbroker.v1.Ids\x12\x11\n\twith_args\x18\x02 \x01(\x08\"3\n\x0bGetResponse\x12$\n\x04jobs\x18\x01 \x03(\x0b\x32\x16.tqbroker.v1.JobStatus\"Q\n\x0bWaitRequest\x12\x1f\n\x05watch\x18\x01 \x01(\x0b\x32\x10.tqbroker.v1.Ids\x12!\n\x07unwatch\x18\x02 \x01(\x0b\x32\x10.tqbroker.v1.Ids\"4\n\x0cWaitResponse\x12$\n\x04jobs\x18\x01 \x03(\x0b\x32\x16.tqbroker.v1.JobStatus\"Q\n\rCancelRequest\x12\x1d\n\x03ids\x18\x01 \x01(\x0b\x32\x10.tqbroker.v1.Ids\x12\x11\n\tterminate\x18\x02 \x01(\x08\x12\x0e\n\x06signal\x18\x03 \x01(\t\"<\n\x0e\x43\x61ncelResponse\x12*\n\x07\x65\x66\x66\x65\x63ts\x18\x01 \x03(\x0e\x32\x19.tqbroker.v1.CancelEffect\".\n\rForgetRequest\x12\x1d\n\x03ids\x18\x01 \x01(\x0b\x32\x10.tqbroker.v1.Ids\"#\n\x0e\x46orgetResponse\x12\x11\n\tforgotten\x18\x01 \x01(\r*\xb4\x01\n\x0c\x43\x61ncelEffect\x12\x1d\n\x19\x43\x41NCEL_EFFECT_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43\x41NCEL_EFFECT_CANCELLED\x10\x01\x12\x19\n\x15\x43\x41NCEL_EFFECT_RUNNING\x10\x02\x12\x19\n\x15\x43\x41NCEL_EFFECT_PENDING\x10\x03\x12\x17\n\x13\x43\x41NCEL_EFFECT_FINAL\x10\x04\x12\x19\n\x15\x43\x41NCEL_EFFECT_UNKNOWN\x10\x05\x32\xaa\x03\n\x05Queue\x12\x44\n\x07\x45nqueue\x12\x1b.tqbroker.v1.EnqueueRequest\x1a\x1c.tqbroker.v1.EnqueueResponse\x12Z\n\rEnqueueStream\x12!.tqbroker.v1.EnqueueStreamRequest\x1a\".tqbroker.v1.EnqueueStreamResponse(\x01\x30\x01\x12\x38\n\x03Get\x12\x17.tqbroker.v1.GetRequest\x1a\x18.tqbroker.v1.GetResponse\x12?\n\x04Wait\x12\x18.tqbroker.v1.WaitRequest\x1a\x19.tqbroker.v1.WaitResponse(\x01\x30\x01\x12\x41\n\x06\x43\x61ncel\x12\x1a.tqbroker.v1.CancelRequest\x1a\x1b.tqbroker.v1.CancelResponse\x12\x41\n\x06\x46orget\x12\x1a.tqbroker.v1.ForgetRequest\x1a\x1b.tqbroker.v1.ForgetResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tqbroker/v1/queue.proto\x12\x0btqbroker.v1\x1a\x18tqbroker/v1/errors.proto\x1a\x15tqbroker/v1/job.proto\x1a\x1atqbroker/v1/workflow.proto\"8\n\x0e\x45nqueueRequest\x12&\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x15.tqbroker.v1.JobBatch\"t\n\x10\x45nqueueException\x12\r\n\x05\x62\x61tch\x18\x01 \x01(\r\x12\r\n\x05index\x18\x02 \x01(\r\x12\x11\n\tduplicate\x18\x03 \x01(\x08\x12!\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.tqbroker.v1.Error\x12\x0c\n\x04kept\x18\x05 \x01(\t\"T\n\x0f\x45nqueueResponse\x12\x0e\n\x06stored\x18\x01 \x01(\r\x12\x31\n\nexceptions\x18\x02 \x03(\x0b\x32\x1d.tqbroker.v1.EnqueueException\"R\n\x14\x45nqueueStreamRequest\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12,\n\x07request\x18\x02 \x01(\x0b\x32\x1b.tqbroker.v1.EnqueueRequest\"x\n\x15\x45nqueueStreamResponse\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.tqbroker.v1.Error\x12.\n\x08response\x18\x03 \x01(\x0b\x32\x1c.tqbroker.v1.EnqueueResponse\"U\n\nGetRequest\x12\x1d\n\x03ids\x18\x01 \x01(\x0b\x32\x10.tqbroker.v1.Ids\x12\x11\n\twith_args\x18\x02 \x01(\x08\x12\x15\n\rwith_children\x18\x03 \x01(\x08\"3\n\x0bGetResponse\x12$\n\x04jobs\x18\x01 \x03(\x0b\x32\x16.tqbroker.v1.JobStatus\"Q\n\x0bWaitRequest\x12\x1f\n\x05watch\x18\x01 \x01(\x0b\x32\x10.tqbroker.v1.Ids\x12!\n\x07unwatch\x18\x02 \x01(\x0b\x32\x10.tqbroker.v1.Ids\"4\n\x0cWaitResponse\x12$\n\x04jobs\x18\x01 \x03(\x0b\x32\x16.tqbroker.v1.JobStatus\"Q\n\rCancelRequest\x12\x1d\n\x03ids\x18\x01 \x01(\x0b\x32\x10.tqbroker.v1.Ids\x12\x11\n\tterminate\x18\x02 \x01(\x08\x12\x0e\n\x06signal\x18\x03 \x01(\t\"<\n\x0e\x43\x61ncelResponse\x12*\n\x07\x65\x66\x66\x65\x63ts\x18\x01 \x03(\x0e\x32\x19.tqbroker.v1.CancelEffect\".\n\rForgetRequest\x12\x1d\n\x03ids\x18\x01 \x01(\x0b\x32\x10.tqbroker.v1.Ids\"#\n\x0e\x46orgetResponse\x12\x11\n\tforgotten\x18\x01 \x01(\r\"@\n\x15SubmitWorkflowRequest\x12\'\n\x04part\x18\x01 \x01(\x0b\x32\x19.tqbroker.v1.WorkflowPart\"N\n\x0bNodeRefusal\x12\r\n\x05\x62\x61tch\x18\x01 \x01(\r\x12\r\n\x05index\x18\x02 \x01(\r\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.tqbroker.v1.Error\"V\n\x16SubmitWorkflowResponse\x12\x11\n\tduplicate\x18\x01 \x01(\x08\x12)\n\x07refused\x18\x02 \x03(\x0b\x32\x18.tqbroker.v1.NodeRefusal\"-\n\x10GetInputsRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\r\"8\n\x11GetInputsResponse\x12#\n\x06inputs\x18\x01 \x01(\x0b\x32\x13.tqbroker.v1.Inputs\",\n\x0fGetGroupRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\r\n\x05\x66irst\x18\x02 \x01(\r\"Q\n\x10GetGroupResponse\x12\x1d\n\x03ids\x18\x01 \x01(\x0b\x32\x10.tqbroker.v1.Ids\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x0f\n\x07unknown\x18\x03 \x01(\x08\"=\n\x10SaveGroupRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x1d\n\x03ids\x18\x02 \x01(\x0b\x32\x10.tqbroker.v1.Ids\"\x13\n\x11SaveGroupResponse\" \n\x12\x44\x65leteGroupRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\"&\n\x13\x44\x65leteGroupResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x08*\xb4\x01\n\x0c\x43\x61ncelEffect\x12\x1d\n\x19\x43\x41NCEL_EFFECT_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43\x41NCEL_EFFECT_CANCELLED\x10\x01\x12\x19\n\x15\x43\x41NCEL_EFFECT_RUNNING\x10\x02\x12\x19\n\x15\x43\x41NCEL_EFFECT_PENDING\x10\x03\x12\x17\n\x13\x43\x41NCEL_EFFECT_FINAL\x10\x04\x12\x19\n\x15\x43\x41NCEL_EFFECT_UNKNOWN\x10\x05\x32\xb8\x06\n\x05Queue\x12\x44\n\x07\x45nqueue\x12\x1b.tqbroker.v1.EnqueueRequest\x1a\x1c.tqbroker.v1.EnqueueResponse\x12Z\n\rEnqueueStream\x12!.tqbroker.v1.EnqueueStreamRequest\x1a\".tqbroker.v1.EnqueueStreamResponse(\x01\x30\x01\x12\x38\n\x03Get\x12\x17.tqbroker.v1.GetRequest\x1a\x18.tqbroker.v1.GetResponse\x12?\n\x04Wait\x12\x18.tqbroker.v1.WaitRequest\x1a\x19.tqbroker.v1.WaitResponse(\x01\x30\x01\x12\x41\n\x06\x43\x61ncel\x12\x1a.tqbroker.v1.CancelRequest\x1a\x1b.tqbroker.v1.CancelResponse\x12\x41\n\x06\x46orget\x12\x1a.tqbroker.v1.ForgetRequest\x1a\x1b.tqbroker.v1.ForgetResponse\x12Y\n\x0eSubmitWorkflow\x12\".tqbroker.v1.SubmitWorkflowRequest\x1a#.tqbroker.v1.SubmitWorkflowResponse\x12J\n\tGetInputs\x12\x1d.tqbroker.v1.GetInputsRequest\x1a\x1e.tqbroker.v1.GetInputsResponse\x12G\n\x08GetGroup\x12\x1c.tqbroker.v1.GetGroupRequest\x1a\x1d.tqbroker.v1.GetGroupResponse\x12J\n\tSaveGroup\x12\x1d.tqbroker.v1.SaveGroupRequest\x1a\x1e.tqbroker.v1.SaveGroupResponse\x12P\n\x0b\x44\x65leteGroup\x12\x1f.tqbroker.v1.DeleteGroupRequest\x1a .tqbroker.v1.DeleteGroupResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tqbroker.v1.queue_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CANCELEFFECT']._serialized_start=1042
-  _globals['_CANCELEFFECT']._serialized_end=1222
-  _globals['_ENQUEUEREQUEST']._serialized_start=89
-  _globals['_ENQUEUEREQUEST']._serialized_end=145
-  _globals['_ENQUEUEEXCEPTION']._serialized_start=147
-  _globals['_ENQUEUEEXCEPTION']._serialized_end=263
-  _globals['_ENQUEUERESPONSE']._serialized_start=265
-  _globals['_ENQUEUERESPONSE']._serialized_end=349
-  _globals['_ENQUEUESTREAMREQUEST']._serialized_start=351
-  _globals['_ENQUEUESTREAMREQUEST']._serialized_end=433
-  _globals['_ENQUEUESTREAMRESPONSE']._serialized_start=435
-  _globals['_ENQUEUESTREAMRESPONSE']._serialized_end=555
-  _globals['_GETREQUEST']._serialized_start=557
-  _globals['_GETREQUEST']._serialized_end=619
-  _globals['_GETRESPONSE']._serialized_start=621
-  _globals['_GETRESPONSE']._serialized_end=672
-  _globals['_WAITREQUEST']._serialized_start=674
-  _globals['_WAITREQUEST']._serialized_end=755
-  _globals['_WAITRESPONSE']._serialized_start=757
-  _globals['_WAITRESPONSE']._serialized_end=809
-  _globals['_CANCELREQUEST']._serialized_start=811
-  _globals['_CANCELREQUEST']._serialized_end=892
-  _globals['_CANCELRESPONSE']._serialized_start=894
-  _globals['_CANCELRESPONSE']._serialized_end=954
-  _globals['_FORGETREQUEST']._serialized_start=956
-  _globals['_FORGETREQUEST']._serialized_end=1002
-  _globals['_FORGETRESPONSE']._serialized_start=1004
-  _globals['_FORGETRESPONSE']._serialized_end=1039
-  _globals['_QUEUE']._serialized_start=1225
-  _globals['_QUEUE']._serialized_end=1651
+  _globals['_CANCELEFFECT']._serialized_start=1719
+  _globals['_CANCELEFFECT']._serialized_end=1899
+  _globals['_ENQUEUEREQUEST']._serialized_start=117
+  _globals['_ENQUEUEREQUEST']._serialized_end=173
+  _globals['_ENQUEUEEXCEPTION']._serialized_start=175
+  _globals['_ENQUEUEEXCEPTION']._serialized_end=291
+  _globals['_ENQUEUERESPONSE']._serialized_start=293
+  _globals['_ENQUEUERESPONSE']._serialized_end=377
+  _globals['_ENQUEUESTREAMREQUEST']._serialized_start=379
+  _globals['_ENQUEUESTREAMREQUEST']._serialized_end=461
+  _globals['_ENQUEUESTREAMRESPONSE']._serialized_start=463
+  _globals['_ENQUEUESTREAMRESPONSE']._serialized_end=583
+  _globals['_GETREQUEST']._serialized_start=585
+  _globals['_GETREQUEST']._serialized_end=670
+  _globals['_GETRESPONSE']._serialized_start=672
+  _globals['_GETRESPONSE']._serialized_end=723
+  _globals['_WAITREQUEST']._serialized_start=725
+  _globals['_WAITREQUEST']._serialized_end=806
+  _globals['_WAITRESPONSE']._serialized_start=808
+  _globals['_WAITRESPONSE']._serialized_end=860
+  _globals['_CANCELREQUEST']._serialized_start=862
+  _globals['_CANCELREQUEST']._serialized_end=943
+  _globals['_CANCELRESPONSE']._serialized_start=945
+  _globals['_CANCELRESPONSE']._serialized_end=1005
+  _globals['_FORGETREQUEST']._serialized_start=1007
+  _globals['_FORGETREQUEST']._serialized_end=1053
+  _globals['_FORGETRESPONSE']._serialized_start=1055
+  _globals['_FORGETRESPONSE']._serialized_end=1090
+  _globals['_SUBMITWORKFLOWREQUEST']._serialized_start=1092
+  _globals['_SUBMITWORKFLOWREQUEST']._serialized_end=1156
+  _globals['_NODEREFUSAL']._serialized_start=1158
+  _globals['_NODEREFUSAL']._serialized_end=1236
+  _globals['_SUBMITWORKFLOWRESPONSE']._serialized_start=1238
+  _globals['_SUBMITWORKFLOWRESPONSE']._serialized_end=1324
+  _globals['_GETINPUTSREQUEST']._serialized_start=1326
+  _globals['_GETINPUTSREQUEST']._serialized_end=1371
+  _globals['_GETINPUTSRESPONSE']._serialized_start=1373
+  _globals['_GETINPUTSRESPONSE']._serialized_end=1429
+  _globals['_GETGROUPREQUEST']._serialized_start=1431
+  _globals['_GETGROUPREQUEST']._serialized_end=1475
+  _globals['_GETGROUPRESPONSE']._serialized_start=1477
+  _globals['_GETGROUPRESPONSE']._serialized_end=1558
+  _globals['_SAVEGROUPREQUEST']._serialized_start=1560
+  _globals['_SAVEGROUPREQUEST']._serialized_end=1621
+  _globals['_SAVEGROUPRESPONSE']._serialized_start=1623
+  _globals['_SAVEGROUPRESPONSE']._serialized_end=1642
+  _globals['_DELETEGROUPREQUEST']._serialized_start=1644
+  _globals['_DELETEGROUPREQUEST']._serialized_end=1676
+  _globals['_DELETEGROUPRESPONSE']._serialized_start=1678
+  _globals['_DELETEGROUPRESPONSE']._serialized_end=1716
+  _globals['_QUEUE']._serialized_start=1902
+  _globals['_QUEUE']._serialized_end=2726
 # @@protoc_insertion_point(module_scope)

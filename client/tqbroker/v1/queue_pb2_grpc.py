@@ -65,6 +65,31 @@ class QueueStub(object):
                 request_serializer=tqbroker_dot_v1_dot_queue__pb2.ForgetRequest.SerializeToString,
                 response_deserializer=tqbroker_dot_v1_dot_queue__pb2.ForgetResponse.FromString,
                 _registered_method=True)
+        self.SubmitWorkflow = channel.unary_unary(
+                '/tqbroker.v1.Queue/SubmitWorkflow',
+                request_serializer=tqbroker_dot_v1_dot_queue__pb2.SubmitWorkflowRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_queue__pb2.SubmitWorkflowResponse.FromString,
+                _registered_method=True)
+        self.GetInputs = channel.unary_unary(
+                '/tqbroker.v1.Queue/GetInputs',
+                request_serializer=tqbroker_dot_v1_dot_queue__pb2.GetInputsRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_queue__pb2.GetInputsResponse.FromString,
+                _registered_method=True)
+        self.GetGroup = channel.unary_unary(
+                '/tqbroker.v1.Queue/GetGroup',
+                request_serializer=tqbroker_dot_v1_dot_queue__pb2.GetGroupRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_queue__pb2.GetGroupResponse.FromString,
+                _registered_method=True)
+        self.SaveGroup = channel.unary_unary(
+                '/tqbroker.v1.Queue/SaveGroup',
+                request_serializer=tqbroker_dot_v1_dot_queue__pb2.SaveGroupRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_queue__pb2.SaveGroupResponse.FromString,
+                _registered_method=True)
+        self.DeleteGroup = channel.unary_unary(
+                '/tqbroker.v1.Queue/DeleteGroup',
+                request_serializer=tqbroker_dot_v1_dot_queue__pb2.DeleteGroupRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_queue__pb2.DeleteGroupResponse.FromString,
+                _registered_method=True)
 
 
 class QueueServicer(object):
@@ -115,6 +140,41 @@ class QueueServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SubmitWorkflow(self, request, context):
+        """Stores a workflow, or a part of one. OK means: it is on the disk, all of it. Safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetInputs(self, request, context):
+        """What the members of the join returned that a job has waited for, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetGroup(self, request, context):
+        """The members of a group, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SaveGroup(self, request, context):
+        """Remembers a list of jobs as a group. Groups of workflows are known by themselves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteGroup(self, request, context):
+        """Forgets a group that was saved.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QueueServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -147,6 +207,31 @@ def add_QueueServicer_to_server(servicer, server):
                     servicer.Forget,
                     request_deserializer=tqbroker_dot_v1_dot_queue__pb2.ForgetRequest.FromString,
                     response_serializer=tqbroker_dot_v1_dot_queue__pb2.ForgetResponse.SerializeToString,
+            ),
+            'SubmitWorkflow': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitWorkflow,
+                    request_deserializer=tqbroker_dot_v1_dot_queue__pb2.SubmitWorkflowRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_queue__pb2.SubmitWorkflowResponse.SerializeToString,
+            ),
+            'GetInputs': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetInputs,
+                    request_deserializer=tqbroker_dot_v1_dot_queue__pb2.GetInputsRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_queue__pb2.GetInputsResponse.SerializeToString,
+            ),
+            'GetGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGroup,
+                    request_deserializer=tqbroker_dot_v1_dot_queue__pb2.GetGroupRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_queue__pb2.GetGroupResponse.SerializeToString,
+            ),
+            'SaveGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.SaveGroup,
+                    request_deserializer=tqbroker_dot_v1_dot_queue__pb2.SaveGroupRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_queue__pb2.SaveGroupResponse.SerializeToString,
+            ),
+            'DeleteGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteGroup,
+                    request_deserializer=tqbroker_dot_v1_dot_queue__pb2.DeleteGroupRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_queue__pb2.DeleteGroupResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -312,6 +397,141 @@ class Queue(object):
             '/tqbroker.v1.Queue/Forget',
             tqbroker_dot_v1_dot_queue__pb2.ForgetRequest.SerializeToString,
             tqbroker_dot_v1_dot_queue__pb2.ForgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tqbroker.v1.Queue/SubmitWorkflow',
+            tqbroker_dot_v1_dot_queue__pb2.SubmitWorkflowRequest.SerializeToString,
+            tqbroker_dot_v1_dot_queue__pb2.SubmitWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetInputs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tqbroker.v1.Queue/GetInputs',
+            tqbroker_dot_v1_dot_queue__pb2.GetInputsRequest.SerializeToString,
+            tqbroker_dot_v1_dot_queue__pb2.GetInputsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tqbroker.v1.Queue/GetGroup',
+            tqbroker_dot_v1_dot_queue__pb2.GetGroupRequest.SerializeToString,
+            tqbroker_dot_v1_dot_queue__pb2.GetGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SaveGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tqbroker.v1.Queue/SaveGroup',
+            tqbroker_dot_v1_dot_queue__pb2.SaveGroupRequest.SerializeToString,
+            tqbroker_dot_v1_dot_queue__pb2.SaveGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tqbroker.v1.Queue/DeleteGroup',
+            tqbroker_dot_v1_dot_queue__pb2.DeleteGroupRequest.SerializeToString,
+            tqbroker_dot_v1_dot_queue__pb2.DeleteGroupResponse.FromString,
             options,
             channel_credentials,
             insecure,

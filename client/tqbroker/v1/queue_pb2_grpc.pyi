@@ -48,6 +48,16 @@ class QueueStub:
     """Cancels jobs. QUEUED and SCHEDULED ones become CANCELLED in this commit; RUNNING ones get a durable cancel mark."""
     Forget: _grpc.UnaryUnaryMultiCallable[_queue_pb2.ForgetRequest, _queue_pb2.ForgetResponse]
     """Drops the results of finished jobs. The ids stay remembered for the dedup window."""
+    SubmitWorkflow: _grpc.UnaryUnaryMultiCallable[_queue_pb2.SubmitWorkflowRequest, _queue_pb2.SubmitWorkflowResponse]
+    """Stores a workflow, or a part of one. OK means: it is on the disk, all of it. Safe to repeat."""
+    GetInputs: _grpc.UnaryUnaryMultiCallable[_queue_pb2.GetInputsRequest, _queue_pb2.GetInputsResponse]
+    """What the members of the join returned that a job has waited for, a page at a time."""
+    GetGroup: _grpc.UnaryUnaryMultiCallable[_queue_pb2.GetGroupRequest, _queue_pb2.GetGroupResponse]
+    """The members of a group, a page at a time."""
+    SaveGroup: _grpc.UnaryUnaryMultiCallable[_queue_pb2.SaveGroupRequest, _queue_pb2.SaveGroupResponse]
+    """Remembers a list of jobs as a group. Groups of workflows are known by themselves."""
+    DeleteGroup: _grpc.UnaryUnaryMultiCallable[_queue_pb2.DeleteGroupRequest, _queue_pb2.DeleteGroupResponse]
+    """Forgets a group that was saved."""
 
 @_typing.type_check_only
 class QueueAsyncStub(QueueStub):
@@ -69,6 +79,16 @@ class QueueAsyncStub(QueueStub):
     """Cancels jobs. QUEUED and SCHEDULED ones become CANCELLED in this commit; RUNNING ones get a durable cancel mark."""
     Forget: _aio.UnaryUnaryMultiCallable[_queue_pb2.ForgetRequest, _queue_pb2.ForgetResponse]  # type: ignore[assignment]
     """Drops the results of finished jobs. The ids stay remembered for the dedup window."""
+    SubmitWorkflow: _aio.UnaryUnaryMultiCallable[_queue_pb2.SubmitWorkflowRequest, _queue_pb2.SubmitWorkflowResponse]  # type: ignore[assignment]
+    """Stores a workflow, or a part of one. OK means: it is on the disk, all of it. Safe to repeat."""
+    GetInputs: _aio.UnaryUnaryMultiCallable[_queue_pb2.GetInputsRequest, _queue_pb2.GetInputsResponse]  # type: ignore[assignment]
+    """What the members of the join returned that a job has waited for, a page at a time."""
+    GetGroup: _aio.UnaryUnaryMultiCallable[_queue_pb2.GetGroupRequest, _queue_pb2.GetGroupResponse]  # type: ignore[assignment]
+    """The members of a group, a page at a time."""
+    SaveGroup: _aio.UnaryUnaryMultiCallable[_queue_pb2.SaveGroupRequest, _queue_pb2.SaveGroupResponse]  # type: ignore[assignment]
+    """Remembers a list of jobs as a group. Groups of workflows are known by themselves."""
+    DeleteGroup: _aio.UnaryUnaryMultiCallable[_queue_pb2.DeleteGroupRequest, _queue_pb2.DeleteGroupResponse]  # type: ignore[assignment]
+    """Forgets a group that was saved."""
 
 class QueueServicer(metaclass=_abc_1.ABCMeta):
     """For applications. Every call is safe to repeat."""
@@ -123,5 +143,45 @@ class QueueServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_queue_pb2.ForgetResponse, _abc.Awaitable[_queue_pb2.ForgetResponse]]:
         """Drops the results of finished jobs. The ids stay remembered for the dedup window."""
+
+    @_abc_1.abstractmethod
+    def SubmitWorkflow(
+        self,
+        request: _queue_pb2.SubmitWorkflowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_pb2.SubmitWorkflowResponse, _abc.Awaitable[_queue_pb2.SubmitWorkflowResponse]]:
+        """Stores a workflow, or a part of one. OK means: it is on the disk, all of it. Safe to repeat."""
+
+    @_abc_1.abstractmethod
+    def GetInputs(
+        self,
+        request: _queue_pb2.GetInputsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_pb2.GetInputsResponse, _abc.Awaitable[_queue_pb2.GetInputsResponse]]:
+        """What the members of the join returned that a job has waited for, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def GetGroup(
+        self,
+        request: _queue_pb2.GetGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_pb2.GetGroupResponse, _abc.Awaitable[_queue_pb2.GetGroupResponse]]:
+        """The members of a group, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def SaveGroup(
+        self,
+        request: _queue_pb2.SaveGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_pb2.SaveGroupResponse, _abc.Awaitable[_queue_pb2.SaveGroupResponse]]:
+        """Remembers a list of jobs as a group. Groups of workflows are known by themselves."""
+
+    @_abc_1.abstractmethod
+    def DeleteGroup(
+        self,
+        request: _queue_pb2.DeleteGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_pb2.DeleteGroupResponse, _abc.Awaitable[_queue_pb2.DeleteGroupResponse]]:
+        """Forgets a group that was saved."""
 
 def add_QueueServicer_to_server(servicer: QueueServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

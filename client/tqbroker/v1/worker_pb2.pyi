@@ -10,6 +10,8 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tqbroker.v1 import errors_pb2 as _errors_pb2
 from tqbroker.v1 import job_pb2 as _job_pb2
+from tqbroker.v1 import schedule_pb2 as _schedule_pb2
+from tqbroker.v1 import workflow_pb2 as _workflow_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -40,6 +42,10 @@ class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.Value
     """Final like FAILED: the task refused the job."""
     VERDICT_REQUEUED: _Verdict.ValueType  # 6
     """The task put the job back: to the end of its lane, uncounted."""
+    VERDICT_REPLACED: _Verdict.ValueType  # 7
+    """The workflow named by `Ending.workflow`, complete and held, takes the place of the job: in this commit it becomes
+    live, and the job goes on as the job of it that `takes_over`. Without such a workflow it counts as LOST.
+    """
 
 class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
     """How an attempt ended, other than by success."""
@@ -57,6 +63,10 @@ VERDICT_REJECTED: Verdict.ValueType  # 5
 """Final like FAILED: the task refused the job."""
 VERDICT_REQUEUED: Verdict.ValueType  # 6
 """The task put the job back: to the end of its lane, uncounted."""
+VERDICT_REPLACED: Verdict.ValueType  # 7
+"""The workflow named by `Ending.workflow`, complete and held, takes the place of the job: in this commit it becomes
+live, and the job goes on as the job of it that `takes_over`. Without such a workflow it counts as LOST.
+"""
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 @_typing.final
@@ -343,6 +353,7 @@ class Hello(_message.Message):
     HELD_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    SCHEDULES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Stable name, for example "worker@host": a new process under the same name is the old worker back, holding nothing."""
     instance: _builtins.bytes
@@ -374,6 +385,10 @@ class Hello(_message.Message):
     def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitRule]:
         """Rules that the app declares for its tasks. A rule set by an operator is not touched."""
 
+    @_builtins.property
+    def schedules(self) -> _schedule_pb2.DeclaredSchedules:
+        """Schedules that the app declares: they replace those that it declared before. Not set: it says nothing of schedules."""
+
     def __init__(
         self,
         *,
@@ -390,10 +405,11 @@ class Hello(_message.Message):
         held: Global___Held | None = ...,
         labels: _abc.Iterable[_builtins.str] | None = ...,
         limits: _abc.Iterable[Global___LimitRule] | None = ...,
+        schedules: _schedule_pb2.DeclaredSchedules | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["held", b"held"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "schedules", b"schedules"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "host", b"host", "instance", b"instance", "labels", b"labels", "limits", b"limits", "name", b"name", "pid", b"pid", "pool", b"pool", "queues", b"queues", "slots", b"slots", "store", b"store", "tasks", b"tasks", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "host", b"host", "instance", b"instance", "labels", b"labels", "limits", b"limits", "name", b"name", "pid", b"pid", "pool", b"pool", "queues", b"queues", "schedules", b"schedules", "slots", b"slots", "store", b"store", "tasks", b"tasks", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -471,6 +487,7 @@ class Successes(_message.Message):
     STARTED_UNIX_MS_FIELD_NUMBER: _builtins.int
     RUNTIME_US_FIELD_NUMBER: _builtins.int
     IDS_FIELD_NUMBER: _builtins.int
+    TRAILS_FIELD_NUMBER: _builtins.int
     format: _builtins.str
     @_builtins.property
     def tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
@@ -486,6 +503,10 @@ class Successes(_message.Message):
     def ids(self) -> _job_pb2.Ids:
         """Filled only when the outcomes are sent again after a reconnect."""
 
+    @_builtins.property
+    def trails(self) -> _containers.RepeatedCompositeFieldContainer[Global___Trail]:
+        """Of the few attempts that submitted jobs from their body: which."""
+
     def __init__(
         self,
         *,
@@ -495,14 +516,41 @@ class Successes(_message.Message):
         started_unix_ms: _abc.Iterable[_builtins.int] | None = ...,
         runtime_us: _abc.Iterable[_builtins.int] | None = ...,
         ids: _job_pb2.Ids | None = ...,
+        trails: _abc.Iterable[Global___Trail] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "ids", b"ids", "results", b"results", "runtime_us", b"runtime_us", "started_unix_ms", b"started_unix_ms", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "ids", b"ids", "results", b"results", "runtime_us", b"runtime_us", "started_unix_ms", b"started_unix_ms", "tokens", b"tokens", "trails", b"trails"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Successes: _TypeAlias = Successes  # noqa: Y015
+
+@_typing.final
+class Trail(_message.Message):
+    """The jobs that the body of a job has submitted, at most 10,000."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    CHILDREN_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Index of the attempt in its column."""
+    @_builtins.property
+    def children(self) -> _job_pb2.Ids: ...
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        children: _job_pb2.Ids | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["children", b"children"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["children", b"children", "index", b"index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Trail: _TypeAlias = Trail  # noqa: Y015
 
 @_typing.final
 class Ending(_message.Message):
@@ -518,18 +566,28 @@ class Ending(_message.Message):
     RUNTIME_US_FIELD_NUMBER: _builtins.int
     IDS_FIELD_NUMBER: _builtins.int
     ARGS_FIELD_NUMBER: _builtins.int
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    CHILDREN_FIELD_NUMBER: _builtins.int
     token: _builtins.int
     verdict: Global___Verdict.ValueType
     retry_in_ms: _builtins.int
     started_unix_ms: _builtins.int
     runtime_us: _builtins.int
     args: _builtins.bytes
-    """Of a retry: arguments for the next attempt, in the format of the job; empty to keep them."""
+    """Of a retry: arguments for the next attempt, in the format of the job; empty to keep them. They stand for all
+    arguments: a job of a workflow is not handed anything in front of them.
+    """
+    workflow: _builtins.bytes
+    """Of VERDICT_REPLACED: 16 bytes."""
     @_builtins.property
     def failure(self) -> _job_pb2.Failure: ...
     @_builtins.property
     def ids(self) -> _job_pb2.Ids:
         """Filled only when the outcome is sent again after a reconnect."""
+
+    @_builtins.property
+    def children(self) -> _job_pb2.Ids:
+        """The jobs that the body has submitted, at most 10,000."""
 
     def __init__(
         self,
@@ -542,10 +600,12 @@ class Ending(_message.Message):
         runtime_us: _builtins.int = ...,
         ids: _job_pb2.Ids | None = ...,
         args: _builtins.bytes = ...,
+        workflow: _builtins.bytes = ...,
+        children: _job_pb2.Ids | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "ids", b"ids"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["children", b"children", "failure", b"failure", "ids", b"ids"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["args", b"args", "failure", b"failure", "ids", b"ids", "retry_in_ms", b"retry_in_ms", "runtime_us", b"runtime_us", "started_unix_ms", b"started_unix_ms", "token", b"token", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["args", b"args", "children", b"children", "failure", b"failure", "ids", b"ids", "retry_in_ms", b"retry_in_ms", "runtime_us", b"runtime_us", "started_unix_ms", b"started_unix_ms", "token", b"token", "verdict", b"verdict", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -701,12 +761,18 @@ class DeliveryBatch(_message.Message):
     DUE_UNIX_MS_FIELD_NUMBER: _builtins.int
     EXPIRES_UNIX_MS_FIELD_NUMBER: _builtins.int
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    PLACES_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    ROOT_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     queue: _builtins.str
     priority: _builtins.int
     format: _builtins.str
     headers: _builtins.bytes
     ignore_result: _builtins.bool
+    parent: _builtins.str
+    """Of all of them: see JobBatch."""
+    root: _builtins.str
     @_builtins.property
     def ids(self) -> _job_pb2.Ids: ...
     @_builtins.property
@@ -733,6 +799,10 @@ class DeliveryBatch(_message.Message):
     def checkpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Checkpoint]:
         """For each job its last checkpoint; empty when none has one."""
 
+    @_builtins.property
+    def places(self) -> _containers.RepeatedCompositeFieldContainer[_workflow_pb2.Place]:
+        """For each job its place in a workflow; empty when none is in one."""
+
     def __init__(
         self,
         *,
@@ -751,10 +821,13 @@ class DeliveryBatch(_message.Message):
         due_unix_ms: _abc.Iterable[_builtins.int] | None = ...,
         expires_unix_ms: _abc.Iterable[_builtins.int] | None = ...,
         checkpoints: _abc.Iterable[Global___Checkpoint] | None = ...,
+        places: _abc.Iterable[_workflow_pb2.Place] | None = ...,
+        parent: _builtins.str = ...,
+        root: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids", "traits", b"traits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["args", b"args", "checkpoints", b"checkpoints", "due_unix_ms", b"due_unix_ms", "expires_unix_ms", b"expires_unix_ms", "format", b"format", "headers", b"headers", "ids", b"ids", "ignore_result", b"ignore_result", "lost_leases", b"lost_leases", "priority", b"priority", "queue", b"queue", "retries", b"retries", "task", b"task", "tokens", b"tokens", "traits", b"traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["args", b"args", "checkpoints", b"checkpoints", "due_unix_ms", b"due_unix_ms", "expires_unix_ms", b"expires_unix_ms", "format", b"format", "headers", b"headers", "ids", b"ids", "ignore_result", b"ignore_result", "lost_leases", b"lost_leases", "parent", b"parent", "places", b"places", "priority", b"priority", "queue", b"queue", "retries", b"retries", "root", b"root", "task", b"task", "tokens", b"tokens", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 import pytest
@@ -198,6 +198,37 @@ class WireDouble(queue_pb2_grpc.QueueServicer):
         for key in unpack_ids(request.ids):
             self.jobs[key] = _with_id(job_pb2.JobStatus(state=job_pb2.STATE_UNKNOWN, forgotten=True), key)
         return queue_pb2.ForgetResponse(forgotten=1)
+
+    # -- workflows: the double has none -------------------------------------------------------------------------------
+
+    def SubmitWorkflow(  # noqa: N802
+        self, request: queue_pb2.SubmitWorkflowRequest, context: grpc.ServicerContext
+    ) -> queue_pb2.SubmitWorkflowResponse:
+        return _nothing_of_workflows(context)
+
+    def GetInputs(  # noqa: N802
+        self, request: queue_pb2.GetInputsRequest, context: grpc.ServicerContext
+    ) -> queue_pb2.GetInputsResponse:
+        return _nothing_of_workflows(context)
+
+    def GetGroup(  # noqa: N802
+        self, request: queue_pb2.GetGroupRequest, context: grpc.ServicerContext
+    ) -> queue_pb2.GetGroupResponse:
+        return _nothing_of_workflows(context)
+
+    def SaveGroup(  # noqa: N802
+        self, request: queue_pb2.SaveGroupRequest, context: grpc.ServicerContext
+    ) -> queue_pb2.SaveGroupResponse:
+        return _nothing_of_workflows(context)
+
+    def DeleteGroup(  # noqa: N802
+        self, request: queue_pb2.DeleteGroupRequest, context: grpc.ServicerContext
+    ) -> queue_pb2.DeleteGroupResponse:
+        return _nothing_of_workflows(context)
+
+
+def _nothing_of_workflows(context: grpc.ServicerContext) -> NoReturn:
+    context.abort(grpc.StatusCode.UNIMPLEMENTED, "this double has no workflows")
 
 
 def _with_id(status: job_pb2.JobStatus, key: Key) -> job_pb2.JobStatus:

@@ -144,7 +144,10 @@ async def test_the_settings_and_the_tasks_of_the_app_can_be_asked_for(broker: Br
     await start("-c", "1")
     line = await connected(broker)
     assert (await ask(line, "conf"))["task_default_queue"] == "default"
-    assert "tasks.add" in await ask(line, "registered")
+    registered = await ask(line, "registered")
+    assert "tasks.add" in registered
+    assert "tqbroker.map" in line.hello.tasks
+    assert "tqbroker.map" not in registered
     assert "tasks.add [max_retries=3]" in await ask(line, "registered", taskinfoitems=["max_retries"])
     assert "software -> tqbroker" in (await ask(line, "report"))["ok"]
     stacks = await ask(line, "stacks")

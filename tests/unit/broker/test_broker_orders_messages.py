@@ -9,6 +9,7 @@ import pytest
 from tqbroker.v1 import admin_pb2 as pb
 from tqbroker.v1 import job_pb2, worker_pb2
 from tqbroker_broker.attempts import Progress, Verdict
+from tqbroker_broker.config import BrokerConfig
 from tqbroker_broker.messages.annotations import MAX_CHECKPOINT, MAX_META, read_annotations
 from tqbroker_broker.messages.changes import read_change
 from tqbroker_broker.messages.outcomes import read_consume, read_ending, read_hello
@@ -67,7 +68,10 @@ def test_a_retry_with_too_large_arguments_fails_the_job_in_words() -> None:
 
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_every_verdict_of_the_wire_is_known(verdict: Verdict) -> None:
-    assert read_ending(worker_pb2.Ending(verdict=int(verdict)), 1).verdict is verdict  # type: ignore[arg-type]
+    ending = worker_pb2.Ending(verdict=int(verdict))  # type: ignore[arg-type]
+    if verdict is Verdict.REPLACED:
+        ending.workflow = b"w" * 16
+    assert read_ending(ending, 1).verdict is verdict
 
 
 def hello(**fields: Any) -> worker_pb2.Hello:
@@ -76,7 +80,7 @@ def hello(**fields: Any) -> worker_pb2.Hello:
 
 def test_a_hello_has_labels_and_the_rules_of_its_app() -> None:
     rule = worker_pb2.LimitRule(name="task:t", concurrency=2, rates=[worker_pb2.Rate(count=10, period_ms=1000)])
-    read = read_hello(hello(labels=["gpu", "region=eu"], limits=[rule]))
+    read = read_hello(hello(labels=["gpu", "region=eu"], limits=[rule]), BrokerConfig())
     assert read.labels == {"gpu", "region=eu"}
     assert read.limits == (LimitRule("task:t", 2, (Rate(10, 1000),)),)
 
@@ -94,7 +98,7 @@ def test_a_hello_has_labels_and_the_rules_of_its_app() -> None:
 )
 def test_a_hello_that_breaks_a_rule_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(Invalid):
-        read_hello(hello(**fields))
+        read_hello(hello(**fields), BrokerConfig())
 
 
 def test_a_worker_may_take_nothing_for_a_while() -> None:

@@ -48,6 +48,7 @@ BAD_TASK: dict[str, list[Any]] = {
     "name": TEXT,
     "base": ["Task", 5, dict],
     "typing": FLAG,
+    "trail": FLAG,
     "max_retries": [-1, 1.5, "3", True],
     "default_retry_delay": SPAN,
     "autoretry_for": ERRORS,
@@ -91,6 +92,7 @@ BAD_CALL: dict[str, list[Any]] = {
     "stamped_headers": [5, [""], ["missing"]],
     "shadow": TEXT,
     "retry": FLAG,
+    "add_to_parent": FLAG,
     "retry_policy": [*MAPPING, {"max_retries": -1}, {"interval_step": "x"}, {"tries": 5}],
 }
 

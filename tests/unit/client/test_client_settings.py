@@ -46,11 +46,11 @@ def test_a_refused_setting_says_what_to_do_unless_it_is_off(name: str) -> None:
 def test_an_option_without_effect_says_so_once(log: pytest.LogCaptureFixture) -> None:
     app = App(task_always_eager=True)
     task = app.task(work)
-    task.apply_async((1,), add_to_parent=False, argsrepr="***")
-    task.apply_async((1,), add_to_parent=False)
+    task.apply_async((1,), user_id="me", argsrepr="***")
+    task.apply_async((1,), user_id="me")
 
     assert [record.message.split(" has no effect")[0] for record in log.records] == [
-        "option add_to_parent",
+        "option user_id",
         "option argsrepr",
     ]
 

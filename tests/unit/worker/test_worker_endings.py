@@ -8,7 +8,7 @@ import pytest
 
 from tqbroker import App, Task, signals
 from tqbroker.codec import decode, decode_call, encode_call
-from tqbroker.exceptions import Ignore, Reject, Retry, TaskRevokedError
+from tqbroker.exceptions import Ignore, Reject, Replaced, Retry, TaskRevokedError
 from tqbroker.failures import FailureData
 from tqbroker_worker.delivery import Job, Success, jobs_of
 from tqbroker_worker.execute import Executor
@@ -86,6 +86,11 @@ def once() -> int:
     return 1
 
 
+@app.task(name="replaces", base=Telling)
+def replaces() -> None:
+    raise Replaced(b"w" * 16)
+
+
 class InContext(Task[..., Any]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         calls.append("in")
@@ -134,6 +139,11 @@ def test_an_automatic_retry_waits_longer_each_time() -> None:
     waits = [ended(run("auto", "value", retries=n), Verdict.RETRY).retry_in_ms for n in range(3)]
     assert waits == [4000, 8000, 16000]
     assert ended(run("auto", "value"), Verdict.RETRY).args == b""
+
+
+def test_a_job_that_is_replaced_has_not_ended_and_its_hooks_are_not_called() -> None:
+    outcome = ended(run("replaces"), Verdict.REPLACED)
+    assert (outcome.workflow, outcome.failure, calls) == (b"w" * 16, None, [])
 
 
 def test_expected_errors_are_marked_for_the_log() -> None:

@@ -127,6 +127,16 @@ def test_nothing_is_built_for_a_level_that_is_not_logged(make_jobs: MakeJobs) ->
             "Task tasks.add[job-1] rejected: Reject('no room')",
             "warning",
         ),
+        (
+            Ended(1, Verdict.REQUEUED, FailureData("OperationalError", "tqbroker.exceptions", "no answer")),
+            "Task tasks.add[job-1] not started, put back to its queue: no answer",
+            "warning",
+        ),
+        (
+            Ended(1, Verdict.REPLACED, None, workflow=bytes(16)),
+            "Task tasks.add[job-1] replaced by workflow 00000000-0000-0000-0000-000000000000",
+            "info",
+        ),
         (Ended(1, Verdict.REQUEUED, None), "Task tasks.add[job-1] rejected: put back to its queue", "info"),
         (
             Ended(1, Verdict.LOST, FailureData("WorkerLostError", "tqbroker.exceptions", "the child died")),

@@ -6,6 +6,7 @@ import pytest
 
 from tqbroker_worker.jobs import Jobs
 from tqbroker_worker.ledger import Ending, Ledger, Successes
+from tqbroker_worker.places import Trail
 from tqbroker_worker.protocol import Done, Ended, Verdict
 
 
@@ -54,6 +55,19 @@ def test_outcomes_of_lost_leases_are_dropped_even_from_the_middle_of_columns(
     ledger.drop({2, 9})
     assert ledger.waiting == 2
     assert [outcome.tokens() for outcome in ledger.take(2)] == [[1, 3]]
+
+
+def test_what_jobs_have_submitted_stays_with_them_when_others_are_dropped(
+    ledger: Ledger, make_jobs: Callable[..., Jobs]
+) -> None:
+    jobs = make_jobs(4)
+    trails = {1: Trail(b"a" * 16, []), 3: Trail(b"", ["text"])}
+    ledger.add(Successes(Done("json", jobs.tokens, [b"1"] * 4, [1] * 4, [2] * 4, [], trails), [jobs] * 4))
+    ledger.drop({1, 2})
+    (outcome,) = ledger.take(2)
+    assert isinstance(outcome, Successes)
+    assert outcome.done.trails == {1: Trail(b"", ["text"])}
+    assert outcome.size() == 6
 
 
 def test_what_the_broker_cannot_store_now_waits_for_the_retry_and_survives_its_acknowledgement(

@@ -14,7 +14,18 @@ from tqbroker_worker.config import WorkerConfig
 from tqbroker_worker.identity import Identity
 from tqbroker_worker.jobs import Extra, Jobs, Traits
 from tqbroker_worker.notes import Notes
-from tqbroker_worker.protocol import Annotate, Cancel, Manifest, Note, Noted, TaskLimits
+from tqbroker_worker.places import Trail
+from tqbroker_worker.protocol import (
+    Annotate,
+    Cancel,
+    Done,
+    Ended,
+    Manifest,
+    Note,
+    Noted,
+    TaskLimits,
+    Verdict,
+)
 from tqbroker_worker.session import REPLY_BYTES, Command, Session
 
 if TYPE_CHECKING:
@@ -161,6 +172,35 @@ def test_ids_that_are_texts_are_kept_apart_and_come_again_as_texts(desk: Desk, s
     columns = {tuple(part.tokens): part.ids for part in desk.say().successes}
     assert columns[(1,)].uuids == uuid.UUID(int=1).bytes
     assert list(columns[(2,)].texts) == ["mail-2"]
+
+
+def test_what_jobs_have_submitted_goes_up_with_their_outcomes_and_again_after_a_reconnect(
+    desk: Desk, scene: Scene
+) -> None:
+    child = scene.child(slots=4)
+    desk.connect()
+    desk.say()
+    desk.deliver(1, 2, 3, 4, ids=job_pb2.Ids(uuids=bytes(48), texts=["four"]))
+    scene.start(child, 4)
+    scene.handover.done(child.seat, Done("json", [1], [b"1"], [1], [1], []))
+    trails = {0: Trail(b"c" * 16, ["text"]), 1: Trail(b"d" * 16, [])}
+    scene.handover.done(child.seat, Done("json", [2, 4], [b"1"] * 2, [1] * 2, [1] * 2, [], trails))
+    scene.handover.ended(child.seat, Ended(3, Verdict.REPLACED, None, workflow=b"w" * 16, trail=Trail(b"e" * 16, [])))
+
+    def children(request: pb.WorkRequest) -> dict[int, tuple[bytes, list[str]]]:
+        found = {part.tokens[trail.index]: trail.children for part in request.successes for trail in part.trails} | {
+            ending.token: ending.children for ending in request.endings
+        }
+        return {token: (ids.uuids, list(ids.texts)) for token, ids in found.items()}
+
+    expected = {2: (b"c" * 16, ["text"]), 3: (b"e" * 16, []), 4: (b"d" * 16, [])}
+    request = desk.say()
+    assert children(request) == expected
+    assert (request.endings[0].verdict, request.endings[0].workflow) == (pb.VERDICT_REPLACED, b"w" * 16)
+    desk.connect()
+    again = desk.say()
+    assert children(again) == expected
+    assert (again.endings[0].workflow, again.endings[0].ids.uuids) == (b"w" * 16, bytes(16))
 
 
 def test_lost_leases_are_neither_reported_nor_named_again(desk: Desk, scene: Scene) -> None:

@@ -1,7 +1,7 @@
 """The default engine: one LMDB environment, one writer, every commit flushed.
 
 keys.py      what lies where on disk, with its picture
-rows.py      records to bytes and back, with their CRC
+rows.py, flowrows.py   records to bytes and back, with their CRC: of jobs, and of workflows
 opening.py   directory, lock, checks of the file, format version
 commit.py    group commit: many callers, one transaction, one flush, then the answers
 group.py     one transaction under way, and what follows once it is durable
@@ -14,11 +14,16 @@ store.py     what all verbs share
 txn.py       the part of py-lmdb that is used, typed
 events.py    the event log: columns of ids, one value for each commit
 overdue.py   whether there is anything for upkeep to do
+flows.py     what a transaction knows of workflows
+turning.py   what follows the end of a job in its workflow
 history.py, annotating.py   earlier attempts of a job; progress and checkpoints
-uniques.py, rooms.py   unique keys; room in queues with a length
+standing.py, telling.py, extras.py   the place of a job in its workflow; what is told of a job, and goes with it
+uniques.py, rooms.py, checking.py   unique keys; room in queues with a length; whether a workflow fits
 places.py, picking.py, columns.py   which jobs one worker gets, and its answer as it grows
 rulebook.py  rules of queues and limits
-intake.py, handout.py, outcomes.py, endings.py, upkeep.py, membership.py, editing.py   the verbs
+firing.py    schedules: their jobs and their rows
+intake.py, submitting.py, handout.py, outcomes.py, endings.py, cancelling.py   the verbs
+upkeep.py, membership.py, editing.py   more of them
 reading.py, scanning.py   what is known of jobs, by id and by filter
 engine.py    the seam: each verb, handed to its module
 """

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from tqbroker_broker.attempts import Annotation, Extra, Refusal
+from tqbroker_broker.attempts import Annotation, Refusal
 from tqbroker_broker.storage.lmdb.book import Lease
 from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.keys import U64
-from tqbroker_broker.storage.lmdb.rows import DamagedRecordError, JobRow, Note, Said, pack_said, unpack_said
+from tqbroker_broker.storage.lmdb.rows import DamagedRecordError, Said, pack_said, unpack_said
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
 
@@ -76,12 +76,3 @@ def drop_checkpoint(group: Group, seq: int) -> None:
 def drop(group: Group, seq: int) -> None:
     """Drops all that was said of a job."""
     group.txn.delete(U64.pack(seq), db=group.store.db["progress"])
-
-
-def extra_of(store: Store, txn: Txn, seq: int, job: JobRow, note: Note | None) -> Extra | None:
-    """What goes with a delivered job beside its columns; None for most."""
-    said = said_of(store, txn, seq) if note is not None and note.annotated else Said()
-    due_ms = (note.due_ms if note is not None else 0) or job.due_ms
-    if not (due_ms or job.expires_ms or said.checkpoint):
-        return None
-    return Extra(due_ms, job.expires_ms, said.checkpoint, said.format)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tqbroker_broker.attempts import Extra, Leased, Want
 from tqbroker_broker.records import Head, JobId
 from tqbroker_broker.storage.lmdb.book import Holder
+from tqbroker_broker.storage.lmdb.extras import size_of
 from tqbroker_broker.storage.lmdb.lanes import Kind
 from tqbroker_broker.storage.lmdb.rows import Note
 
@@ -63,4 +64,4 @@ class Columns:
         if extra is not None:
             batch = self.batches[-1]
             batch.extras[len(batch.ids) - 1] = extra
-            self.bytes += len(extra.checkpoint)
+            self.bytes += size_of(extra)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tqbroker_broker.answers import CancelAnswer, Cancelled, Mark
 from tqbroker_broker.attempts import Ending, Failure, Verdict
 from tqbroker_broker.lifecycle import Attempt, after_attempt, events_of, keep_until, past_attempt
 from tqbroker_broker.questions import EventKind
@@ -12,13 +11,17 @@ from tqbroker_broker.records import Head, JobId, State, Time
 from tqbroker_broker.rules import PLAIN
 from tqbroker_broker.storage.lmdb import annotating, history, uniques
 from tqbroker_broker.storage.lmdb.book import Lease
-from tqbroker_broker.storage.lmdb.group import COLUMN, READY, SCHEDULED, Group
-from tqbroker_broker.storage.lmdb.keys import MARKS, MEMORY, NOTED, TOKEN_AT, U64, delayed_key, order_of
+from tqbroker_broker.storage.lmdb.flows import Ended
+from tqbroker_broker.storage.lmdb.group import COLUMN, READY, SCHEDULED, WAITING, Group
+from tqbroker_broker.storage.lmdb.keys import MEMORY, NOTED, TOKEN_AT, U64, delayed_key, order_of
 from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, pack_failure, pack_final
 
 
-def put_final(group: Group, seq: int, head: Head, note: Note, final: Final) -> None:
-    """Writes how a job ended and plans when it is dropped. The caller has removed it from where it waited."""
+def put_final(group: Group, seq: int, head: Head, note: Note, final: Final, *, spared: bool = False) -> None:
+    """Writes how a job ended and plans when it is dropped. The caller has removed it from where it waited.
+
+    What follows for the workflow of a job that has one is for the caller to see to (turning.py).
+    """
     if note.annotated:
         annotating.drop_checkpoint(group, seq)
     if head.traits is not PLAIN:
@@ -26,7 +29,12 @@ def put_final(group: Group, seq: int, head: Head, note: Note, final: Final) -> N
     key = U64.pack(seq)
     write_final(group, key, final)
     group.count(head.queue, COLUMN[final.state], 1)
-    group.retaining(keep_until(final.state, final.finished_ms, head.result_ttl_ms, group.store.config)).append(key)
+    keep_ms = keep_until(final.state, final.finished_ms, head.result_ttl_ms, group.store.config)
+    if note.node:
+        size = len(final.value) if final.state is State.SUCCEEDED else 0
+        group.flows.ended.append(Ended(seq, final.state, keep_ms, size, spared=spared))
+    else:
+        group.retaining(keep_ms).append(key)
 
 
 def write_final(group: Group, key: bytes, final: Final) -> None:
@@ -53,9 +61,14 @@ def end_waiting(
     group: Group, seq: int, job: JobRow, note: Note, state: State, now: Time, failure: Failure | None = None
 ) -> bool:
     """Ends a job that no worker holds. False when it waits nowhere."""
-    if not take_waiting(group, seq, job, note):
+    if note.node and not note.alone and group.flows.waits(seq):
+        note.alone = True
+        group.put_note(seq, note)
+        group.count(job.head.queue, WAITING, -1)
+    elif take_waiting(group, seq, job, note):
+        group.claim(seq, group.lane(job.head), note.order or seq)
+    else:
         return False
-    group.claim(seq, group.lane(job.head), note.order or seq)
     value = pack_failure(failure)
     put_final(group, seq, job.head, note, Final(state, 0, 0, now.wall_ms, note.retries, note.lost, value=value))
     kind = EventKind.FAILED if state is State.FAILED else EventKind.REVOKED
@@ -95,49 +108,6 @@ def lose(group: Group, lease: Lease, failure: Failure, now: Time, ending: Ending
     )  # fmt: skip
     put_final(group, lease.seq, lease.head, note, final)
     return True
-
-
-def cancel(group: Group, ids: Sequence[JobId], mark: Mark, now: Time) -> CancelAnswer:
-    """Cancels what waits; marks what runs, or may run because its worker has not come back yet."""
-    tokens: dict[str, list[int]] = {}
-    group.store.recovering(now)
-    return CancelAnswer([_cancel_one(group, job, mark, tokens, now) for job in ids], tokens)
-
-
-def _cancel_one(group: Group, job_id: JobId, mark: Mark, tokens: dict[str, list[int]], now: Time) -> Cancelled:
-    store, txn = group.store, group.txn
-    seq = store.seq_of(txn, job_id)
-    if seq is None:
-        return Cancelled.UNKNOWN
-    job = store.job(txn, seq)
-    if job is None or txn.get(U64.pack(seq), db=store.db["final"]) is not None:
-        return Cancelled.FINAL
-    lease = store.book.by_seq.get(seq) or group.adopted.get(seq)
-    note = store.note(txn, seq)
-    if lease is not None and lease.token not in group.ended:
-        tokens.setdefault(lease.holder.name, []).append(lease.token)
-        _mark(group, seq, note, mark, lease.key)
-        group.effects.append(lambda: setattr(lease, "mark", note.cancel))
-        return Cancelled.RUNNING
-    place = store.place(seq, group.lane(job.head), note)
-    if store.withheld(note.order or seq) and txn.get(place, db=store.db["lanes"]) is not None:
-        _mark(group, seq, note, mark, place)
-        return Cancelled.PENDING
-    end_waiting(group, seq, job, note, State.CANCELLED, now)
-    return Cancelled.CANCELLED
-
-
-def _mark(group: Group, seq: int, note: Note, mark: Mark, place: bytes) -> None:
-    """Stores a cancel mark unless as strong a one is there. The first goes on the agenda: the worker may not return."""
-    first = not note.cancel
-    if note.cancel >= mark:
-        return
-    note.cancel = mark
-    group.put_note(seq, note)
-    if not first:
-        return
-    group.txn.put(place, U64.pack(seq) + NOTED, db=group.store.db["lanes"])
-    group.plan(MARKS, 0, U64.pack(seq))
 
 
 def forget(group: Group, ids: Sequence[JobId], now: Time) -> int:

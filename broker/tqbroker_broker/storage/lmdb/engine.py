@@ -30,12 +30,15 @@ from tqbroker_broker.lifecycle import COUNTER_BITS, stall
 from tqbroker_broker.questions import Change, EditAnswer, EventPage, Filter, Page
 from tqbroker_broker.records import JobId, NewJobs, Time
 from tqbroker_broker.rules import LimitRule, LimitState, QueueRule
+from tqbroker_broker.schedules import Fire, FireAnswer, ScheduleState
 from tqbroker_broker.storage import CannotOpen, StoreFull, Unavailable
 from tqbroker_broker.storage.lmdb import (
     annotating,
+    cancelling,
     editing,
     endings,
     events,
+    firing,
     handout,
     intake,
     membership,
@@ -46,12 +49,14 @@ from tqbroker_broker.storage.lmdb import (
     reading,
     rulebook,
     scanning,
+    submitting,
     upkeep,
 )
 from tqbroker_broker.storage.lmdb.commit import FULL, SLOW_COMMIT, Committer
 from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.keys import U64
 from tqbroker_broker.storage.lmdb.store import Store
+from tqbroker_broker.workflows import Inputs, Part, PartAnswer
 
 # A new epoch is stored when fewer tokens than this are left in the present one: more than one call can take.
 TOKEN_MARGIN = 1 << 20
@@ -92,11 +97,12 @@ class LmdbEngine:
         try:
             self._store.load(now)
             rulebook.load(self._store, now)
+            firing.load(self._store)
         except (msgspec.MsgspecError, UnicodeDecodeError) as problem:
             self._store.done_reading()
             self._store.env.close()
             raise CannotOpen(
-                f"a count, rule or name in {self._directory} cannot be read ({problem}); restore a backup."
+                f"a count, rule, schedule or name in {self._directory} cannot be read ({problem}); restore a backup."
             ) from problem
         self._store.done_reading()
 
@@ -203,7 +209,7 @@ class LmdbEngine:
 
     async def cancel(self, ids: Sequence[JobId], now: Time, *, terminate: bool = False) -> CancelAnswer:
         mark = Mark.TERMINATE if terminate else Mark.ASKED
-        return await self._committer.run(lambda group: endings.cancel(group, ids, mark, now), weight=len(ids))
+        return await self._committer.run(lambda group: cancelling.cancel(group, ids, mark, now), weight=len(ids))
 
     async def edit(self, ids: Sequence[JobId], change: Change, now: Time) -> EditAnswer:
         return await self._committer.run(lambda group: editing.edit(group, ids, change, now), weight=len(ids))
@@ -227,6 +233,33 @@ class LmdbEngine:
     def limits(self) -> list[LimitState]:
         return rulebook.limits(self._store)
 
+    # -- workflows ---------------------------------------------------------------------------------------------------
+
+    async def submit(self, part: Part, now: Time) -> PartAnswer:
+        if self._store.is_full(now.mono):
+            raise StoreFull(FULL)
+        weight = sum(len(nodes.jobs.ids) for nodes in part.nodes)
+        return await self._committer.run(
+            lambda group: submitting.submit(group, part, now), weight=weight, new_work=True
+        )
+
+    async def inputs(self, job: JobId, first: int) -> Inputs | None:
+        return reading.inputs(self._store, job, first)
+
+    # -- schedules ---------------------------------------------------------------------------------------------------
+
+    def schedules(self) -> list[ScheduleState]:
+        return [state for _, state in sorted(self._store.schedules.items())]
+
+    async def put_schedules(self, put: Sequence[ScheduleState], remove: Sequence[str], now: Time) -> None:
+        await self._committer.run(lambda group: firing.put(group, put, remove), weight=len(put) + len(remove))
+
+    async def fire(self, fires: Sequence[Fire], now: Time) -> list[FireAnswer]:
+        if self._store.is_full(now.mono):
+            raise StoreFull(FULL)
+        weight = sum(1 + len(fire.jobs) for fire in fires)
+        return await self._committer.run(lambda group: firing.fire(group, fires, now), weight=weight, new_work=True)
+
     # -- upkeep ------------------------------------------------------------------------------------------------------
 
     async def due(self, now: Time, limit: int) -> Due:
@@ -245,7 +278,14 @@ class LmdbEngine:
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
-    async def get(self, ids: Sequence[JobId], *, with_args: bool = False, with_attempts: bool = False) -> list[Job]:
+    async def get(
+        self,
+        ids: Sequence[JobId],
+        *,
+        with_args: bool = False,
+        with_attempts: bool = False,
+        with_children: bool = False,
+    ) -> list[Job]:
         return reading.get(self._store, ids, with_args, with_attempts)
 
     async def scan(self, wanted: Filter, cursor: bytes, limit: int, *, with_args: bool = False) -> Page:

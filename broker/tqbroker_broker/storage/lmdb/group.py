@@ -11,7 +11,18 @@ from tqbroker_broker.attempts import Failure
 from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import Head, JobId, State, Time
 from tqbroker_broker.storage.lmdb import events
-from tqbroker_broker.storage.lmdb.keys import AGENDA, NEXT_EVENT, NEXT_SEQ, NOTED, REMEMBERED, RETENTION, U64
+from tqbroker_broker.storage.lmdb.flows import Flows
+from tqbroker_broker.storage.lmdb.keys import (
+    AGENDA,
+    COLUMNS,
+    FLOWS,
+    NEXT_EVENT,
+    NEXT_SEQ,
+    NOTED,
+    REMEMBERED,
+    RETENTION,
+    U64,
+)
 from tqbroker_broker.storage.lmdb.lanes import Lane, LaneKey, key_of
 from tqbroker_broker.storage.lmdb.rows import Note, pack_note
 from tqbroker_broker.storage.lmdb.txn import Txn
@@ -21,7 +32,7 @@ if TYPE_CHECKING:
     from tqbroker_broker.storage.lmdb.store import Store
 
 # Columns of a row in `counts`.
-READY, SCHEDULED, SUCCEEDED, FAILED, CANCELLED, EXPIRED = range(6)
+READY, SCHEDULED, SUCCEEDED, FAILED, CANCELLED, EXPIRED, WAITING = range(COLUMNS)
 COLUMN = {
     State.SUCCEEDED: SUCCEEDED,
     State.FAILED: FAILED,
@@ -57,6 +68,7 @@ class Group:
         self.noted: set[int] = set()
         """Leased jobs that get their first note with this commit, by seq."""
         self.retained: dict[int, list[bytes]] = {}
+        self.flows = Flows(store, txn)
         self.effects: list[Callable[[], None]] = []
         self.next_event = store.log.next
         self._events = events.Gathered()
@@ -107,7 +119,7 @@ class Group:
     def count(self, queue: str, column: int, change: int) -> None:
         """Notes that a queue's count changes."""
         if queue not in self.deltas:
-            self.deltas[queue] = [0] * 6
+            self.deltas[queue] = [0] * COLUMNS
         self.deltas[queue][column] += change
 
     def ready(self, lane: Lane, order: int) -> None:
@@ -191,11 +203,15 @@ class Group:
         """Writes what the verbs of the group share: the last thing before the commit."""
         self._write_events()
         self._remove_lanes()
+        self.flows.write()
+        for number, flow in self.flows.settled():
+            self.plan(FLOWS, flow.keep_ms, U64.pack(number))
         for until_ms, keys in self.retained.items():
-            self.plan(RETENTION, until_ms, b"".join(keys))
+            if keys:
+                self.plan(RETENTION, until_ms, b"".join(keys))
         db = self.store.db["counts"]
         for queue, delta in self.deltas.items():
-            old = self.store.counts.get(queue, [0] * 6)
+            old = self.store.counts.get(queue, [0] * COLUMNS)
             row = msgspec.msgpack.encode([a + b for a, b in zip(old, delta, strict=True)])
             self.txn.put(queue.encode(), row, db=db)
         if self.remembered != self.store.remembered:
@@ -210,7 +226,7 @@ class Group:
         store.next_seq = self.next_seq
         store.remembered = self.remembered
         for queue, delta in self.deltas.items():
-            old = store.counts.get(queue, [0] * 6)
+            old = store.counts.get(queue, [0] * COLUMNS)
             store.counts[queue] = [a + b for a, b in zip(old, delta, strict=True)]
         for lane in self.new_lanes.values():
             store.levels.lanes.add(lane)

@@ -15,6 +15,7 @@ from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, Group
 from tqbroker_broker.storage.lmdb.keys import EXPIRY, PLAIN, TOKEN_AT, U64, first_number
 from tqbroker_broker.storage.lmdb.rooms import Room
 from tqbroker_broker.storage.lmdb.rows import Holding, JobRow, Note, pack_jobs
+from tqbroker_broker.storage.lmdb.turning import follow
 
 NO_RULE = QueueRule()
 
@@ -91,6 +92,7 @@ class OneByOne:
         self._exceptions: dict[int, Stored] = {}
         self._holders: dict[int, JobId] = {}
         self._final: list[JobId] = []
+        self._woken: set[str] = set()
 
     def enqueue(self) -> Enqueued:
         """Stores one job after the other, each seeing what those before it have left."""
@@ -104,9 +106,16 @@ class OneByOne:
             else:
                 keys.append(U64.pack(first + i))
                 self._store(i, first + i)
+            self._follow()
         if keys:
             _plan_expiry(group, batch, keys)
-        return Enqueued(len(keys), self._exceptions, self._holders, tuple(self._final))
+        return Enqueued(len(keys), self._exceptions, self._holders, tuple(self._final), frozenset(self._woken))
+
+    def _follow(self) -> None:
+        """What follows if jobs of workflows had to go."""
+        followed = follow(self._group, self._now)
+        self._final += followed.final
+        self._woken |= followed.woken
 
     def _refusal(self, i: int) -> Stored | None:
         """Why a job is not stored; if it is, room was made for it."""

@@ -20,16 +20,28 @@ leave `names` with their last row in `lanes`; the others stay.
     final      seq                          state, result or failure of a finished job   (rows.Final)
     dead       seq                          -  : the finished jobs that are FAILED
     agenda     kind (1), when_ms, number    seqs or ids to look at then                  (kinds below)
-    counts     queue                        jobs by state (6 numbers); and the store's own counters
+    counts     queue                        jobs by state (7 numbers); and the store's own counters
     events     number of the first          what one commit did, as columns              (events.py)
     workers    name                         instance (16): who may hold leases
     queues     queue                        how it is to behave                          (rules.QueueRule)
     limits     name                         whether an operator set it; the rule         (rules.LimitRule)
     starts     name                         when jobs under a rate started lately        (rates.py)
+    flows      workflow                     a workflow with its progress                 (flowrows.Flow)
+    flow_ids   id (16)                      number of the workflow
+    parts      workflow, part (4)           where its jobs are, digest (16) of the part  (flowrows.SPAN)
+    nodes      seq of the first             the place that jobs in a row have in common  (flowrows.Nodes)
+    joins      workflow, join (4)           what some of its jobs wait for               (flowrows.Join)
+    members    join (12), index/1024 (4)    seqs
+    counted    join (12), index/1024 (4)    a byte for each member: what its end was     (flowrows.Counted)
+    followers  join (12), seq of the first  -  : the jobs that wait for it, or have
+    groups     id (16)                      workflow, join (4)
+    trails     seq                          ids of the jobs that the body of a job submitted
+    schedules  name                         the schedule, and up to when it has fired    (schedules.ScheduleState)
 
-A job is in exactly one of `lanes`, `delayed` and `final`. A lease writes nothing: the row in `lanes` stays until the
-outcome commits. What is in `attempts` or `progress` is in `notes` as well. An id without a row in `jobs` is remembered
-only, so that a late resend is recognised.
+`workflow` (8 bytes) numbers workflows, from the same counter. A job is in exactly one of `lanes`, `delayed` and
+`final`, unless it waits for other jobs: then its place in `nodes` says for which. A lease writes nothing: the row in
+`lanes` stays until the outcome commits. What is in `attempts` or `progress` is in `notes` as well. An id without a row
+in `jobs` is remembered only, so that a late resend is recognised.
 """
 
 from __future__ import annotations
@@ -58,6 +70,17 @@ DATABASES = (
     "queues",
     "limits",
     "starts",
+    "flows",
+    "flow_ids",
+    "parts",
+    "nodes",
+    "joins",
+    "members",
+    "counted",
+    "followers",
+    "groups",
+    "trails",
+    "schedules",
 )
 
 U64 = Struct(">Q")
@@ -75,11 +98,15 @@ EXPIRY = b"x"  # seqs of jobs that expire at `when`
 RETENTION = b"r"  # seqs of finished jobs that are dropped at `when`
 MEMORY = b"i"  # ids that are forgotten for good at `when`
 MARKS = b"c"  # seqs with a cancel mark; `when` is 0
+FLOWS = b"w"  # the number of a workflow that is dropped at `when`, if it may be
 KEYS = b"k"  # a unique key that is free at `when`, and the seq of the job that took it
 
 # Flags of a row in `lanes`.
 PLAIN = b"\x00"
 NOTED = b"\x01"  # the job has a row in `notes`
+
+COLUMNS = 7
+"""Numbers in a row of `counts`; one of an earlier version may have fewer."""
 
 # Keys of `counts` that are no queue: a queue's name is printable.
 NEXT_SEQ = b"\x00seq"

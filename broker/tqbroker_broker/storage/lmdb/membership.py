@@ -15,6 +15,7 @@ from tqbroker_broker.storage.lmdb.endings import lose
 from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.keys import NOTED, order_of
 from tqbroker_broker.storage.lmdb.store import Store
+from tqbroker_broker.storage.lmdb.turning import follow
 
 
 def check_name(book: Book, worker: str, instance: bytes) -> None:
@@ -40,8 +41,9 @@ def join(group: Group, worker: str, instance: bytes, held: Sequence[Held], now: 
     cancelled = [token for token, lease in kept.items() if lease.mark]
     terminate = tuple(token for token in cancelled if kept[token].mark is Mark.TERMINATE)
     woken, final = _unclaimed(group, old, instance, kept, now)
+    followed = follow(group, now)
     group.effects.append(lambda: _seat(store, holder, old, kept, now))
-    return Joined(lost, cancelled, frozenset(woken), tuple(final), terminate)
+    return Joined(lost, cancelled, frozenset(woken | followed.woken), (*final, *followed.final), terminate)
 
 
 def _settle(

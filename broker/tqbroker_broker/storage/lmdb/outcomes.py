@@ -23,9 +23,11 @@ from tqbroker_broker.storage.lmdb import history, uniques
 from tqbroker_broker.storage.lmdb.annotating import drop_checkpoint
 from tqbroker_broker.storage.lmdb.book import Holder, Lease
 from tqbroker_broker.storage.lmdb.endings import lose, put_final
+from tqbroker_broker.storage.lmdb.flows import Ended
 from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, SUCCEEDED, Group
 from tqbroker_broker.storage.lmdb.keys import NOTED, U64, delayed_key
 from tqbroker_broker.storage.lmdb.rows import FINAL, Final, Note, pack_failure, pack_job, seal
+from tqbroker_broker.storage.lmdb.turning import Followed, follow
 
 
 class Answer:
@@ -40,6 +42,12 @@ class Answer:
     def due(self, due_ms: int) -> None:
         self.next_due_ms = min(due_ms, self.next_due_ms or due_ms)
 
+    def add(self, followed: Followed) -> None:
+        self.final += followed.final
+        self.woken |= followed.woken
+        if followed.next_due_ms:
+            self.due(followed.next_due_ms)
+
 
 def finish(group: Group, worker: str, successes: Sequence[Successes], endings: Sequence[Ending], now: Time) -> Finished:
     """Writes the outcomes whose leases are this worker's; says of the others why they have no effect."""
@@ -53,6 +61,7 @@ def finish(group: Group, worker: str, successes: Sequence[Successes], endings: S
             answer.refused[ending.token] = _refusal(group, ending.token, ending.id)
         else:
             _end(group, lease, ending, now, answer)
+    answer.add(follow(group, now))
     return Finished(answer.refused, answer.final, frozenset(answer.woken), answer.next_due_ms)
 
 
@@ -75,7 +84,7 @@ def _succeed(group: Group, holder: Holder | None, columns: Successes, now: Time,
     last: Head | None = None
     ids: list[JobId] = []
     dropped: list[bytes] = []
-    plain = True
+    plain, keep_ms = True, 0
     for i, token in enumerate(columns.tokens):
         lease = leases.get(token)
         if lease is None or token in ended:
@@ -89,13 +98,17 @@ def _succeed(group: Group, holder: Holder | None, columns: Successes, now: Time,
         head, key = lease.head, U64.pack(lease.seq)
         if head is not last:
             last, ids, plain = head, [], head.traits is PLAIN
-            dropped = group.retaining(keep_until(succeeded, now.wall_ms, head.result_ttl_ms, store.config))
+            keep_ms = keep_until(succeeded, now.wall_ms, head.result_ttl_ms, store.config)
+            dropped = group.retaining(keep_ms)
             runs.append((head, ids))
         ids.append(lease.id)
-        dropped.append(key)
         if not plain:
             uniques.free(group, lease.seq, head)
         value = b"" if head.ignore_result else columns.results[i]
+        if note is not None and note.node:
+            group.flows.ended.append(Ended(lease.seq, succeeded, keep_ms, len(value), lease.id))
+        else:
+            dropped.append(key)
         fixed = pack(
             succeeded, token, columns.started_ms[i], now.wall_ms,
             note.retries if note else 0, note.lost if note else 0, len(form), len(name),
@@ -133,6 +146,7 @@ def _end(group: Group, lease: Lease, ending: Ending, now: Time, answer: Answer) 
     if after.state in (State.QUEUED, State.SCHEDULED):
         if ending.verdict is Verdict.RETRY and ending.args is not None:
             replace_args(group, lease.seq, ending.args)
+            note.bare = note.node
         _wait_again(group, lease, note, after, now, answer)
         return
     if past is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from tqbroker_broker.records import Time
 from tqbroker_broker.storage.lmdb import events
+from tqbroker_broker.storage.lmdb.flows import Flows
 from tqbroker_broker.storage.lmdb.keys import AGENDA, EXPIRY, KEYS, MARKS, MEMORY, RETENTION, U64, first_number
 from tqbroker_broker.storage.lmdb.lanes import key_of
 from tqbroker_broker.storage.lmdb.store import Store
@@ -119,7 +120,9 @@ def _is_overdue(store: Store, txn: Txn, kind: bytes, packed: bytes) -> bool:
 
 
 def is_withheld(store: Store, txn: Txn, seq: int) -> bool:
-    """Whether a recovery keeps the job from being touched, because a worker may come back with it."""
+    """Whether a job is not to be touched: a worker may come back with it after a start, or its workflow is not live."""
+    if store.note(txn, seq).node and Flows(store, txn).is_staged(seq):
+        return True
     job = store.job(txn, seq) if store.recovery_end is not None else None
     if job is None:
         return False

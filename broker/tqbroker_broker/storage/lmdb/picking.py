@@ -9,9 +9,9 @@ from tqbroker_broker.answers import Mark
 from tqbroker_broker.records import Time
 from tqbroker_broker.shares import Shares
 from tqbroker_broker.storage.lmdb import places
-from tqbroker_broker.storage.lmdb.annotating import extra_of
 from tqbroker_broker.storage.lmdb.book import Lease
 from tqbroker_broker.storage.lmdb.columns import Columns, is_rated
+from tqbroker_broker.storage.lmdb.extras import extra_of
 from tqbroker_broker.storage.lmdb.gates import Gate
 from tqbroker_broker.storage.lmdb.keys import NOTED, first_number, order_of
 from tqbroker_broker.storage.lmdb.lanes import Bundle, Child, Kind, Lane

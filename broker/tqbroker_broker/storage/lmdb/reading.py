@@ -6,14 +6,17 @@ from collections.abc import Sequence
 
 from tqbroker_broker.answers import Job, QueueCounts, Stats
 from tqbroker_broker.records import JobId, State
-from tqbroker_broker.storage.lmdb.annotating import said_of
+from tqbroker_broker.storage.lmdb.flows import Flows
 from tqbroker_broker.storage.lmdb.history import attempts_of
 from tqbroker_broker.storage.lmdb.keys import U64, delayed_key
 from tqbroker_broker.storage.lmdb.lanes import key_of
-from tqbroker_broker.storage.lmdb.rows import DAMAGED, Final, JobRow, Note, unpack_failure
+from tqbroker_broker.storage.lmdb.rows import DAMAGED, JobRow, Note
 from tqbroker_broker.storage.lmdb.rulebook import held_by
+from tqbroker_broker.storage.lmdb.standing import inputs_of
 from tqbroker_broker.storage.lmdb.store import Store
+from tqbroker_broker.storage.lmdb.telling import tell
 from tqbroker_broker.storage.lmdb.txn import Txn
+from tqbroker_broker.workflows import Inputs
 
 
 def get(store: Store, ids: Sequence[JobId], with_args: bool, with_attempts: bool) -> list[Job]:
@@ -39,32 +42,23 @@ def _job(store: Store, txn: Txn, job_id: JobId, with_args: bool, with_attempts: 
     return job
 
 
+def inputs(store: Store, job: JobId, first: int) -> Inputs | None:
+    """Values that a job is handed, from an index on."""
+    txn = store.read()
+    try:
+        seq = store.seq_of(txn, job)
+        return inputs_of(store, txn, seq, first) if seq is not None else None
+    finally:
+        store.done_reading()
+
+
 def describe(store: Store, txn: Txn, seq: int, row: JobRow, with_args: bool) -> Job:
     """What is known of a stored job, without its history."""
-    note = store.note(txn, seq)
-    job = Job(
-        row.id, State.QUEUED, head=row.head, args=row.args if with_args else b"", submitted_ms=row.submitted_ms,
-        due_ms=note.due_ms or row.due_ms, expires_ms=row.expires_ms, retries=note.retries, lost=note.lost,
-        cancel_requested=note.cancel > 0,
-    )  # fmt: skip
-    if note.annotated:
-        job.progress = said_of(store, txn, seq).progress
-    final = store.final(txn, seq)
-    if final is not None:
-        _fill_final(job, final)
-    else:
+    note, final = store.note(txn, seq), store.final(txn, seq)
+    job = tell(store, txn, seq, row, note, final, with_args=with_args)
+    if final is None:
         _fill_waiting(store, txn, job, seq, note)
     return job
-
-
-def _fill_final(job: Job, final: Final) -> None:
-    job.state, job.token = final.state, final.token
-    job.started_ms, job.finished_ms = final.started_ms, final.finished_ms
-    job.retries, job.lost, job.worker = final.retries, final.lost, final.worker
-    if final.state is State.SUCCEEDED:
-        job.result, job.result_format = final.value, final.format
-    else:
-        job.failure = unpack_failure(final.value)
 
 
 def _fill_waiting(store: Store, txn: Txn, job: Job, seq: int, note: Note) -> None:
@@ -74,6 +68,8 @@ def _fill_waiting(store: Store, txn: Txn, job: Job, seq: int, note: Note) -> Non
         job.started_ms = lease.since_ms
     elif job.due_ms and txn.get(delayed_key(job.due_ms, seq), db=store.db["delayed"]) is not None:
         job.state = State.SCHEDULED
+    elif note.node and Flows(store, txn).waits(seq):
+        job.state = State.WAITING
     else:
         job.recovering = store.withheld(note.order or seq)
         lane = store.levels.lanes.get(key_of(job.head)) if job.head is not None else None

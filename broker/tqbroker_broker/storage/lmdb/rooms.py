@@ -25,11 +25,11 @@ class Room:
 
     def make(self) -> bool:
         """Whether one more job may wait; the oldest that waits may have to go for it."""
-        if not self._rule.max_length or self._length() < self._rule.max_length:
+        if not self._rule.max_length or self.length() < self._rule.max_length:
             return True
         return self._rule.overflow is Overflow.DROP_OLDEST and self._drop_oldest()
 
-    def _length(self) -> int:
+    def length(self) -> int:
         """Jobs that wait or are scheduled. A leased job still stands in its lane."""
         group = self._group
         counts, deltas = group.store.counts.get(self._queue), group.deltas.get(self._queue)

@@ -31,8 +31,9 @@ CRC = Struct(">I")
 JOB = Struct(">IHBQQQ")
 JOB_AT = CRC.size
 HEAD_AT = JOB_AT + JOB.size
-# order, fence floor, due_ms, retries, lost, attempts, cancel mark, annotated
+# order, fence floor, due_ms, retries, lost, attempts, cancel mark, flags
 NOTE = Struct(">QQQIIIBB")
+ANNOTATED, NODE, ALONE, BARE = 1, 2, 4, 8  # flags of a note
 # seq, until, for_ms, submitted_ms; then id
 HOLDING = Struct(">QBQQ")
 # state, token, started_ms, finished_ms, retries, lost, format length, worker length; then format, worker, value
@@ -69,7 +70,9 @@ class Holding(NamedTuple):
 class Note:
     """What happened to a job since its submit. `order` 0: its place is its seq. `floor`: its highest dead token.
 
-    `attempts`: how many it has in the history. `annotated`: whether it has a row in `progress`.
+    `attempts`: how many it has in the history. `annotated`: whether it has a row in `progress`. `node`: whether it
+    belongs to a workflow. `alone`: it ended while it waited for others, and not because of one. `bare`: its arguments
+    are those of a worker or an operator, and it is handed nothing in front of them.
     """
 
     order: int = 0
@@ -80,6 +83,9 @@ class Note:
     attempts: int = 0
     cancel: Mark = Mark.NONE
     annotated: bool = False
+    node: bool = False
+    alone: bool = False
+    bare: bool = False
 
 
 class Said(msgspec.Struct, frozen=True, array_like=True):
@@ -188,10 +194,9 @@ def unpack_holding(row: bytes) -> Holding:
 
 def pack_note(note: Note) -> bytes:
     """A row of `notes`."""
+    flags = note.annotated * ANNOTATED | note.node * NODE | note.alone * ALONE | note.bare * BARE
     return seal(
-        NOTE.pack(
-            note.order, note.floor, note.due_ms, note.retries, note.lost, note.attempts, note.cancel, note.annotated
-        )
+        NOTE.pack(note.order, note.floor, note.due_ms, note.retries, note.lost, note.attempts, note.cancel, flags)
     )
 
 
@@ -199,8 +204,11 @@ def unpack_note(row: bytes | None) -> Note:
     """Reads a row of `notes`; no row means that nothing happened. Raises DamagedRecordError."""
     if row is None:
         return Note()
-    order, floor, due_ms, retries, lost, attempts, cancel, annotated = NOTE.unpack_from(check(row), JOB_AT)
-    return Note(order, floor, due_ms, retries, lost, attempts, Mark(cancel), bool(annotated))
+    order, floor, due_ms, retries, lost, attempts, cancel, flags = NOTE.unpack_from(check(row), JOB_AT)
+    return Note(
+        order, floor, due_ms, retries, lost, attempts, Mark(cancel),
+        bool(flags & ANNOTATED), bool(flags & NODE), bool(flags & ALONE), bool(flags & BARE),
+    )  # fmt: skip
 
 
 def pack_attempt(attempt: PastAttempt) -> bytes:

@@ -10,7 +10,8 @@ from tqbroker_broker.records import Time
 from tqbroker_broker.rules import LimitRule, LimitState, QueueRule
 from tqbroker_broker.storage import QueueInUse
 from tqbroker_broker.storage.lmdb import rates
-from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, Group
+from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, WAITING, Group
+from tqbroker_broker.storage.lmdb.keys import COLUMNS
 from tqbroker_broker.storage.lmdb.lanes import Lane
 from tqbroker_broker.storage.lmdb.store import Store
 
@@ -63,8 +64,9 @@ def _forget(store: Store, queue: str) -> None:
 def _remove_queue(group: Group, queue: str) -> None:
     """Removes what a queue without jobs has left."""
     store = group.store
-    old, new = store.counts.get(queue, [0] * 6), group.deltas.get(queue, [0] * 6)
-    if any(old[column] + new[column] for column in (READY, SCHEDULED)):
+    none = [0] * COLUMNS
+    old, new = store.counts.get(queue, none), group.deltas.get(queue, none)
+    if any(old[column] + new[column] for column in (READY, SCHEDULED, WAITING)):
         raise QueueInUse(f"queue {queue!r} has jobs that are not finished: let them finish, move or cancel them")
     group.touched.update(dict.fromkeys(store.levels.lanes.of(queue)))
 

@@ -11,10 +11,12 @@ import msgspec
 
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.records import JobId, State, Time
+from tqbroker_broker.schedules import ScheduleState
 from tqbroker_broker.storage.lmdb.book import Book, Holder
 from tqbroker_broker.storage.lmdb.bounds import Bounds
 from tqbroker_broker.storage.lmdb.events import EventLog
 from tqbroker_broker.storage.lmdb.keys import (
+    COLUMNS,
     DATABASES,
     NEXT_EVENT,
     NEXT_SEQ,
@@ -70,6 +72,7 @@ class Store:
         self.log = EventLog()
         self.bounds: dict[str, Bounds[Lane]] = {}
         """Where the lanes of a queue begin, if it is full and the oldest job goes for a new one."""
+        self.schedules: dict[str, ScheduleState] = {}
         self.counts: dict[str, list[int]] = {}
         self.next_seq = 1
         self.remembered = 0
@@ -100,7 +103,8 @@ class Store:
             elif key == REMEMBERED:
                 self.remembered = U64.unpack(value)[0]
             else:
-                self.counts[key.decode()] = msgspec.msgpack.decode(value, type=list[int])
+                row = msgspec.msgpack.decode(value, type=list[int])
+                self.counts[key.decode()] = row + [0] * (COLUMNS - len(row))
         self.boot_order = self.next_seq
         for name, instance in read.cursor(self.db["workers"]):
             deadline = now.mono + self.config.lease_ttl

@@ -68,6 +68,9 @@ def state_of(group: Group, seq: int) -> State:
     job = store.job(txn, seq)
     if job is None:
         return State.UNKNOWN
-    due_ms = store.note(txn, seq).due_ms or job.due_ms
+    note = store.note(txn, seq)
+    if note.node and group.flows.waits(seq):
+        return State.WAITING
+    due_ms = note.due_ms or job.due_ms
     scheduled = due_ms and txn.get(delayed_key(due_ms, seq), db=store.db["delayed"]) is not None
     return State.SCHEDULED if scheduled else State.QUEUED

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tqbroker_broker.answers import Due, Expired
-from tqbroker_broker.lifecycle import SILENT, lost_failure
+from tqbroker_broker.lifecycle import SILENT, keep_until, lost_failure
 from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import Head, JobId, State, Time
 from tqbroker_broker.storage.lmdb import events, uniques
 from tqbroker_broker.storage.lmdb.endings import drop_finished, end_waiting, lose, write_final
+from tqbroker_broker.storage.lmdb.flows import Ended
 from tqbroker_broker.storage.lmdb.group import FAILED, READY, SCHEDULED, Group
 from tqbroker_broker.storage.lmdb.keys import AGENDA, EXPIRY, KEYS, MARKS, MEMORY, PAIR, RETENTION, U64, first_number
 from tqbroker_broker.storage.lmdb.membership import remove
@@ -17,6 +18,7 @@ from tqbroker_broker.storage.lmdb.outcomes import make_ready
 from tqbroker_broker.storage.lmdb.overdue import horizons, is_withheld
 from tqbroker_broker.storage.lmdb.rows import DAMAGED, Final, pack_failure
 from tqbroker_broker.storage.lmdb.store import Store
+from tqbroker_broker.storage.lmdb.turning import follow
 
 # Rows a slice may look at for each job it may handle.
 LOOKS = 2
@@ -39,26 +41,29 @@ def due(group: Group, now: Time, limit: int) -> Due:
     """Moves scheduled jobs whose time has come into their lanes, the earliest first."""
     store, txn = group.store, group.txn
     woken: set[str] = set()
+    final: list[JobId] = []
     cursor = txn.cursor(store.db["delayed"])
     for _ in range(limit):
         if not cursor.first():
-            return Due(frozenset(woken), False, 0)
+            return Due(frozenset(woken), False, 0, tuple(final))
         key = cursor.key()
         due_ms, seq = PAIR.unpack(key)
         if due_ms > now.wall_ms:
-            return Due(frozenset(woken), False, due_ms)
+            return Due(frozenset(woken), False, due_ms, tuple(final))
         cursor.delete()
-        woken.update(_make_due(group, seq, now))
+        woken.update(_make_due(group, seq, now, final))
     next_ms = PAIR.unpack(cursor.key())[0] if cursor.first() else 0
-    return Due(frozenset(woken), bool(next_ms) and next_ms <= now.wall_ms, next_ms)
+    return Due(frozenset(woken), bool(next_ms) and next_ms <= now.wall_ms, next_ms, tuple(final))
 
 
-def _make_due(group: Group, seq: int, now: Time) -> tuple[str, ...]:
-    """Moves one job; returns its queue. One that cannot be read any more ends here."""
+def _make_due(group: Group, seq: int, now: Time, final: list[JobId]) -> Iterable[str]:
+    """Moves one job; returns its queue. One that cannot be read any more ends here, and is added to `final`."""
     job = group.store.job(group.txn, seq)
     if job is None:
-        put_damaged(group, seq, now)
-        return ()
+        damaged = put_damaged(group, seq, now)
+        followed = follow(group, now)
+        final += [damaged, *followed.final] if damaged is not None else followed.final
+        return followed.woken
     lane = group.lane(job.head)
     note = group.note(seq)
     make_ready(group, seq, lane.prefix, note)
@@ -74,6 +79,9 @@ def put_damaged(group: Group, seq: int, now: Time) -> JobId | None:
     final = Final(State.FAILED, finished_ms=now.wall_ms, value=pack_failure(DAMAGED))
     write_final(group, U64.pack(seq), final)
     job = group.store.damaged_id(group.txn, seq)
+    if group.note(seq).node:
+        keep_ms = keep_until(final.state, now.wall_ms, 0, group.store.config)
+        group.flows.ended.append(Ended(seq, final.state, keep_ms, id=job or b""))
     if job is not None:
         group.event(EventKind.FAILED, now, [job], Head("", "", 0, ""), failure=DAMAGED)
     return job
@@ -110,6 +118,13 @@ class Slice:
         if end_waiting(self.group, seq, job, note, State.CANCELLED if note.cancel else state, self.now):
             self.final.append(job.id)
             self.left -= 1
+            self.follow()
+
+    def follow(self) -> None:
+        """Sees to what follows the ends of jobs in their workflows."""
+        followed = follow(self.group, self.now)
+        self.final += followed.final
+        self.woken |= followed.woken
 
 
 def expire(group: Group, now: Time, limit: int) -> Expired:
@@ -136,6 +151,7 @@ def _lose_workers(work: Slice) -> None:
         for lease in leases[: work.left]:
             if lose(group, lease, lost_failure(holder.name, SILENT), work.now):
                 work.final.append(lease.id)
+                work.follow()
             else:
                 work.woken.add(lease.lane.queue)
         if len(leases) <= work.left:
@@ -155,6 +171,7 @@ def _end_damaged(work: Slice) -> None:
             group.count(lane.queue, READY, -1)
             group.count(lane.queue, FAILED, 1)
             work.final += [job] if job is not None else []
+            work.follow()
 
     def forget() -> None:
         for seq in damaged:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from tqbroker_broker import workflows
 from tqbroker_broker.answers import (
     CancelAnswer,
     Due,
@@ -20,23 +22,33 @@ from tqbroker_broker.answers import (
 from tqbroker_broker.attempts import Annotation, Ending, HandedOut, Held, Refusal, Successes, Want
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.lifecycle import next_epoch, stall
-from tqbroker_broker.questions import Change, EditAnswer, EventPage, Filter, Page
+from tqbroker_broker.questions import Change, EditAnswer, Effect, EventPage, Filter, Page
 from tqbroker_broker.records import JobId, NewJobs, Time
 from tqbroker_broker.rules import LimitRule, LimitState, QueueRule
+from tqbroker_broker.schedules import Fire, FireAnswer, ScheduleState
 from tqbroker_broker.storage.memory.admission import Admission
 from tqbroker_broker.storage.memory.attempts import Attempts
 from tqbroker_broker.storage.memory.book import Book
+from tqbroker_broker.storage.memory.finals import Finals
+from tqbroker_broker.storage.memory.firing import Firing
 from tqbroker_broker.storage.memory.handout import Handout
+from tqbroker_broker.storage.memory.inputs import Inputs
 from tqbroker_broker.storage.memory.intake import Intake
+from tqbroker_broker.storage.memory.joins import Joins
 from tqbroker_broker.storage.memory.log import EventLog
 from tqbroker_broker.storage.memory.membership import Membership
+from tqbroker_broker.storage.memory.merging import Merging
 from tqbroker_broker.storage.memory.orders import Orders
 from tqbroker_broker.storage.memory.outcomes import Outcomes
+from tqbroker_broker.storage.memory.overview import Overview
+from tqbroker_broker.storage.memory.places import Places
 from tqbroker_broker.storage.memory.reading import Reading
 from tqbroker_broker.storage.memory.recovery import Recovery
 from tqbroker_broker.storage.memory.settings import Settings
 from tqbroker_broker.storage.memory.store import MemoryStore
+from tqbroker_broker.storage.memory.submission import Submission
 from tqbroker_broker.storage.memory.upkeep import Upkeep
+from tqbroker_broker.workflows import Members, NodePage, Part, PartAnswer, WorkflowPage, WorkflowState
 
 
 def _nobody_listens() -> None:
@@ -59,16 +71,23 @@ class MemoryEngine:
         self._book = book = Book()
         self._recovery = recovery = Recovery()
         self._log = log = EventLog(store, config, lambda: self.on_events())
-        attempts = Attempts(store, book, log, config)
+        finals, self._inputs = Finals(store, book, config), (inputs := Inputs(store))
+        joins = Joins(store, finals, inputs, log, config)
+        merging = Merging(store, finals, joins, config)
+        attempts = Attempts(store, finals, joins, merging, log, config)
         self._admission = Admission(store, book, recovery)
         self._upkeep = Upkeep(store, book, recovery, attempts, self._admission, log, config)
         self._membership = Membership(store, book, recovery, attempts, self._upkeep, log, config)
         self._intake = Intake(store, attempts, recovery, log)
-        self._handout = Handout(store, book, recovery, self._admission, log)
-        self._outcomes = Outcomes(store, book, attempts)
-        self._orders = Orders(store, book, recovery, attempts, self._upkeep, log)
-        self._settings = Settings(store)
+        self._firing = Firing(store, attempts, self._intake)
+        self._submission = Submission(store, book, self._intake, joins, merging, config)
         self._reading = Reading(store, book, recovery, attempts, self._admission)
+        self._overview = Overview(store, self._reading, config)
+        places = Places(inputs, self._reading)
+        self._handout = Handout(store, book, recovery, self._admission, places, log)
+        self._outcomes = Outcomes(store, book, attempts)
+        self._orders = Orders(store, book, recovery, attempts, log, config)
+        self._settings = Settings(store)
 
     async def open(self, now: Time) -> Opened:
         self._book.epoch = self.store.epoch = next_epoch(self.store.epoch, now.wall_ms)
@@ -168,6 +187,47 @@ class MemoryEngine:
     def limits(self) -> list[LimitState]:
         return self._admission.states()
 
+    # -- workflows -------------------------------------------------------------------------------------------------
+
+    async def submit(self, part: Part, now: Time) -> PartAnswer:
+        answer = self._submission.submit(part, now)
+        self._log.commit(now.wall_ms)
+        return answer
+
+    async def inputs(self, job: JobId, first: int) -> workflows.Inputs | None:
+        return self._inputs.page(job, first)
+
+    async def workflows(self, states: frozenset[WorkflowState], cursor: bytes, limit: int) -> WorkflowPage:
+        return self._overview.workflows(states, cursor, limit)
+
+    async def nodes(self, workflow: bytes, cursor: bytes, limit: int) -> NodePage | None:
+        return self._overview.nodes(workflow, cursor, limit)
+
+    async def drop_workflow(self, workflow: bytes, now: Time) -> Effect:
+        return self._overview.drop_workflow(workflow)
+
+    async def group(self, group: bytes, first: int, limit: int) -> Members | None:
+        return self._overview.group(group, first, limit)
+
+    async def save_group(self, group: bytes, ids: Sequence[JobId], now: Time) -> None:
+        self._overview.save_group(group, ids, now)
+
+    async def delete_group(self, group: bytes) -> bool:
+        return self._overview.delete_group(group)
+
+    # -- schedules -------------------------------------------------------------------------------------------------
+
+    def schedules(self) -> list[ScheduleState]:
+        return self._firing.schedules()
+
+    async def put_schedules(self, put: Sequence[ScheduleState], remove: Sequence[str], now: Time) -> None:
+        self._firing.put(put, remove)
+
+    async def fire(self, fires: Sequence[Fire], now: Time) -> list[FireAnswer]:
+        answers = self._firing.fire(fires, now)
+        self._log.commit(now.wall_ms)
+        return answers
+
     # -- upkeep ----------------------------------------------------------------------------------------------------
 
     async def due(self, now: Time, limit: int) -> Due:
@@ -180,8 +240,16 @@ class MemoryEngine:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    async def get(self, ids: Sequence[JobId], *, with_args: bool = False, with_attempts: bool = False) -> list[Job]:
-        return [self._reading.get(job, with_args=with_args, with_attempts=with_attempts) for job in ids]
+    async def get(
+        self,
+        ids: Sequence[JobId],
+        *,
+        with_args: bool = False,
+        with_attempts: bool = False,
+        with_children: bool = False,
+    ) -> list[Job]:
+        get = partial(self._reading.get, with_args=with_args, with_attempts=with_attempts, with_children=with_children)
+        return [get(job) for job in ids]
 
     async def scan(self, wanted: Filter, cursor: bytes, limit: int, *, with_args: bool = False) -> Page:
         return self._reading.scan(wanted, cursor, limit, with_args=with_args)

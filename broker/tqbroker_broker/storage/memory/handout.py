@@ -13,6 +13,7 @@ from tqbroker_broker.storage.memory.admission import Admission
 from tqbroker_broker.storage.memory.book import Book
 from tqbroker_broker.storage.memory.log import EventLog
 from tqbroker_broker.storage.memory.pick import Pick
+from tqbroker_broker.storage.memory.places import Places
 from tqbroker_broker.storage.memory.recovery import Recovery
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
 
@@ -22,11 +23,20 @@ Lanes = dict[object, deque[Row]]
 class Handout:
     """Hands ready jobs to workers: highest priority first, then the tenant whose turn it is, then the oldest place."""
 
-    def __init__(self, store: MemoryStore, book: Book, recovery: Recovery, admission: Admission, log: EventLog) -> None:
+    def __init__(
+        self,
+        store: MemoryStore,
+        book: Book,
+        recovery: Recovery,
+        admission: Admission,
+        places: Places,
+        log: EventLog,
+    ) -> None:
         self._store = store
         self._book = book
         self._recovery = recovery
         self._admission = admission
+        self._places = places
         self._log = log
         self._shares: dict[tuple[str, int], Shares] = {}
 
@@ -46,7 +56,7 @@ class Handout:
         while row := self._choose(pick, lanes):
             lanes[_lane(row.head)].popleft()
             lease = self._book.grant(row.id, pick.want.worker, now.wall_ms)
-            pick.add(row, lease, rated=self._admission.is_rated(row.head))
+            pick.add(row, lease, self._places.place(row), rated=self._admission.is_rated(row.head))
             self._admission.spend(row.head)
             self._log.job(EventKind.STARTED, row.id, row.head, pick.want.worker)
 

@@ -11,6 +11,7 @@ from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import JobId, NewJobs, State, Time
 from tqbroker_broker.rules import Overflow, QueueRule, Unique, UniqueConflict
 from tqbroker_broker.storage.memory.attempts import Attempts
+from tqbroker_broker.storage.memory.effects import Effects
 from tqbroker_broker.storage.memory.log import EventLog
 from tqbroker_broker.storage.memory.recovery import Recovery
 from tqbroker_broker.storage.memory.store import Holding, MemoryStore, Row
@@ -24,7 +25,7 @@ class _Answer:
 
     exceptions: dict[int, Stored] = field(default_factory=dict)
     holders: dict[int, JobId] = field(default_factory=dict)
-    final: list[JobId] = field(default_factory=list)
+    effects: Effects = field(default_factory=Effects)
 
 
 class Intake:
@@ -47,8 +48,9 @@ class Intake:
             if refusal:
                 answer.exceptions[index] = refusal
             else:
-                self._add(batch, index, now)
-        return Enqueued(len(batch.ids) - len(answer.exceptions), answer.exceptions, answer.holders, tuple(answer.final))
+                self.add(batch, index, now)
+        stored, effects = len(batch.ids) - len(answer.exceptions), answer.effects
+        return Enqueued(stored, answer.exceptions, answer.holders, tuple(effects.final), frozenset(effects.woken))
 
     def _refusal(self, batch: NewJobs, index: int, now: Time, answer: _Answer) -> Stored | None:
         """Why this job is not stored; if it is, makes room for it."""
@@ -56,7 +58,7 @@ class Intake:
         if known is not None:
             return Stored.DUPLICATE if known == batch.digests[index] else Stored.CONFLICT
         unique = batch.head.traits.unique
-        holder = self._holder(batch.unique[index], now) if unique else None
+        holder = self.holder(batch.unique[index], now) if unique else None
         if unique and holder:
             replaced = self._replaceable(unique, holder, now)
             if replaced is None:
@@ -64,14 +66,13 @@ class Intake:
                 return Stored.KEPT if unique.conflict is UniqueConflict.KEEP else Stored.NOT_UNIQUE
             if replaced.head.queue != batch.head.queue and not self._make_room(batch.head.queue, now, answer):
                 return Stored.QUEUE_FULL
-            self._attempts.revoke(replaced, State.CANCELLED, now)
-            answer.final.append(replaced.id)
+            self._attempts.revoke(replaced, State.CANCELLED, now, answer.effects)
             return None
         return None if self._make_room(batch.head.queue, now, answer) else Stored.QUEUE_FULL
 
     # -- unique keys -------------------------------------------------------------------------------------------------
 
-    def _holder(self, key: bytes, now: Time) -> JobId | None:
+    def holder(self, key: bytes, now: Time) -> JobId | None:
         """The job that holds this key now."""
         holding = self._store.keys.get(key)
         if holding is None:
@@ -93,8 +94,7 @@ class Intake:
     def _make_room(self, queue: str, now: Time, answer: _Answer) -> bool:
         """Whether one more job may wait in this queue; the oldest that waits may have to go for it."""
         rule = self._store.rules.get(queue, NO_RULE)
-        rows = [row for row in self._store.rows(State.SCHEDULED, State.QUEUED) if row.head.queue == queue]
-        waiting = [row for row in rows if self._attempts.state(row) is not State.RUNNING]
+        waiting = self.in_queue(queue)
         if not rule.max_length or len(waiting) < rule.max_length:
             return True
         ready = [row for row in waiting if self._may_go(row, now)]
@@ -102,10 +102,14 @@ class Intake:
             return False
         oldest = min(ready, key=lambda row: row.order)
         oldest.failure = overflow_failure(queue, rule.max_length)
-        self._attempts.make_final(oldest, State.FAILED, now)
         self._log.job(EventKind.FAILED, oldest.id, oldest.head, failure=oldest.failure)
-        answer.final.append(oldest.id)
+        self._attempts.make_final(oldest, State.FAILED, now, answer.effects)
         return True
+
+    def in_queue(self, queue: str) -> list[Row]:
+        """The jobs that count against the length of a queue."""
+        rows = [row for row in self._store.rows(State.SCHEDULED, State.QUEUED) if row.head.queue == queue]
+        return [row for row in rows if self._attempts.state(row) is not State.RUNNING]
 
     def _may_go(self, row: Row, now: Time) -> bool:
         """Whether a waiting job can be dropped: neither scheduled nor to be cancelled, and nobody may be running it."""
@@ -113,13 +117,15 @@ class Intake:
 
     # -- rows --------------------------------------------------------------------------------------------------------
 
-    def _add(self, batch: NewJobs, index: int, now: Time) -> None:
+    def add(self, batch: NewJobs, index: int, now: Time) -> Row:
+        """Stores a job."""
         row = self._new_row(batch, index, now)
         self._store.jobs[row.id] = row
         if row.head.traits.unique:
             row.key = batch.unique[index]
             self._store.keys[row.key] = Holding(row.id, row.head.traits.unique, now.wall_ms)
         self._log.job(EventKind.SENT, row.id, row.head)
+        return row
 
     def _new_row(self, batch: NewJobs, index: int, now: Time) -> Row:
         delayed = batch.due_ms > now.wall_ms

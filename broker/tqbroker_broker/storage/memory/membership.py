@@ -11,8 +11,9 @@ from tqbroker_broker.lifecycle import DIED
 from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import State, Time
 from tqbroker_broker.storage import NameTaken
-from tqbroker_broker.storage.memory.attempts import Attempts, Effects
+from tqbroker_broker.storage.memory.attempts import Attempts
 from tqbroker_broker.storage.memory.book import Book, Connection, Lease
+from tqbroker_broker.storage.memory.effects import Effects
 from tqbroker_broker.storage.memory.log import EventLog
 from tqbroker_broker.storage.memory.recovery import Recovery
 from tqbroker_broker.storage.memory.store import MemoryStore

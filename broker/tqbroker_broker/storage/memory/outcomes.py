@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from tqbroker_broker.answers import Finished
 from tqbroker_broker.attempts import Annotation, Ending, Refusal, Successes
 from tqbroker_broker.records import JobId, Time
-from tqbroker_broker.storage.memory.attempts import Attempts, Effects
+from tqbroker_broker.storage.memory.attempts import Attempts
 from tqbroker_broker.storage.memory.book import Book
+from tqbroker_broker.storage.memory.effects import Effects
 from tqbroker_broker.storage.memory.store import MemoryStore
 
 
@@ -32,16 +33,13 @@ class Outcomes:
                 self._attempts.end(lease, ending, now, effects)
             else:
                 refused[ending.token] = self._refusal(ending.token, ending.id)
-        next_due_ms = min(effects.retries_due_ms, default=0)
-        return Finished(refused, effects.final, frozenset(effects.woken), next_due_ms)
+        return Finished(refused, effects.final, frozenset(effects.woken), effects.next_due_ms)
 
     def _succeed(self, worker: str, batch: Successes, now: Time, effects: Effects, refused: dict[int, Refusal]) -> None:
         for index, token in enumerate(batch.tokens):
             lease = self._book.owned(worker, token)
             if lease:
-                result, started_ms = batch.results[index], batch.started_ms[index]
-                row = self._attempts.succeed(lease, result, batch.format, started_ms, now)
-                effects.final.append(row.id)
+                self._attempts.succeed(lease, batch, index, now, effects)
             else:
                 refused[token] = self._refusal(token, batch.ids[index] if batch.ids else None)
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 from itertools import groupby
 from typing import NamedTuple
 
-from tqbroker_broker.attempts import Extra, Leased, Want
+from tqbroker_broker.attempts import Extra, Leased, Place, Want
 from tqbroker_broker.records import Head
 from tqbroker_broker.storage.memory.book import Lease
 from tqbroker_broker.storage.memory.store import Row
 
 
 class Taken(NamedTuple):
-    """A job for a worker, and whether a rate limit holds for it."""
+    """A job for a worker, whether a rate limit holds for it, and its place in a workflow."""
 
     row: Row
     lease: Lease
     rated: bool
+    place: Place | None
 
 
 class Pick:
@@ -35,11 +36,11 @@ class Pick:
             return False
         return self.slow < self.want.slots or not self._is_slow(head, rated)
 
-    def add(self, row: Row, lease: Lease, *, rated: bool) -> None:
+    def add(self, row: Row, lease: Lease, place: Place | None, *, rated: bool) -> None:
         """Takes a job."""
-        self.taken.append(Taken(row, lease, rated))
+        self.taken.append(Taken(row, lease, rated, place))
         self.slow += self._is_slow(row.head, rated)
-        self.size += len(row.args) + len(row.checkpoint)
+        self.size += len(row.args) + len(row.checkpoint) + _size(place)
 
     def batches(self) -> list[Leased]:
         """The jobs in their order; neighbours that share their head share a batch."""
@@ -58,10 +59,18 @@ def _leased(run: list[Taken]) -> Leased:
         [row.args for row in rows],
         [row.retries for row in rows],
         [row.lost for row in rows],
-        {index: extra for index, row in enumerate(rows) if (extra := _extra(row)) != Extra()},
+        {index: extra for index, taken in enumerate(run) if (extra := _extra(taken)) != Extra()},
         slow=run[0].rated,
     )
 
 
-def _extra(row: Row) -> Extra:
-    return Extra(row.due_ms, row.expires_ms, row.checkpoint, row.checkpoint_format)
+def _extra(taken: Taken) -> Extra:
+    row = taken.row
+    return Extra(row.due_ms, row.expires_ms, row.checkpoint, row.checkpoint_format, taken.place)
+
+
+def _size(place: Place | None) -> int:
+    """Bytes that the worker is handed beside the arguments."""
+    values = place.inputs.values if place and place.inputs else ()
+    cause = place.cause if place else None
+    return sum(map(len, values)) + (len(cause.args) if cause else 0)

@@ -11,8 +11,10 @@ from tqbroker_broker.selection import fate_matches, submit_matches
 from tqbroker_broker.storage.memory.admission import Admission
 from tqbroker_broker.storage.memory.attempts import Attempts
 from tqbroker_broker.storage.memory.book import Book
+from tqbroker_broker.storage.memory.graph import Seat
 from tqbroker_broker.storage.memory.recovery import Recovery
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
+from tqbroker_broker.workflows import On, Turn
 
 PAGE_BYTES = 1 << 20
 """Arguments and results after which a page is full, so that it fits into a message."""
@@ -30,13 +32,16 @@ class Reading:
         self._attempts = attempts
         self._admission = admission
 
-    def get(self, job: JobId, *, with_args: bool, with_attempts: bool) -> Job:
+    def get(
+        self, job: JobId, *, with_args: bool = False, with_attempts: bool = False, with_children: bool = False
+    ) -> Job:
         """Everything known of one job."""
         row = self._store.jobs.get(job)
         if row is None:
             return Job(job, State.UNKNOWN, forgotten=job in self._store.remembered)
         answer = self._job(row, with_args)
         answer.attempts = tuple(row.attempts) if with_attempts else ()
+        answer.children = _children(row) if with_children else ()
         return answer
 
     def scan(self, wanted: Filter, cursor: bytes, limit: int, *, with_args: bool) -> Page:
@@ -73,7 +78,7 @@ class Reading:
         state = self._attempts.state(row)
         recovering = lease is None and self._recovery.covers(row)
         obstacle = self._admission.obstacle(row.head) if state is State.QUEUED and not recovering else None
-        return Job(
+        job = Job(
             id=row.id,
             state=state,
             head=row.head,
@@ -95,3 +100,23 @@ class Reading:
             held_by=obstacle.word if obstacle else "",
             progress=row.progress,
         )
+        if row.seat:
+            _fill(job, row.seat)
+        return job
+
+
+def _children(row: Row) -> list[JobId]:
+    """What its body submitted, then those that were released by it alone."""
+    joins = row.seat.joins if row.seat else []
+    alone = [join for join in joins if len(join.members) == 1 and join.turn is Turn.RELEASE]
+    return [*row.children, *(job for join in alone for job in join.followers)]
+
+
+def _fill(job: Job, seat: Seat) -> None:
+    """What is told of a job of a workflow beside what is told of every job."""
+    group, join = seat.group, seat.awaited
+    job.workflow, job.root, job.parent, job.cause = seat.workflow.id, seat.workflow.root, seat.parent, seat.cause
+    if group:
+        job.group, job.group_index = group.new.id, group.members.index(job.id)
+    if join and job.state is State.WAITING:
+        job.left, job.members, job.for_failure = join.left, len(join.members), join.new.on is On.FAILURE

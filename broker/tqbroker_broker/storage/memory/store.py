@@ -12,6 +12,8 @@ from tqbroker_broker.attempts import Failure, PastAttempt, Progress
 from tqbroker_broker.questions import Events
 from tqbroker_broker.records import Head, JobId, State
 from tqbroker_broker.rules import LimitRule, QueueRule, Unique
+from tqbroker_broker.schedules import ScheduleState
+from tqbroker_broker.storage.memory.graph import Seat, Workflow
 
 
 @dataclass(slots=True)
@@ -20,7 +22,7 @@ class Row:
 
     Numbers from one counter say when things happened: `seq` the submit, `order` when it became ready (its place in the
     lane), `marked` the cancel request while it ran, `ended` the end. `floor` is the token of its last lease that was
-    lost or retried, `key` its unique key.
+    lost or retried, `key` its unique key, `seat` its place in a workflow, `children` what its body has submitted.
     """
 
     id: JobId
@@ -52,6 +54,8 @@ class Row:
     progress: Progress | None = None
     checkpoint: bytes = b""
     checkpoint_format: str = ""
+    seat: Seat | None = None
+    children: tuple[JobId, ...] = ()
 
 
 class Remembered(NamedTuple):
@@ -78,12 +82,27 @@ class StoredLimit(NamedTuple):
     operator: bool
 
 
+class Merged(NamedTuple):
+    """A workflow that has become part of another one, with the digests of its parts."""
+
+    host: bytes
+    parts: tuple[bytes, ...]
+
+
+class SavedGroup(NamedTuple):
+    """A list of jobs that somebody wants to be remembered until then."""
+
+    ids: tuple[JobId, ...]
+    until_ms: int
+
+
 @dataclass(slots=True)
 class MemoryStore:
     """Everything durable. An id is in `jobs` or in `remembered`, never in both; `workers` maps names to instances.
 
     `starts` are the moments (wall clock, how many) at which jobs of a limited name started. `events` is the log and
-    `last_event` the highest number that was given.
+    `last_event` the highest number that was given. `groups` says where a group is: workflow and number of the join.
+    `saved` are lists of jobs by the id they were saved under.
     """
 
     id: bytes = field(default_factory=lambda: secrets.token_bytes(16))
@@ -96,6 +115,11 @@ class MemoryStore:
     rules: dict[str, QueueRule] = field(default_factory=dict)
     limits: dict[str, StoredLimit] = field(default_factory=dict)
     starts: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    workflows: dict[bytes, Workflow] = field(default_factory=dict)
+    groups: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
+    schedules: dict[str, ScheduleState] = field(default_factory=dict)
+    merged: dict[bytes, Merged] = field(default_factory=dict)
+    saved: dict[bytes, SavedGroup] = field(default_factory=dict)
     events: list[Events] = field(default_factory=list)
     last_event: int = 0
 
@@ -117,6 +141,17 @@ class MemoryStore:
     def rows(self, *states: State) -> Iterable[Row]:
         """The jobs whose durable state is one of these, in order of submit."""
         return sorted((row for row in self.jobs.values() if row.state in states), key=lambda row: row.seq)
+
+    def rows_of(self, workflow: Workflow) -> list[Row]:
+        """The jobs of a workflow that are kept, in their order."""
+        rows = (row for job in workflow.nodes if (row := self.jobs.get(job)))
+        return [row for row in rows if row.seat and row.seat.workflow is workflow]
+
+    def drop_workflow(self, workflow: Workflow) -> None:
+        """Drops a workflow that has no jobs any more, with its groups and the ids of those that were merged into it."""
+        del self.workflows[workflow.id]
+        self.groups = {group: at for group, at in self.groups.items() if at[0] != workflow.id}
+        self.merged = {guest: merged for guest, merged in self.merged.items() if merged.host != workflow.id}
 
     def drop(self, row: Row, remember_until_ms: int, now_ms: int) -> None:
         """Drops a final job with its result; its id is remembered if `remember_until_ms` is still to come."""

@@ -8,11 +8,13 @@ from tqbroker_broker.answers import Due, Expired
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.lifecycle import FINAL, SILENT
 from tqbroker_broker.questions import EventKind
-from tqbroker_broker.records import JobId, State, Time
-from tqbroker_broker.rules import UniqueUntil
+from tqbroker_broker.records import State, Time
 from tqbroker_broker.storage.memory.admission import Admission
-from tqbroker_broker.storage.memory.attempts import Attempts, Effects
+from tqbroker_broker.storage.memory.attempts import Attempts
 from tqbroker_broker.storage.memory.book import Book
+from tqbroker_broker.storage.memory.dropping import Dropping
+from tqbroker_broker.storage.memory.effects import Effects
+from tqbroker_broker.storage.memory.graph import Phase
 from tqbroker_broker.storage.memory.log import EventLog
 from tqbroker_broker.storage.memory.recovery import Recovery
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
@@ -37,7 +39,7 @@ class Upkeep:
         self._attempts = attempts
         self._admission = admission
         self._log = log
-        self._dedup_window_ms = int(config.dedup_window * 1000)
+        self._dropping = Dropping(store, log, config)
 
     def due(self, now: Time, limit: int) -> Due:
         """Moves overdue jobs to the ends of their lanes, the longest overdue first."""
@@ -55,16 +57,10 @@ class Upkeep:
         self._lose_workers(now, effects)
         self._end(self._marked(now), State.CANCELLED, now, effects)
         self._end(self._expired(now), State.EXPIRED, now, effects)
-        self._drop_jobs(now, effects)
-        self._drop_ids(now, effects)
-        self._drop_keys(now)
+        self._dropping.drop(now, effects)
         self._admission.forget()
         self._log.drop_old(now.wall_ms)
         return Expired(effects.final, frozenset(effects.woken), effects.lost_workers, more=self._is_left(now))
-
-    def remember_until(self, row: Row) -> int:
-        """How long an id is remembered even if its job is dropped before."""
-        return row.submitted_ms + self._dedup_window_ms
 
     def strike(self, worker: str) -> None:
         """Takes a worker off the durable list."""
@@ -73,8 +69,8 @@ class Upkeep:
         self._recovery.awaited.discard(worker)
 
     def _is_left(self, now: Time) -> bool:
-        lists = (self._silent, self._marked, self._expired, self._old_jobs, self._old_ids)
-        return any(overdue(now) for overdue in lists)
+        lists = (self._silent, self._marked, self._expired)
+        return any(overdue(now) for overdue in lists) or self._dropping.is_left(now)
 
     def _lose_workers(self, now: Time, effects: Effects) -> None:
         """Silent workers lose their leases, and leave the list when they hold none any more."""
@@ -96,9 +92,10 @@ class Upkeep:
         return connection.deadline if connection else self._recovery.ends
 
     def _waiting(self, now: Time) -> Iterable[Row]:
-        """Jobs that nobody holds and nobody may still be running."""
-        for row in self._store.rows(State.SCHEDULED, State.QUEUED):
-            if row.id not in self._book.by_job and not self._recovery.withholds(row, now.mono):
+        """Jobs that nobody holds and nobody may still be running; of workflows only those that are live."""
+        for row in self._store.rows(State.SCHEDULED, State.WAITING, State.QUEUED):
+            is_live = row.seat is None or row.seat.workflow.phase is Phase.LIVE
+            if is_live and row.id not in self._book.by_job and not self._recovery.withholds(row, now.mono):
                 yield row
 
     def _marked(self, now: Time) -> list[Row]:
@@ -111,30 +108,6 @@ class Upkeep:
 
     def _end(self, rows: list[Row], state: State, now: Time, effects: Effects) -> None:
         for row in rows[: effects.limit]:
-            self._attempts.revoke(row, state, now)
-            effects.final.append(row.id)
+            if row.state not in FINAL:  # it may have waited for one before it in this slice
+                self._attempts.revoke(row, state, now, effects)
             effects.limit -= 1
-
-    def _old_jobs(self, now: Time) -> list[Row]:
-        rows = (row for row in self._store.rows(*FINAL) if row.keep_until_ms <= now.wall_ms)
-        return sorted(rows, key=lambda row: (row.keep_until_ms, row.ended))
-
-    def _drop_jobs(self, now: Time, effects: Effects) -> None:
-        for row in self._old_jobs(now)[: effects.limit]:
-            self._store.drop(row, self.remember_until(row), now.wall_ms)
-            effects.limit -= 1
-
-    def _old_ids(self, now: Time) -> list[JobId]:
-        remembered = self._store.remembered
-        ids = (job for job, known in remembered.items() if known.until_ms <= now.wall_ms)
-        return sorted(ids, key=lambda job: (remembered[job].until_ms, remembered[job].number))
-
-    def _drop_ids(self, now: Time, effects: Effects) -> None:
-        for job in self._old_ids(now)[: effects.limit]:
-            del self._store.remembered[job]
-
-    def _drop_keys(self, now: Time) -> None:
-        """Keys that were held for a time; all others go with their jobs."""
-        for key, (_, unique, submitted_ms) in list(self._store.keys.items()):
-            if unique.until is UniqueUntil.TIME and submitted_ms + unique.for_ms <= now.wall_ms:
-                del self._store.keys[key]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tqbroker.signature import Signature
+from tqbroker.parameters import Parameters
 
 FUNCTIONS: list[Callable[..., Any]] = [
     lambda: None,
@@ -38,14 +38,14 @@ CALLS = [
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("skip", [0, 1])
 def test_it_agrees_with_python(function: Callable[..., Any], skip: int) -> None:
-    signature = Signature(function, skip)
+    parameters = Parameters(function, skip)
     for args, kwargs in CALLS:
-        assert _accepts(signature, args, kwargs) == _binds(function, (0,) * skip + args, kwargs), (args, kwargs)
+        assert _accepts(parameters, args, kwargs) == _binds(function, (0,) * skip + args, kwargs), (args, kwargs)
 
 
-def _accepts(signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+def _accepts(parameters: Parameters, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     try:
-        signature.check(args, kwargs, "task")
+        parameters.check(args, kwargs, "task")
     except TypeError:
         return False
     return True
@@ -63,8 +63,8 @@ def test_the_error_names_the_task_its_parameters_and_what_is_missing() -> None:
     def add(self: object, x: int, y: int = 2) -> None: ...
 
     with pytest.raises(TypeError, match=r"^tasks.add\(x: .*y: .*\).*: missing a required argument: 'x'$"):
-        Signature(add, skip=1).check((), {}, "tasks.add")
+        Parameters(add, skip=1).check((), {}, "tasks.add")
 
 
 def test_a_builtin_that_tells_nothing_is_left_to_the_worker() -> None:
-    Signature(max).check((), {}, "max")
+    Parameters(max).check((), {}, "max")

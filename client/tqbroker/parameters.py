@@ -29,7 +29,7 @@ def positional(args: Any, where: str) -> list[Any] | tuple[Any, ...]:
     return args
 
 
-class Signature:
+class Parameters:
     """What one function takes. `skip` leading parameters are filled in by tqbroker (the task itself with bind)."""
 
     __slots__ = ("_allowed", "_function", "_index", "_needed", "_skip", "most", "required")

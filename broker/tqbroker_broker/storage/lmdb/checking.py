@@ -1,0 +1,150 @@
+"""Whether a part of a workflow can be stored: nothing is written before all of it is known to fit."""
+
+from __future__ import annotations
+
+from tqbroker_broker.answers import Stored
+from tqbroker_broker.lifecycle import holds_key
+from tqbroker_broker.records import JobId, State, Time
+from tqbroker_broker.rules import QueueRule
+from tqbroker_broker.storage.lmdb import uniques
+from tqbroker_broker.storage.lmdb.flowrows import PART, SPAN, Flow
+from tqbroker_broker.storage.lmdb.group import Group
+from tqbroker_broker.storage.lmdb.keys import first_number
+from tqbroker_broker.storage.lmdb.rooms import Room
+from tqbroker_broker.workflows import NewNodes, Part, PartEffect
+
+NO_RULE = QueueRule()
+
+
+class Check:
+    """The checks of one part. `number` is that of its workflow, 0 while there is none."""
+
+    def __init__(self, group: Group, part: Part, now: Time) -> None:
+        self._group = group
+        self._part = part
+        self._now = now
+        row = group.txn.get(part.workflow, db=group.store.db["flow_ids"])
+        self.number = first_number(row) if row is not None else 0
+        self._flow: Flow | None = group.flows.flow(self.number) if self.number else None
+        self.refused: dict[tuple[int, int], Stored] = {}
+        self.holders: dict[tuple[int, int], JobId] = {}
+        self._keys: dict[bytes, JobId] = {}
+
+    def effect(self) -> PartEffect:
+        """What is to become of the part; REFUSED with `refused` and `holders`."""
+        known = self._known() or self._misfit()
+        if known is not None:
+            return known
+        self._look_at_jobs()
+        return PartEffect.REFUSED if self.refused else PartEffect.STORED
+
+    def _known(self) -> PartEffect | None:
+        """What is known of this part and those before it, if that is the answer."""
+        group, part, flow = self._group, self._part, self._flow
+        if flow is None:
+            return PartEffect.OUT_OF_ORDER if part.number else None
+        if flow.dropping:
+            return PartEffect.OUT_OF_ORDER
+        if part.number < flow.uploaded:
+            row = group.txn.get(PART.pack(self.number, part.number), db=group.store.db["parts"]) or b""
+            return PartEffect.DUPLICATE if row[SPAN.size :] == part.digest else PartEffect.CONFLICT
+        if flow.complete:
+            return PartEffect.CONFLICT
+        return PartEffect.OUT_OF_ORDER if part.number > flow.uploaded else None
+
+    def _misfit(self) -> PartEffect | None:
+        """Whether the part would make the workflow one that cannot be."""
+        group, part = self._group, self._part
+        stored = self._flow.total if self._flow is not None else 0
+        if stored + sum(len(nodes.jobs.ids) for nodes in part.nodes) > group.store.config.max_workflow_jobs:
+            return PartEffect.TOO_LARGE
+        joins: dict[int, tuple[int, bool]] = {}
+        for new in part.joins:
+            if new.number in joins or group.flows.join((self.number, new.number)) is not None:
+                return PartEffect.UNKNOWN_JOIN
+            joins[new.number] = 0, False
+        fits = all(self._enter(nodes, joins) for nodes in part.nodes)
+        return None if fits else PartEffect.UNKNOWN_JOIN
+
+    def _enter(self, nodes: NewNodes, joins: dict[int, tuple[int, bool]]) -> bool:
+        """Whether nodes fit into joins: members come before followers, so that nobody waits in a circle."""
+        if nodes.after:
+            members, _ = self._standing(nodes.after, joins)
+            if not members:
+                return False
+            joins[nodes.after] = members, True
+        for number in nodes.member_of:
+            members, followed = self._standing(number, joins)
+            if followed:
+                return False
+            joins[number] = members + len(nodes.jobs.ids), False
+        return True
+
+    def _standing(self, number: int, joins: dict[int, tuple[int, bool]]) -> tuple[int, bool]:
+        """The members of a join so far, and whether it has followers; one that is not there takes none."""
+        known = joins.get(number)
+        if known is not None:
+            return known
+        join = self._group.flows.join((self.number, number)) if self.number else None
+        return (join.members, join.followed) if join is not None else (0, True)
+
+    # -- jobs ----------------------------------------------------------------------------------------------------------
+
+    def _look_at_jobs(self) -> None:
+        group = self._group
+        ids = [job for nodes in self._part.nodes for job in nodes.jobs.ids]
+        known = {key for key, _ in group.txn.cursor(group.store.db["ids"]).getmulti(ids)}
+        again = len(set(ids)) < len(ids)
+        for batch, nodes in enumerate(self._part.nodes):
+            if known or again:
+                self._look_for_conflicts(batch, nodes, known)
+            if nodes.jobs.head.traits.unique is not None:
+                self._look_for_holders(batch, nodes)
+        self._look_for_room()
+
+    def _look_for_conflicts(self, batch: int, nodes: NewNodes, known: set[JobId]) -> None:
+        for i, job in enumerate(nodes.jobs.ids):
+            if job in known:
+                self.refused[batch, i] = Stored.CONFLICT
+            known.add(job)
+
+    def _look_for_holders(self, batch: int, nodes: NewNodes) -> None:
+        unique = nodes.jobs.head.traits.unique
+        assert unique is not None, "asked for by the caller"
+        now_ms = self._now.wall_ms
+        for i, (job, key) in enumerate(zip(nodes.jobs.ids, nodes.jobs.unique, strict=True)):
+            if (batch, i) in self.refused:
+                continue
+            holding = uniques.holder(self._group, key, self._now)
+            holder = self._keys.get(key) or (holding.id if holding is not None else None)
+            if holder is not None:
+                self.refused[batch, i] = Stored.NOT_UNIQUE
+                self.holders[batch, i] = holder
+            elif holds_key(unique, self._state(nodes), now_ms, now_ms):
+                self._keys[key] = job
+
+    def _state(self, nodes: NewNodes) -> State:
+        """The state that new jobs will have."""
+        if not self._part.last or self._part.held or nodes.after:
+            return State.WAITING
+        due_ms = self._now.wall_ms + nodes.countdown_ms if nodes.countdown_ms else nodes.jobs.due_ms
+        return State.SCHEDULED if due_ms > self._now.wall_ms else State.QUEUED
+
+    def _look_for_room(self) -> None:
+        """Jobs that wait for nothing count against the lengths of queues, in the order they come."""
+        rules = self._group.store.queue_rules
+        rooms: dict[str, int] = {}
+        for batch, nodes in enumerate(self._part.nodes):
+            queue = nodes.jobs.head.queue
+            rule = rules.get(queue, NO_RULE)
+            if nodes.after or not rule.max_length:
+                continue
+            if queue not in rooms:
+                rooms[queue] = rule.max_length - Room(self._group, queue, rule, self._now).length()
+            for i in range(len(nodes.jobs.ids)):
+                if (batch, i) in self.refused:
+                    continue
+                if rooms[queue] <= 0:
+                    self.refused[batch, i] = Stored.QUEUE_FULL
+                else:
+                    rooms[queue] -= 1

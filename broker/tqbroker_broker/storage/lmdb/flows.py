@@ -1,0 +1,301 @@
+"""What one transaction knows of workflows: rows that are read once, changed here, and written once.
+
+Five hundred members that end in one commit cost one write of their join.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from tqbroker_broker.records import JobId, State
+from tqbroker_broker.storage.lmdb.flowrows import (
+    CHUNK,
+    CHUNK_MEMBERS,
+    FOLLOWERS,
+    JOIN,
+    Counted,
+    Flow,
+    Join,
+    JoinKey,
+    JoinState,
+    Nodes,
+    pack,
+    unpack_flow,
+    unpack_join,
+    unpack_nodes,
+)
+from tqbroker_broker.storage.lmdb.keys import U64, first_number
+from tqbroker_broker.storage.lmdb.rows import DamagedRecordError
+from tqbroker_broker.storage.lmdb.txn import Txn
+from tqbroker_broker.workflows import Turn, counts, turn
+
+if TYPE_CHECKING:
+    from tqbroker_broker.storage.lmdb.store import Store
+
+log = logging.getLogger("tqbroker.storage")
+
+
+class Ended(NamedTuple):
+    """How a job of a workflow ended. `size`: bytes of its result; `spared`: it was not needed; `id`: if known."""
+
+    seq: int
+    state: State
+    keep_ms: int
+    size: int = 0
+    id: JobId = b""
+    spared: bool = False
+
+
+class Decided(NamedTuple):
+    """What the end of a member does to the followers of a join."""
+
+    turn: Turn
+    key: JoinKey
+    join: Join
+
+
+class Run(NamedTuple):
+    """Jobs in a row that share their place; `first` is the seq of the first."""
+
+    first: int
+    nodes: Nodes
+
+
+class Flows:
+    """The workflows, joins and places that a transaction has looked at. `ended` is worked off by whoever writes."""
+
+    def __init__(self, store: Store, txn: Txn) -> None:
+        self._db = store.db
+        self._txn = txn
+        self._flows: dict[int, Flow | None] = {}
+        self._joins: dict[JoinKey, Join | None] = {}
+        self._counted: dict[bytes, bytearray] = {}
+        self._changed_flows: set[int] = set()
+        self._changed_joins: set[JoinKey] = set()
+        self._changed_counted: set[bytes] = set()
+        self._run: Run | None = None
+        self.ended: deque[Ended] = deque()
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def flow(self, number: int) -> Flow | None:
+        """A workflow; None when there is none under this number, or it cannot be read."""
+        if number not in self._flows:
+            row = self._txn.get(U64.pack(number), db=self._db["flows"])
+            try:
+                self._flows[number] = unpack_flow(row) if row is not None else None
+            except DamagedRecordError:
+                log.error("workflow number %s does not match its checksum", number)
+                self._flows[number] = None
+        return self._flows[number]
+
+    def top(self, number: int) -> tuple[int, Flow] | None:
+        """The workflow that this one is, or has become a part of."""
+        flow = self.flow(number)
+        if flow is not None and flow.into:
+            number = flow.into
+            flow = self.flow(number)
+        return (number, flow) if flow is not None else None
+
+    def join(self, key: JoinKey) -> Join | None:
+        """A join; None when there is none, or it cannot be read."""
+        if key not in self._joins:
+            row = self._txn.get(JOIN.pack(*key), db=self._db["joins"])
+            try:
+                self._joins[key] = unpack_join(row) if row is not None else None
+            except DamagedRecordError:
+                log.error("join %s of workflow number %s does not match its checksum", key[1], key[0])
+                self._joins[key] = None
+        return self._joins[key]
+
+    def run(self, seq: int) -> Run | None:
+        """The run of jobs that this one is in; None of a job without workflow."""
+        run = self._run
+        if run is None or not run.first <= seq < run.first + run.nodes.count:
+            run = self._find_run(seq)
+            if run is not None:
+                self._run = run
+        return run
+
+    def _find_run(self, seq: int) -> Run | None:
+        cursor, key = self._txn.cursor(self._db["nodes"]), U64.pack(seq)
+        if cursor.set_range(key):
+            if cursor.key() != key and not cursor.prev():
+                return None
+        elif not cursor.last():
+            return None
+        first = first_number(cursor.key())
+        try:
+            nodes = unpack_nodes(cursor.value())
+        except DamagedRecordError:
+            log.error("the place of job number %s does not match its checksum", seq)
+            return None
+        return Run(first, nodes) if first <= seq < first + nodes.count else None
+
+    def followers(self, key: JoinKey) -> Iterator[Run]:
+        """The runs of jobs that follow a join. What is changed meanwhile may come or not."""
+        prefix = JOIN.pack(*key)
+        cursor = self._txn.cursor(self._db["followers"])
+        found = cursor.set_range(prefix)
+        firsts: list[int] = []
+        while found and cursor.key().startswith(prefix):
+            firsts.append(FOLLOWERS.unpack(cursor.key())[2])
+            found = cursor.next()
+        for first in firsts:
+            run = self.run(first)
+            if run is not None:
+                yield run
+
+    def waits(self, seq: int) -> bool:
+        """Whether a job of a workflow that has not ended waits for others."""
+        run = self.run(seq)
+        top = self.top(run.nodes.flow) if run is not None else None
+        if run is None or top is None:
+            return False
+        if not self._is_live(run.nodes.flow):
+            return True
+        join = self.join(run.nodes.after)
+        return join is not None and join.state is JoinState.OPEN
+
+    def is_staged(self, seq: int) -> bool:
+        """Whether a job belongs to a workflow that is not live yet: nothing ends it before."""
+        run = self.run(seq)
+        return run is not None and not self._is_live(run.nodes.flow)
+
+    def _is_live(self, number: int) -> bool:
+        """Whether what was sent for a workflow may run: all of it is there, and nothing holds it."""
+        flow = self.flow(number)
+        return flow is not None and flow.live
+
+    def counted(self, key: JoinKey, index: int) -> Counted:
+        """What the end of a member was for a join."""
+        states = self._chunk(key, index)
+        at = index % CHUNK_MEMBERS
+        return Counted(states[at]) if at < len(states) else Counted.NOT
+
+    def members(self, key: JoinKey, first: int) -> Iterator[list[int]]:
+        """The seqs of the members of a join from an index on, some at a time."""
+        chunk, at = divmod(first, CHUNK_MEMBERS)
+        while (row := self._txn.get(CHUNK.pack(*key, chunk), db=self._db["members"])) is not None:
+            yield [first_number(row[i : i + U64.size]) for i in range(at * U64.size, len(row), U64.size)]
+            chunk, at = chunk + 1, 0
+
+    def forget_run(self) -> None:
+        """Places have changed."""
+        self._run = None
+
+    # -- changing ------------------------------------------------------------------------------------------------------
+
+    def put_flow(self, number: int, flow: Flow) -> None:
+        """A workflow is new or has changed."""
+        self._flows[number] = flow
+        self._changed_flows.add(number)
+
+    def put_join(self, key: JoinKey, join: Join) -> None:
+        """A join is new or has changed."""
+        self._joins[key] = join
+        self._changed_joins.add(key)
+
+    def add_members(self, key: JoinKey, join: Join, seqs: range) -> int:
+        """Adds members to a join; returns the index of the first."""
+        first = at = join.members
+        packed = b"".join(map(U64.pack, seqs))
+        db = self._db["members"]
+        while packed:
+            chunk, full = divmod(at, CHUNK_MEMBERS)
+            row = CHUNK.pack(*key, chunk)
+            room = (CHUNK_MEMBERS - full) * U64.size
+            before = self._txn.get(row, db=db) or b"" if full else b""
+            self._txn.put(row, before + packed[:room], db=db)
+            at += len(packed[:room]) // U64.size
+            packed = packed[room:]
+        join.members += len(seqs)
+        join.left += len(seqs)
+        self.put_join(key, join)
+        return first
+
+    def count(self, end: Ended, now_ms: int) -> list[Decided]:
+        """Counts the end of a job for its workflow and for the joins it is a member of: those that it decides."""
+        run = self.run(end.seq)
+        if run is None:
+            return []
+        self._tally(run.nodes.flow, end, now_ms)
+        decided = []
+        for member in run.nodes.members:
+            what = self._turn(member.join, member.index + end.seq - run.first, end)
+            if what is not None:
+                decided.append(what)
+        return decided
+
+    def _tally(self, number: int, end: Ended, now_ms: int) -> None:
+        top = self.top(number)
+        if top is None:
+            return
+        number, flow = top
+        flow.left -= 1
+        flow.keep_ms = max(flow.keep_ms, end.keep_ms)
+        flow.finished_ms = now_ms
+        if end.state is State.SUCCEEDED:
+            flow.succeeded += 1
+        elif end.spared:
+            flow.unneeded += 1
+        elif end.state is State.CANCELLED:
+            flow.cancelled += 1
+        else:
+            flow.failed += 1
+            flow.first_failed = flow.first_failed or end.id
+        self.put_flow(number, flow)
+
+    def _turn(self, key: JoinKey, index: int, end: Ended) -> Decided | None:
+        join = self.join(key)
+        if join is None or self.counted(key, index) is not Counted.NOT:
+            return None
+        towards = counts(join.on, end.state)
+        self._set_counted(key, index, Counted.TOWARDS if towards else Counted.AGAINST)
+        self.put_join(key, join)
+        if towards:
+            join.left -= 1
+            join.size += end.size
+        else:
+            join.against += 1
+        if join.state is not JoinState.OPEN:
+            return None
+        what = turn(join.on, end.state, join.left, unneeded=end.spared)
+        return Decided(what, key, join) if what is not Turn.NOTHING else None
+
+    def _chunk(self, key: JoinKey, index: int) -> bytearray:
+        row = CHUNK.pack(*key, index // CHUNK_MEMBERS)
+        states = self._counted.get(row)
+        if states is None:
+            states = self._counted[row] = bytearray(self._txn.get(row, db=self._db["counted"]) or b"")
+        return states
+
+    def _set_counted(self, key: JoinKey, index: int, what: Counted) -> None:
+        states, at = self._chunk(key, index), index % CHUNK_MEMBERS
+        if at >= len(states):
+            states.extend(bytes(at + 1 - len(states)))
+        states[at] = what
+        self._changed_counted.add(CHUNK.pack(*key, index // CHUNK_MEMBERS))
+
+    def settled(self) -> list[tuple[int, Flow]]:
+        """The workflows that have changed and of which nothing is left to run: they are to be dropped one day."""
+        flows = [(number, self._flows[number]) for number in self._changed_flows]
+        return [(n, f) for n, f in flows if f is not None and f.live and not (f.left or f.into or f.dropping)]
+
+    def write(self) -> None:
+        """Writes what has changed: the last thing before the commit."""
+        assert not self.ended, "every end of a job of a workflow is followed by what follows it"
+        txn, db = self._txn, self._db
+        for number in self._changed_flows:
+            flow = self._flows[number]
+            if flow is not None:
+                txn.put(U64.pack(number), pack(flow), db=db["flows"])
+        for key in self._changed_joins:
+            join = self._joins[key]
+            if join is not None:
+                txn.put(JOIN.pack(*key), pack(join), db=db["joins"])
+        for row in self._changed_counted:
+            txn.put(row, bytes(self._counted[row]), db=db["counted"])

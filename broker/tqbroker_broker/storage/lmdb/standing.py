@@ -1,0 +1,155 @@
+"""Where a job stands in its workflow: what goes with it when it is handed out, and what is told of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from tqbroker_broker.answers import Job
+from tqbroker_broker.attempts import Place
+from tqbroker_broker.records import JobId
+from tqbroker_broker.storage.lmdb.flowrows import GATE, Flow, Join, JoinKey, JoinState, Nodes
+from tqbroker_broker.storage.lmdb.flows import Flows, Run
+from tqbroker_broker.storage.lmdb.keys import U64
+from tqbroker_broker.storage.lmdb.rows import DamagedRecordError, Final, Note, unpack_final
+from tqbroker_broker.storage.lmdb.store import Store
+from tqbroker_broker.storage.lmdb.txn import Txn
+from tqbroker_broker.workflows import Inputs, On
+
+PAGE_BYTES = 1 << 20
+"""Bytes of values that go with a job, or into one answer: they fit into a message."""
+
+VALUE_BYTES = 64
+"""Bytes that a value counts for beside its own."""
+
+READ = 64
+"""Outcomes that are read at a time: each may have a large result."""
+
+log = logging.getLogger("tqbroker.storage")
+
+NO_GROUP = (b"", 0, False)
+
+
+class Standing:
+    """The place of one job, as one transaction sees it."""
+
+    def __init__(self, flows: Flows, run: Run, flow: Flow, seq: int) -> None:
+        self._flows = flows
+        self.flow = flow
+        self.nodes: Nodes = run.nodes
+        self.awaited: Join | None = flows.join(run.nodes.after) if run.nodes.after[1] != GATE else None
+        self._at = seq - run.first
+
+    @property
+    def parent(self) -> JobId:
+        """The member whose end released it."""
+        join = self.awaited
+        return join.decider if join is not None and join.state is JoinState.RELEASED else b""
+
+    @property
+    def handed(self) -> Join | None:
+        """The join whose values it is handed."""
+        join = self.awaited
+        if join is None or self.nodes.silent or join.on is not On.SUCCESS or join.state is not JoinState.RELEASED:
+            return None
+        return join
+
+    @property
+    def failed(self) -> JobId:
+        """The job whose failure it is called for."""
+        join = self.awaited
+        if join is None or self.nodes.silent or join.on is not On.FAILURE or join.state is not JoinState.RELEASED:
+            return b""
+        return join.decider
+
+    def group(self) -> tuple[bytes, int, bool]:
+        """The group it is a member of, its index there, and whether others follow that."""
+        for member in self.nodes.members:
+            join = self._flows.join(member.join)
+            if join is not None and join.id:
+                return join.id, member.index + self._at, join.followed
+        return NO_GROUP
+
+
+def standing_of(flows: Flows, seq: int) -> Standing | None:
+    """Where a job stands; None when it has no workflow any more, or that cannot be read."""
+    run = flows.run(seq)
+    top = flows.top(run.nodes.flow) if run is not None else None
+    return Standing(flows, run, top[1], seq) if run is not None and top is not None else None
+
+
+def place_of(store: Store, txn: Txn, seq: int, note: Note) -> tuple[Place | None, JobId]:
+    """What goes with a job that is handed out, and the id of the job whose failure it is called for."""
+    flows = Flows(store, txn)
+    stands = standing_of(flows, seq)
+    if stands is None:
+        return None, b""
+    group, index, in_chord = stands.group()
+    inputs = None
+    join = stands.handed if not note.bare else None
+    if join is not None:
+        small = join.size + VALUE_BYTES * join.members <= PAGE_BYTES
+        inputs = values(store, txn, flows, stands, 0) if small else Inputs(join.shape, [], [], join.members)
+    failed = stands.failed if not note.bare else b""
+    return Place(stands.flow.id, stands.flow.root, stands.parent, group, index, in_chord, inputs), failed
+
+
+def inputs_of(store: Store, txn: Txn, seq: int, first: int) -> Inputs | None:
+    """Values that a job is handed, from an index on, as many as fit into a message; None when it is handed none."""
+    note = store.note(txn, seq)
+    flows = Flows(store, txn)
+    stands = standing_of(flows, seq) if note.node and not note.bare else None
+    return values(store, txn, flows, stands, first) if stands is not None and stands.handed is not None else None
+
+
+def values(store: Store, txn: Txn, flows: Flows, stands: Standing, first: int) -> Inputs:
+    """A message of values. A member that keeps no result, or lost it, has an empty one."""
+    join = stands.handed
+    results: list[bytes] = []
+    formats: list[str] = []
+    left = PAGE_BYTES
+    for final in _finals(store, txn, flows, stands.nodes.after, first):
+        value = final.value if final is not None else b""
+        left -= len(value) + VALUE_BYTES
+        if results and left < 0:
+            break
+        results.append(value)
+        formats.append(final.format if final is not None else "")
+    assert join is not None, "asked for by the caller"
+    return Inputs(join.shape, results, formats[:1] if len(set(formats)) == 1 else formats, join.members)
+
+
+def _finals(store: Store, txn: Txn, flows: Flows, join: JoinKey, first: int) -> Iterator[Final | None]:
+    """How the members of a join ended, from an index on."""
+    for seqs in flows.members(join, first):
+        for at in range(0, len(seqs), READ):
+            keys = [U64.pack(seq) for seq in seqs[at : at + READ]]
+            rows = dict(txn.cursor(store.db["final"]).getmulti(keys))
+            for seq, key in zip(seqs[at : at + READ], keys, strict=True):
+                yield unpacked(rows[key], seq) if key in rows else None
+
+
+def unpacked(row: bytes, seq: int) -> Final | None:
+    """How a member ended, unless that cannot be read any more."""
+    try:
+        return unpack_final(row)
+    except DamagedRecordError:
+        log.error("the outcome of job number %s does not match its checksum", seq)
+        return None
+
+
+def describe(store: Store, txn: Txn, job: Job, seq: int, note: Note, final: Final | None) -> None:
+    """Fills in what is known of the place of a job."""
+    flows = Flows(store, txn)
+    stands = standing_of(flows, seq)
+    if stands is None:
+        return
+    join = stands.awaited
+    job.workflow, job.root, job.parent = stands.flow.id, stands.flow.root, stands.parent
+    job.group, job.group_index, _ = stands.group()
+    if join is None:
+        return
+    if final is None and not note.alone and join.state is JoinState.OPEN:
+        job.left, job.members, job.for_failure = join.left, join.members, join.on is On.FAILURE
+    elif final is not None and not note.alone and join.state is JoinState.BROKEN:
+        job.cause = join.decider
