@@ -28,10 +28,9 @@ class Parcel:
 
     def __init__(self, workflow: Workflow, number: int) -> None:
         self.workflow = workflow
-        self.part = workflow_pb2.WorkflowPart(workflow=workflow.id, part=number)
+        self.part = workflow_pb2.WorkflowPart(workflow=workflow.id, part=number, held=workflow.held)
         if number == 0:
             self.part.name = workflow.name
-            self.part.held = workflow.held
             if workflow.beside is not None:
                 self.part.beside = text_of(workflow.beside)
                 self.part.beside_token = workflow.beside_token

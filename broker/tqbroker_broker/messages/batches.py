@@ -41,13 +41,15 @@ class Read(NamedTuple):
     refused: list[tuple[int, RefusalError]]
 
 
-def measure(batches: Sequence[job_pb2.JobBatch], config: BrokerConfig, without_id: frozenset[int] = frozenset()) -> int:
+def measure(
+    batches: Sequence[job_pb2.JobBatch], most: int, config: BrokerConfig, without_id: frozenset[int] = frozenset()
+) -> int:
     """The bytes of some batches. Raises Invalid for columns that do not fit together, TooLarge above a limit.
 
-    The batches with numbers in `without_id` have jobs without ids.
+    There may be `most` batches; those with numbers in `without_id` have jobs without ids.
     """
-    if len(batches) > config.max_request_batches:
-        raise TooLarge(f"the request has {len(batches)} batches and may have {config.max_request_batches}: split it")
+    if len(batches) > most:
+        raise TooLarge(f"the request has {len(batches)} batches and may have {most}: split it")
     jobs = size = 0
     for number, batch in enumerate(batches):
         count = len(batch.args)

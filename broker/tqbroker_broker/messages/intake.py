@@ -41,7 +41,7 @@ class Intake(NamedTuple):
 
 def read_request(request: queue_pb2.EnqueueRequest, config: BrokerConfig, now: Time) -> Intake:
     """Checks and converts a request. Raises Invalid or TooLarge when it is wrong as a whole."""
-    intake = Intake([], [], [], measure(request.batches, config))
+    intake = Intake([], [], [], measure(request.batches, config.max_request_batches, config))
     for number, batch in enumerate(request.batches):
         jobs, indexes, refused = read_batch(batch, config, now)
         if jobs is not None:

@@ -44,7 +44,8 @@ def read_part(wire: workflow_pb2.WorkflowPart, config: BrokerConfig, now: Time) 
     joins = read_joins(wire.joins)
     check_nodes(wire)
     alone = frozenset(number for number, node in enumerate(wire.nodes) if node.takes_over)
-    size = measure([node.jobs for node in wire.nodes], config, alone)
+    most = config.max_request_jobs  # of a chain each job is a batch of its own
+    size = measure([node.jobs for node in wire.nodes], most, config, alone)
     nodes: list[NewNodes] = []
     refused: list[Refused] = []
     for number, node in enumerate(wire.nodes):

@@ -50,13 +50,10 @@ def check_whole(wire: workflow_pb2.WorkflowPart) -> None:
 
 def read_joins(wire: Sequence[workflow_pb2.Join]) -> list[NewJoin]:
     """The joins. Raises Invalid."""
-    joins: list[NewJoin] = []
-    last = 0
-    for join in wire:
-        if join.number <= last:
-            raise Invalid(f"join {join.number} comes after join {last}: joins have numbers from 1, in rising order")
-        last = join.number
-        joins.append(NewJoin(last, *_kind(join), join.id))
+    joins = [NewJoin(join.number, *_kind(join), join.id) for join in wire]
+    numbers = {join.number for join in joins}
+    if 0 in numbers or len(numbers) < len(joins):
+        raise Invalid("a number of a join is 0 or comes twice: joins have numbers from 1, each once in a workflow")
     return joins
 
 

@@ -209,7 +209,7 @@ class WorkflowPart(_message.Message):
     name: _builtins.str
     """For people, for example "chord(tasks.resize x 10, tasks.total)". Of the first part."""
     held: _builtins.bool
-    """Complete with its last part, it waits for the outcome that names it (VERDICT_REPLACED)."""
+    """Complete with its last part, it waits for the outcome that names it (VERDICT_REPLACED). The same in every part."""
     beside: _builtins.str
     """A running job to whose workflow this one is added, with its token. Text form of the id."""
     beside_token: _builtins.int

@@ -14,6 +14,7 @@ from tqbroker_broker.messages.outcomes import MAX_CHILDREN, read_ending, read_su
 from tqbroker_broker.messages.status import write_status
 from tqbroker_broker.records import Head, State, text_key
 from tqbroker_broker.refusals import Invalid
+from tqbroker_broker.sessions import cut, load_of
 from tqbroker_broker.workflows import Inputs, Shape, waits_for
 
 A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
@@ -103,6 +104,16 @@ def test_a_delivery_says_who_submitted_its_jobs() -> None:
     (batch,) = write_deliveries(Leased(head, [A], [1], [b""], [0], [0], {}, slow=False))
 
     assert (batch.parent, batch.root) == ("P", "R")
+
+
+def test_large_inputs_go_to_a_worker_a_few_at_a_time() -> None:
+    inputs = Inputs(Shape.LIST, [b"x" * 600_000], ["json"], 1)
+    extras = {index: Extra(place=Place(b"w" * 16, A, inputs=inputs)) for index in range(3)}
+    ids = [bytes([index]) * 16 for index in range(5)]
+    leased = Leased(HEAD, ids, [1, 2, 3, 4, 5], [b"[]"] * 5, [0] * 5, [0] * 5, extras)
+
+    assert [part.tokens for part in cut(leased)] == [[1], [2], [3, 4, 5]]
+    assert load_of(leased) == sum(map(load_of, cut(leased))) > 1_800_000
 
 
 def test_a_status_says_where_a_job_stands() -> None:
