@@ -128,15 +128,30 @@ def check_days(days: frozenset[int], months: frozenset[int]) -> None:
         )
 
 
+def wire_text(field: Field, given: Any, numbers: frozenset[int]) -> str:
+    """What was written, as the broker takes it: as it was if that has neither names nor a range that wraps around.
+
+    So "*/15" stays a step, which follows the clock where it changes, and {0, 15, 30, 45} fixed minutes.
+    """
+    plain = "".join(given.split()) if isinstance(given, str) else ""
+    if plain and not any(character.isalpha() for character in plain) and not any(map(_wraps, plain.split(","))):
+        return plain
+    return text_of(field, numbers)
+
+
+def _wraps(part: str) -> bool:
+    first, dash, last = part.partition("/")[0].partition("-")
+    return bool(dash) and int(first) > int(last)
+
+
 def text_of(field: Field, numbers: frozenset[int]) -> str:
-    """The numbers as the broker takes them: "*", "*/15", "8-17/2", or numbers and ranges. The same for the same set."""
+    """The numbers in few words: "*", "8-17/2", or numbers and ranges. The same for the same set."""
     if numbers == field.all:
         return "*"
     ordered = sorted(numbers)
     step = ordered[1] - ordered[0] if len(ordered) > 2 else 1
     if step > 1 and ordered == list(range(ordered[0], ordered[-1] + 1, step)):
-        whole = ordered[0] == field.low and ordered[-1] + step > field.high
-        return f"*/{step}" if whole else f"{ordered[0]}-{ordered[-1]}/{step}"
+        return f"{ordered[0]}-{ordered[-1]}/{step}"
     return ",".join(_runs(ordered))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tqbroker import crontab_fields as fields
 from tqbroker.amounts import span_ms
 from tqbroker.crontab_fields import ParseException
+from tqbroker.crontab_times import Times, next_after
 from tqbroker.schedule_base import BaseSchedule, check_own
 from tqbroker.schedule_values import Fields, When
 
@@ -24,7 +25,7 @@ class crontab(BaseSchedule):  # noqa: N801 - Celery's name
 
     Each field is an int, several ints, or a text: "*", "*/15", "8-17/2", "mon-fri", "1-7,15-21". Sunday is 0. All
     fields must match, also both days: `day_of_month="1-7", day_of_week="mon"` is the first Monday. (In `cron` either
-    day is enough.) A time that the clock skips in spring is due behind the gap, one that it shows twice the first time.
+    day is enough.) Fixed times are due once a day also where the clock jumps; "*" and "*/15" follow the clock.
     Raises ParseException (a ValueError) or TypeError naming the field and what is allowed.
     """
 
@@ -63,10 +64,11 @@ class crontab(BaseSchedule):  # noqa: N801 - Celery's name
         return cls(minute, hour, day_of_week, day_of_month, month_of_year)
 
     def _after(self, moment: datetime) -> datetime:
-        from tqbroker.crontab_times import Times, next_after
+        return next_after(self._times(), moment, self.tz)
 
-        times = Times(self.minute, self.hour, self.day_of_month, self.month_of_year, self.day_of_week)
-        return next_after(times, moment, self.tz)
+    def _times(self) -> Times:
+        fixed = not any(str(field).startswith("*") for field in (self._orig_minute, self._orig_hour))
+        return Times(self.minute, self.hour, self.day_of_month, self.month_of_year, self.day_of_week, fixed)
 
     def _too_late(self, due: datetime, now: datetime) -> bool:
         """Whether even the latest time that has come is longer ago than the app's beat_cron_starting_deadline."""
@@ -76,21 +78,21 @@ class crontab(BaseSchedule):  # noqa: N801 - Celery's name
     def when(self, zone: str = "") -> When:
         """See BaseSchedule."""
         texts = Fields(
-            fields.text_of(fields.MINUTE, self.minute),
-            fields.text_of(fields.HOUR, self.hour),
-            fields.text_of(fields.DAY_OF_MONTH, self.day_of_month),
-            fields.text_of(fields.MONTH_OF_YEAR, self.month_of_year),
-            fields.text_of(fields.DAY_OF_WEEK, self.day_of_week),
+            fields.wire_text(fields.MINUTE, self._orig_minute, self.minute),
+            fields.wire_text(fields.HOUR, self._orig_hour, self.hour),
+            fields.wire_text(fields.DAY_OF_MONTH, self._orig_day_of_month, self.day_of_month),
+            fields.wire_text(fields.MONTH_OF_YEAR, self._orig_month_of_year, self.month_of_year),
+            fields.wire_text(fields.DAY_OF_WEEK, self._orig_day_of_week, self.day_of_week),
         )
         return When(crontab=texts, zone=zone)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, crontab):
-            return self.when() == other.when() and self.nowfun == other.nowfun
+            return self._times()[:5] == other._times()[:5] and self.nowfun == other.nowfun
         return NotImplemented
 
     def __hash__(self) -> int:
-        return hash(self.when())
+        return hash(self._times()[:5])
 
     def __repr__(self) -> str:
         return (

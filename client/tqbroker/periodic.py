@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from tqbroker.exceptions import ImproperlyConfigured
 from tqbroker.schedule_entries import Call
-from tqbroker.schedule_options import split, wire_options
+from tqbroker.schedule_options import MAX_NAME, split, wire_options
 from tqbroker.schedules import maybe_schedule
 
 if TYPE_CHECKING:
     from tqbroker.app import App
-
-MAX_NAME = 255
 
 _log = logging.getLogger("tqbroker")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tqbroker.exceptions import ImproperlyConfigured
 from tqbroker.option_rules import text
-from tqbroker.schedule_options import NAMES, check_names, check_zone, wire_options, zone_name
+from tqbroker.schedule_options import MAX_NAME, NAMES, check_names, check_zone, wire_options, zone_name
 from tqbroker.schedule_values import Declared, When
 
 if TYPE_CHECKING:
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 MAX_SCHEDULES = 10_000
 """Schedules that a broker keeps at most."""
 
+MAX_JOB = 64 * 1024
+"""Bytes of the arguments and headers of a schedule: the broker keeps them in memory."""
+
 _KNOWN = NAMES | {"task", "schedule", "args", "kwargs", "options"}
-_NAME = text(255)
+_NAME = text(MAX_NAME)
 _NOT_HERE = {
     "eta": "each job is due when the schedule fires: write start=",
     "task_id": "each firing makes a job of its own",
@@ -120,7 +123,9 @@ def _job(app: App, call: Call) -> tuple[Head, bytes]:
         head, _ = prepare(task, args, call.kwargs, options)
     _check_head(head)
     data = codec.encode_call(args, call.kwargs, head.format)
-    _check_size(name, data)
+    size = len(data) + len(head.headers)
+    if size > MAX_JOB:
+        raise ValueError(f"its arguments and headers take {size} bytes, allowed are {MAX_JOB}: store them elsewhere")
     return head, data
 
 
@@ -144,10 +149,3 @@ def _check_head(head: Head) -> None:
         raise ValueError(
             f"{head.task} is unique, and jobs of a schedule hold no unique key: schedule a task that submits it"
         )
-
-
-def _check_size(name: str, data: bytes) -> None:
-    from tqbroker.sending import MAX_ARGS
-
-    if len(data) > MAX_ARGS:
-        raise ValueError(f"the arguments of {name} take {len(data)} bytes, a job takes up to {MAX_ARGS}")

@@ -13,6 +13,12 @@ from tqbroker.option_rules import Rule
 if TYPE_CHECKING:
     from tqbroker.config import Settings
 
+MAX_NAME = 200
+"""Characters of the name of a schedule: it stands in a stamp of each of its jobs."""
+
+MAX_JITTER = 31 * 86_400
+"""Seconds."""
+
 MAX_MISFIRES = 10_000
 """Firings that are made up for at most, the broker's bound."""
 
@@ -45,7 +51,10 @@ NAMES = frozenset(ScheduleOptions.__annotations__)
 _ANY = Rule("", lambda value: True)
 RULES: dict[str, Rule] = {
     "zone": rules.text(255),
-    "jitter": rules.SPAN,
+    "jitter": Rule(
+        f"give 0 to {MAX_JITTER} seconds, as a number or a timedelta",
+        lambda value: rules.SPAN.test(value) and span_ms("jitter", value) <= MAX_JITTER * 1000,
+    ),
     "start": _ANY,
     "end": _ANY,
     "overlap": rules.one_of("allow", "skip", "queue_one"),
