@@ -105,7 +105,8 @@ class PartEffect(IntEnum):
     """The workflow would have more jobs than `max_workflow_jobs`."""
     UNKNOWN_JOIN = 7
     """A node names a join that this part and those before it do not have, waits for one that has no member before it,
-    or becomes a member of one that has a follower already; or a number of a join comes twice."""
+    or becomes a member of one that has a follower already; or a number of a join comes twice, or a node that takes over
+    has company, or is in a workflow that is not held."""
     LEASE_LOST = 8
     """The job that it is to be added to does not run under this token."""
 

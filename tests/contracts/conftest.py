@@ -10,7 +10,9 @@ from tests.contracts.harness import ENGINES, EngineUnderTest
 
 AHEAD = frozenset(
     {
+        "test_engine_replaced",
         "test_engine_uploads",
+        "test_engine_workflow_listing",
         "test_engine_workflow_redrive",
         "test_engine_workflow_retention",
     }

@@ -127,10 +127,13 @@ class EngineUnderTest:
         failure: Failure | None = None,
         name: str = "",
         args: bytes | None = None,
+        workflow: bytes = b"",
+        children: Sequence[str] = (),
     ) -> Finished:
         """Sends one outcome other than success, with the job's name when it is sent again."""
         job = text_key(name) if name else None
         ending = Ending(token, verdict, failure, int(retry_in * 1000), self.now.wall_ms, 1000, job, args)
+        ending = ending._replace(workflow=workflow, children=[text_key(child) for child in children])
         return await self.verbs.finish(worker, [], [ending], self.now)
 
     async def annotate(

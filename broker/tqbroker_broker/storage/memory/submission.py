@@ -86,6 +86,9 @@ class Submission:
             if new.number in joins:
                 return PartEffect.UNKNOWN_JOIN
             joins[new.number] = 0, 0
+        takers = sum(nodes.takes_over for nodes in part.nodes) + bool(workflow and workflow.taker)
+        if takers > 1 or (takers and part.last and not part.held):
+            return PartEffect.UNKNOWN_JOIN
         fits = all(_enter(nodes, joins) for nodes in part.nodes)
         return None if fits else PartEffect.UNKNOWN_JOIN
 
