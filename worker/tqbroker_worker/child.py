@@ -42,17 +42,18 @@ def main() -> int:
     _quiet_signals(sock)
     try:
         app = _load(arguments)
+        announcing.starting(app, arguments.worker)
+        manifest = manifest_of(app)
     except BaseException as error:
         _say(sock, _broken(error))
         return 1
     progress = Progress(arguments.page)
     os.close(arguments.page)
-    announcing.starting(app, arguments.worker)
     link = Link(sock, progress, app.conf.result_format)
     executor, channel = _join(app, arguments, link)
     watchdog = Watchdog(link, arguments.parent, [executor.slots.tick, channel.tick])
     link.listeners.append(watchdog.wake)
-    link.send(manifest_of(app))
+    link.send(manifest)
     watchdog.start()
     if arguments.pool == "asyncio":
         eventloop.run(link, executor, arguments.slots, sock)

@@ -9,6 +9,8 @@ from importlib.metadata import version
 
 from tqbroker.exceptions import ImproperlyConfigured
 from tqbroker.routing import DIRECT
+from tqbroker.schedule_messages import declared_message
+from tqbroker.schedule_values import Declared
 from tqbroker.v1 import worker_pb2 as pb
 from tqbroker_worker.config import WorkerConfig
 from tqbroker_worker.protocol import Manifest, TaskLimits
@@ -18,7 +20,8 @@ from tqbroker_worker.protocol import Manifest, TaskLimits
 class Identity:
     """What the first message of each stream says, apart from leases. `instance` tells it from its namesakes.
 
-    `limits` are those that the app declares for its tasks, by the task's name.
+    `limits` are those that the app declares for its tasks, by the task's name; `schedules` those that it declares,
+    None when it says nothing of schedules, under the name `app`.
     """
 
     name: str
@@ -29,6 +32,8 @@ class Identity:
     instance: bytes = field(default_factory=lambda: os.urandom(16))
     labels: tuple[str, ...] = ()
     limits: tuple[tuple[str, TaskLimits], ...] = ()
+    app: str = ""
+    schedules: tuple[Declared, ...] | None = None
 
     @classmethod
     def of(cls, config: WorkerConfig, manifest: Manifest) -> Identity:
@@ -45,6 +50,8 @@ class Identity:
             config.kind,
             labels=config.labels,
             limits=tuple(_limits(manifest)),
+            app=manifest.app,
+            schedules=None if manifest.schedules is None else tuple(manifest.schedules),
         )
 
     def hello(self) -> pb.Hello:
@@ -61,6 +68,7 @@ class Identity:
             version=version("tqbroker"),
             labels=self.labels,
             limits=[_rule(task, limits) for task, limits in self.limits],
+            schedules=None if self.schedules is None else declared_message(self.app, self.schedules),
         )
 
 

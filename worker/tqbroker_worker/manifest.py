@@ -9,13 +9,15 @@ from tqbroker.app import App
 from tqbroker.config import Settings
 from tqbroker.queues import Queue
 from tqbroker.rates import parse_rates
+from tqbroker.schedules import declared
 from tqbroker.task import Task
 from tqbroker_worker.limits import Bounds, millis
 from tqbroker_worker.protocol import LogLook, Manifest, TaskLimits, WantedQueue, WorkerSettings
 
 
 def manifest_of(app: App) -> Manifest:
-    """The app's name, tasks and settings, as far as they are a worker's."""
+    """The app's name, tasks and settings, as far as they are a worker's. Raises ImproperlyConfigured for a schedule."""
+    schedules = declared(app)  # first: what the app has connected to that may define tasks
     rated = not app.conf.worker_disable_rate_limits
     limits = {name: found for name, task in app.tasks.items() if (found := _limits(task, rated)) != TaskLimits()}
     return Manifest(
@@ -28,6 +30,7 @@ def manifest_of(app: App) -> Manifest:
         signals.connected(),
         [_wanted(queue) for queue in app.conf.directory.queues if queue.wanted.flags()],
         sorted(name for name, task in app.tasks.items() if task.acks_late is False),
+        schedules if app.main else None,
     )
 
 

@@ -13,6 +13,7 @@ from enum import IntEnum
 import msgspec
 
 from tqbroker.failures import FailureData
+from tqbroker.schedule_values import Declared
 from tqbroker_worker.jobs import Jobs
 from tqbroker_worker.places import Trail
 
@@ -156,7 +157,7 @@ class Manifest(msgspec.Struct, array_like=True, tag=11):
 
     `queues` are those of the app, the default one first. `limits` has those tasks whose own options bound something;
     `signals` are the names of those with handlers, `wanted` the queues that the app wants to be bounded, `at_most_once`
-    the tasks with acks_late=False.
+    the tasks with acks_late=False, `schedules` what the app declares; None when it has no name to declare it under.
     """
 
     app: str
@@ -168,6 +169,7 @@ class Manifest(msgspec.Struct, array_like=True, tag=11):
     signals: list[str] = []
     wanted: list[WantedQueue] = []
     at_most_once: list[str] = []
+    schedules: list[Declared] | None = None
 
 
 class Broken(msgspec.Struct, array_like=True, tag=12):

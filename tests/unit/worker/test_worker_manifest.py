@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from tqbroker import App
+from tqbroker.exceptions import ImproperlyConfigured
+from tqbroker.schedules import crontab
+from tqbroker.v1 import schedule_pb2
+from tqbroker.v1 import worker_pb2 as pb
+from tqbroker_worker.config import WorkerConfig
+from tqbroker_worker.identity import Identity
 from tqbroker_worker.manifest import manifest_of
+from tqbroker_worker.protocol import Manifest, decode_up, encode
 
 
 def work() -> None: ...
@@ -80,3 +87,41 @@ def test_settings_for_workers_are_told_as_they_are() -> None:
     assert (told.limits.soft_ms, told.limits.hard_ms) == (50_000, 60_000)
     assert (told.commands, told.restarts, told.direct) == (True, False, False)
     assert (told.log.line, told.log.task_line, told.log.color) == ("%(message)s", "%(message)s", True)
+
+
+def hello(app: App) -> pb.Hello:
+    """What a worker of this app says first, after the manifest has come through the pipe."""
+    manifest = decode_up(encode(manifest_of(app)))
+    assert isinstance(manifest, Manifest)
+    return Identity.of(WorkerConfig(app="tasks"), manifest).hello()
+
+
+def test_what_an_app_declares_is_told_under_its_name() -> None:
+    app = App("shop", broker="tq://localhost")
+    app.task(name="t")(work)
+    app.conf.beat_schedule = {"daily": {"task": "t", "schedule": crontab(hour="7"), "options": {"queue": "mail"}}}
+
+    @app.on_after_configure.connect
+    def also(sender: App, **_: Any) -> None:
+        sender.task(name="late")(work)
+        sender.add_periodic_task(5.0, "late", name="often", overlap="skip")
+
+    told = hello(app)
+    daily, often = told.schedules.schedules
+    assert told.schedules.app == "shop"
+    assert {"late", "t"} <= set(told.tasks)
+    assert (daily.name, daily.crontab.hour, daily.job.task, daily.job.queue) == ("daily", "7", "t", "mail")
+    assert (often.name, often.every_ms, often.overlap) == ("often", 5000, schedule_pb2.OVERLAP_SKIP)
+    assert not often.job.HasField("traits")
+
+
+def test_an_app_that_declares_none_any_more_says_so_and_one_without_a_name_says_nothing() -> None:
+    named, nameless = hello(App("shop")), hello(App())
+    assert (named.HasField("schedules"), list(named.schedules.schedules)) == (True, [])
+    assert not nameless.HasField("schedules")
+
+
+def test_a_schedule_that_cannot_be_used_is_told_by_name() -> None:
+    app = App("shop", beat_schedule={"bad": {"task": "t"}})
+    with pytest.raises(ImproperlyConfigured, match="schedule 'bad': 'schedule' is missing"):
+        manifest_of(app)
