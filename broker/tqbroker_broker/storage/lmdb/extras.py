@@ -1,4 +1,4 @@
-"""What goes with a delivered job beside its columns."""
+"""What goes with delivered jobs beside their columns."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from tqbroker_broker.answers import Job
 from tqbroker_broker.attempts import Extra, Place
 from tqbroker_broker.records import JobId
 from tqbroker_broker.storage.lmdb.annotating import said_of
+from tqbroker_broker.storage.lmdb.flows import Flows
 from tqbroker_broker.storage.lmdb.rows import JobRow, Note, Said
-from tqbroker_broker.storage.lmdb.standing import place_of
+from tqbroker_broker.storage.lmdb.standing import Standing, handed_to, standing_of
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.telling import tell
 from tqbroker_broker.storage.lmdb.txn import Txn
@@ -15,28 +16,55 @@ from tqbroker_broker.storage.lmdb.txn import Txn
 NOTHING_SAID = Said()
 
 
-def extra_of(store: Store, txn: Txn, seq: int, job: JobRow, note: Note | None) -> Extra | None:
-    """Times, a checkpoint, a place in a workflow; None for most."""
-    said = said_of(store, txn, seq) if note is not None and note.annotated else NOTHING_SAID
-    due_ms = (note.due_ms if note is not None else 0) or job.due_ms
-    place = _place(store, txn, seq, note) if note is not None and note.node else None
-    if not (due_ms or job.expires_ms or said.checkpoint or place):
-        return None
-    return Extra(due_ms, job.expires_ms, said.checkpoint, said.format, place)
+class Extras:
+    """The extras of the jobs of one hand-out. What jobs in a row have in common is looked up once."""
 
+    def __init__(self, store: Store, txn: Txn) -> None:
+        self._store = store
+        self._txn = txn
+        self._flows: Flows | None = None
+        self._standing: Standing | None = None
+        self._place: Place | None = None
 
-def _place(store: Store, txn: Txn, seq: int, note: Note) -> Place | None:
-    place, failed = place_of(store, txn, seq, note)
-    return place._replace(cause=_failed(store, txn, failed)) if place is not None and failed else place
+    def of(self, seq: int, job: JobRow, note: Note | None) -> Extra | None:
+        """Times, a checkpoint, a place in a workflow; None for most."""
+        if note is None:
+            return Extra(job.due_ms, job.expires_ms) if job.due_ms or job.expires_ms else None
+        said = said_of(self._store, self._txn, seq) if note.annotated else NOTHING_SAID
+        due_ms = note.due_ms or job.due_ms
+        place = self._place_of(seq, note) if note.node else None
+        if not (due_ms or job.expires_ms or said.checkpoint or place):
+            return None
+        return Extra(due_ms, job.expires_ms, said.checkpoint, said.format, place)
 
+    def _place_of(self, seq: int, note: Note) -> Place | None:
+        """The place of a job: that of the one before it, but for the index, if they stand together."""
+        stands = self._standing
+        if stands is None or not stands.covers(seq):
+            self._flows = self._flows or Flows(self._store, self._txn)
+            stands = self._standing = standing_of(self._flows, seq)
+            self._place = self._find_place(stands) if stands is not None else None
+        place = self._place
+        if place is None or stands is None:
+            return None
+        if place.group:
+            place = place._replace(group_index=stands.group(seq)[1])
+        return place._replace(inputs=None, cause=None) if note.bare else place
 
-def _failed(store: Store, txn: Txn, job_id: JobId) -> Job | None:
-    """The job that failed, with its arguments; None if it cannot be read any more."""
-    seq = store.seq_of(txn, job_id)
-    row = store.job(txn, seq) if seq is not None else None
-    if seq is None or row is None:
-        return None
-    return tell(store, txn, seq, row, store.note(txn, seq), store.final(txn, seq), with_args=True)
+    def _find_place(self, stands: Standing) -> Place:
+        group, _, in_chord = stands.group(stands.first)
+        inputs = handed_to(self._store, self._txn, stands)
+        cause = self._failed(stands.failed) if stands.failed else None
+        return Place(stands.flow.id, stands.flow.root, stands.parent, group, 0, in_chord, inputs, cause)
+
+    def _failed(self, job_id: JobId) -> Job | None:
+        """The job that failed, with its arguments; None if it cannot be read any more."""
+        store, txn = self._store, self._txn
+        seq = store.seq_of(txn, job_id)
+        row = store.job(txn, seq) if seq is not None else None
+        if seq is None or row is None:
+            return None
+        return tell(store, txn, seq, row, store.note(txn, seq), store.final(txn, seq), with_args=True)
 
 
 def size_of(extra: Extra) -> int:

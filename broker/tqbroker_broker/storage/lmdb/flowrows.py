@@ -54,7 +54,7 @@ class Flow(msgspec.Struct, array_like=True):
     """A workflow. `uploaded`: its own parts; `parts`: with those of workflows that were added to it.
 
     `into` is the number of the workflow that it became a part of, 0 when it is one itself. `keep_ms`: until when the
-    job is kept that is to be kept longest. `dropping`: all that is left is to go.
+    job is kept that is to be kept longest. `first_failed`: the seq of the job that failed first. `dropping`: all that is left is to go.
     """
 
     id: bytes
@@ -77,7 +77,7 @@ class Flow(msgspec.Struct, array_like=True):
     unneeded: int = 0
     keep_ms: int = 0
     finished_ms: int = 0
-    first_failed: JobId = b""
+    first_failed: int = 0
 
     @property
     def tally(self) -> Tally:

@@ -30,7 +30,6 @@ from tqbroker_broker.storage.lmdb.flowrows import (
 from tqbroker_broker.storage.lmdb.keys import U64, first_number
 from tqbroker_broker.storage.lmdb.rows import DamagedRecordError
 from tqbroker_broker.storage.lmdb.txn import Txn
-from tqbroker_broker.workflows import Turn, counts, turn
 
 if TYPE_CHECKING:
     from tqbroker_broker.storage.lmdb.store import Store
@@ -47,14 +46,6 @@ class Ended(NamedTuple):
     size: int = 0
     id: JobId = b""
     spared: bool = False
-
-
-class Decided(NamedTuple):
-    """What the end of a member does to the followers of a join."""
-
-    turn: Turn
-    key: JoinKey
-    join: Join
 
 
 class Run(NamedTuple):
@@ -217,54 +208,10 @@ class Flows:
         self.put_join(key, join)
         return first
 
-    def count(self, end: Ended, now_ms: int) -> list[Decided]:
-        """Counts the end of a job for its workflow and for the joins it is a member of: those that it decides."""
-        run = self.run(end.seq)
-        if run is None:
-            return []
-        self._tally(run.nodes.flow, end, now_ms)
-        decided = []
-        for member in run.nodes.members:
-            what = self._turn(member.join, member.index + end.seq - run.first, end)
-            if what is not None:
-                decided.append(what)
-        return decided
-
-    def _tally(self, number: int, end: Ended, now_ms: int) -> None:
-        top = self.top(number)
-        if top is None:
-            return
-        number, flow = top
-        flow.left -= 1
-        flow.keep_ms = max(flow.keep_ms, end.keep_ms)
-        flow.finished_ms = now_ms
-        if end.state is State.SUCCEEDED:
-            flow.succeeded += 1
-        elif end.spared:
-            flow.unneeded += 1
-        elif end.state is State.CANCELLED:
-            flow.cancelled += 1
-        else:
-            flow.failed += 1
-            flow.first_failed = flow.first_failed or end.id
-        self.put_flow(number, flow)
-
-    def _turn(self, key: JoinKey, index: int, end: Ended) -> Decided | None:
-        join = self.join(key)
-        if join is None or self.counted(key, index) is not Counted.NOT:
-            return None
-        towards = counts(join.on, end.state)
-        self._set_counted(key, index, Counted.TOWARDS if towards else Counted.AGAINST)
-        self.put_join(key, join)
-        if towards:
-            join.left -= 1
-            join.size += end.size
-        else:
-            join.against += 1
-        if join.state is not JoinState.OPEN:
-            return None
-        what = turn(join.on, end.state, join.left, unneeded=end.spared)
-        return Decided(what, key, join) if what is not Turn.NOTHING else None
+    def change_counted(self, key: JoinKey, index: int) -> bytearray:
+        """What the ends of members were for a join: those that have a row with this one, to be changed."""
+        self._changed_counted.add(CHUNK.pack(*key, index // CHUNK_MEMBERS))
+        return self._chunk(key, index)
 
     def _chunk(self, key: JoinKey, index: int) -> bytearray:
         row = CHUNK.pack(*key, index // CHUNK_MEMBERS)
@@ -272,13 +219,6 @@ class Flows:
         if states is None:
             states = self._counted[row] = bytearray(self._txn.get(row, db=self._db["counted"]) or b"")
         return states
-
-    def _set_counted(self, key: JoinKey, index: int, what: Counted) -> None:
-        states, at = self._chunk(key, index), index % CHUNK_MEMBERS
-        if at >= len(states):
-            states.extend(bytes(at + 1 - len(states)))
-        states[at] = what
-        self._changed_counted.add(CHUNK.pack(*key, index // CHUNK_MEMBERS))
 
     def settled(self) -> list[tuple[int, Flow]]:
         """The workflows that have changed and of which nothing is left to run: they are to be dropped one day."""

@@ -92,7 +92,7 @@ def _succeed(group: Group, holder: Holder | None, columns: Successes, now: Time,
             continue
         txn.delete(lease.key, db=lanes)
         ended[token] = lease
-        note = group.note(lease.seq) if lease.noted or (noted and lease.seq in noted) else None
+        note = group.look_at_note(lease.seq) if lease.noted or (noted and lease.seq in noted) else None
         if note is not None and note.annotated:
             drop_checkpoint(group, lease.seq)
         head, key = lease.head, U64.pack(lease.seq)

@@ -11,13 +11,13 @@ from tqbroker_broker.shares import Shares
 from tqbroker_broker.storage.lmdb import places
 from tqbroker_broker.storage.lmdb.book import Lease
 from tqbroker_broker.storage.lmdb.columns import Columns, is_rated
-from tqbroker_broker.storage.lmdb.extras import extra_of
+from tqbroker_broker.storage.lmdb.extras import Extras
 from tqbroker_broker.storage.lmdb.gates import Gate
 from tqbroker_broker.storage.lmdb.keys import NOTED, first_number, order_of
 from tqbroker_broker.storage.lmdb.lanes import Bundle, Child, Kind, Lane
 from tqbroker_broker.storage.lmdb.levels import Level, Tenant
 from tqbroker_broker.storage.lmdb.places import Places
-from tqbroker_broker.storage.lmdb.rows import DamagedRecordError, unpack_job, unpack_note
+from tqbroker_broker.storage.lmdb.rows import DamagedRecordError, look_at_note, unpack_job
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
 
@@ -45,6 +45,7 @@ class Pick:
         self._levels = store.levels
         self._txn = txn
         self._cursor = txn.cursor(store.db["lanes"])
+        self._extras = Extras(store, txn)
         self._now = now
         self._now_ms = int(now.mono * 1000)
         self._paid_only = paid_only
@@ -208,7 +209,7 @@ class Pick:
         noted = value[8:] == NOTED
         try:
             job = unpack_job(row)
-            note = unpack_note(self._txn.get(value[:8], db=store.db["notes"])) if noted else None
+            note = look_at_note(self._txn.get(value[:8], db=store.db["notes"])) if noted else None
         except DamagedRecordError:
             store.damaged[seq] = lane, place
             return
@@ -226,7 +227,7 @@ class Pick:
             self._levels.gates.spend(lane.kind)
         columns.add(head, job.id, token, job.args, note)
         if job.due_ms or job.expires_ms or note is not None:
-            columns.beside(extra_of(store, self._txn, seq, job, note))
+            columns.beside(self._extras.of(seq, job, note))
 
     def take_back(self) -> None:
         """Undoes everything, as if this want had not been asked."""

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator
 
 from tqbroker_broker.answers import Job
-from tqbroker_broker.attempts import Place
 from tqbroker_broker.records import JobId
 from tqbroker_broker.storage.lmdb.flowrows import GATE, Flow, Join, JoinKey, JoinState, Nodes
 from tqbroker_broker.storage.lmdb.flows import Flows, Run
@@ -27,18 +26,25 @@ READ = 64
 
 log = logging.getLogger("tqbroker.storage")
 
-NO_GROUP = (b"", 0, False)
-
 
 class Standing:
-    """The place of one job, as one transaction sees it."""
+    """The place of jobs in a row, as one transaction sees it; `first` is the seq of the first."""
 
-    def __init__(self, flows: Flows, run: Run, flow: Flow, seq: int) -> None:
-        self._flows = flows
+    def __init__(self, flows: Flows, run: Run, flow: Flow) -> None:
         self.flow = flow
         self.nodes: Nodes = run.nodes
+        self.first = run.first
         self.awaited: Join | None = flows.join(run.nodes.after) if run.nodes.after[1] != GATE else None
-        self._at = seq - run.first
+        self._group: tuple[bytes, int, bool] = (b"", 0, False)
+        for member in run.nodes.members:
+            join = flows.join(member.join)
+            if join is not None and join.id:
+                self._group = join.id, member.index, join.followed
+                break
+
+    def covers(self, seq: int) -> bool:
+        """Whether it is the place of this job too."""
+        return self.first <= seq < self.first + self.nodes.count
 
     @property
     def parent(self) -> JobId:
@@ -62,36 +68,26 @@ class Standing:
             return b""
         return join.decider
 
-    def group(self) -> tuple[bytes, int, bool]:
-        """The group it is a member of, its index there, and whether others follow that."""
-        for member in self.nodes.members:
-            join = self._flows.join(member.join)
-            if join is not None and join.id:
-                return join.id, member.index + self._at, join.followed
-        return NO_GROUP
+    def group(self, seq: int) -> tuple[bytes, int, bool]:
+        """The group that a job is a member of, its index there, and whether others follow that."""
+        group, index, followed = self._group
+        return group, index + seq - self.first if group else 0, followed
 
 
 def standing_of(flows: Flows, seq: int) -> Standing | None:
     """Where a job stands; None when it has no workflow any more, or that cannot be read."""
     run = flows.run(seq)
     top = flows.top(run.nodes.flow) if run is not None else None
-    return Standing(flows, run, top[1], seq) if run is not None and top is not None else None
+    return Standing(flows, run, top[1]) if run is not None and top is not None else None
 
 
-def place_of(store: Store, txn: Txn, seq: int, note: Note) -> tuple[Place | None, JobId]:
-    """What goes with a job that is handed out, and the id of the job whose failure it is called for."""
-    flows = Flows(store, txn)
-    stands = standing_of(flows, seq)
-    if stands is None:
-        return None, b""
-    group, index, in_chord = stands.group()
-    inputs = None
-    join = stands.handed if not note.bare else None
-    if join is not None:
-        small = join.size + VALUE_BYTES * join.members <= PAGE_BYTES
-        inputs = values(store, txn, flows, stands, 0) if small else Inputs(join.shape, [], [], join.members)
-    failed = stands.failed if not note.bare else b""
-    return Place(stands.flow.id, stands.flow.root, stands.parent, group, index, in_chord, inputs), failed
+def handed_to(store: Store, txn: Txn, stands: Standing) -> Inputs | None:
+    """What goes with jobs that are handed out: all values, or none if that is too much for a message."""
+    join = stands.handed
+    if join is None:
+        return None
+    small = join.size + VALUE_BYTES * join.members <= PAGE_BYTES
+    return values(store, txn, Flows(store, txn), stands, 0) if small else Inputs(join.shape, [], [], join.members)
 
 
 def inputs_of(store: Store, txn: Txn, seq: int, first: int) -> Inputs | None:
@@ -146,7 +142,7 @@ def describe(store: Store, txn: Txn, job: Job, seq: int, note: Note, final: Fina
         return
     join = stands.awaited
     job.workflow, job.root, job.parent = stands.flow.id, stands.flow.root, stands.parent
-    job.group, job.group_index, _ = stands.group()
+    job.group, job.group_index, _ = stands.group(seq)
     if join is None:
         return
     if final is None and not note.alone and join.state is JoinState.OPEN:

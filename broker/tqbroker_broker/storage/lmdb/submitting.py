@@ -15,8 +15,8 @@ from tqbroker_broker.storage.lmdb.checking import Check
 from tqbroker_broker.storage.lmdb.flowrows import FOLLOWERS, GATE, JOIN, PART, SPAN, Flow, Join, Member, Nodes, pack
 from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, WAITING, Group
 from tqbroker_broker.storage.lmdb.keys import EXPIRY, NOTED, U64
-from tqbroker_broker.storage.lmdb.rows import pack_jobs
-from tqbroker_broker.storage.lmdb.turning import FRESH_ROW, Follow
+from tqbroker_broker.storage.lmdb.rows import FRESH_ROW, pack_jobs
+from tqbroker_broker.storage.lmdb.turning import Follow
 from tqbroker_broker.workflows import NewNodes, Part, PartAnswer, PartEffect
 
 NO_RULE = QueueRule()

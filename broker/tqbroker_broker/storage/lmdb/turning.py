@@ -11,12 +11,15 @@ from tqbroker_broker.lifecycle import expiry
 from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.rules import QueueRule
+from tqbroker_broker.storage.lmdb.counting import Counting, Decided
 from tqbroker_broker.storage.lmdb.endings import put_final
 from tqbroker_broker.storage.lmdb.flowrows import GATE, JoinState
-from tqbroker_broker.storage.lmdb.flows import Decided, Ended, Run
+from tqbroker_broker.storage.lmdb.flows import Ended, Run
 from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, WAITING, Group
 from tqbroker_broker.storage.lmdb.keys import EXPIRY, NOTED, U64, delayed_key, first_number
 from tqbroker_broker.storage.lmdb.rows import (
+    FRESH,
+    FRESH_ROW,
     Final,
     JobRow,
     Note,
@@ -28,10 +31,6 @@ from tqbroker_broker.storage.lmdb.rows import (
     unpack_note,
 )
 from tqbroker_broker.workflows import On, Turn, follower_failure, inputs_too_large
-
-FRESH = Note(node=True)
-FRESH_ROW = pack_note(FRESH)
-"""The note of a job of a workflow to which nothing has happened yet."""
 
 NO_RULE = QueueRule()
 
@@ -69,10 +68,10 @@ class Follow:
 
     def all(self) -> Followed:
         """Works off all of it."""
-        flows = self.group.flows
+        flows, counting = self.group.flows, Counting(self.group.flows)
         while flows.ended:
             end = flows.ended.popleft()
-            for decided in flows.count(end, self.now.wall_ms):
+            for decided in counting.count(end, self.now.wall_ms):
                 self._decide(end, decided)
         return self.done
 

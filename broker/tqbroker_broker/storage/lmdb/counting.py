@@ -1,0 +1,108 @@
+"""What the end of a job counts for: its workflow, and the joins that it is a member of."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tqbroker_broker.records import State
+from tqbroker_broker.storage.lmdb.flowrows import CHUNK_MEMBERS, Counted, Flow, Join, JoinKey, JoinState, Member
+from tqbroker_broker.storage.lmdb.flows import Ended, Flows, Run
+from tqbroker_broker.workflows import Turn, counts, turn
+
+
+class Decided(NamedTuple):
+    """What the end of a member does to the followers of a join."""
+
+    turn: Turn
+    key: JoinKey
+    join: Join
+
+
+class Ends:
+    """The ends of members of one join that are in a row. `first` would be the index of the job with seq 0."""
+
+    __slots__ = ("chunk", "first", "join", "key", "states")
+
+    def __init__(self, member: Member, join: Join, run: Run) -> None:
+        self.key = member.join
+        self.join = join
+        self.first = member.index - run.first
+        self.chunk = -1
+        self.states = bytearray()
+
+
+class Counting:
+    """Counts ends, one after the other. What jobs in a row have in common is looked up once."""
+
+    def __init__(self, flows: Flows) -> None:
+        self._flows = flows
+        self._run: Run | None = None
+        self._flow: Flow | None = None
+        self._ends: list[Ends] = []
+
+    def count(self, end: Ended, now_ms: int) -> list[Decided]:
+        """Counts the end of a job; returns the joins that it decides."""
+        run = self._run
+        if run is None or not run.first <= end.seq < run.first + run.nodes.count:
+            self._begin(end.seq)
+        if self._flow is not None:
+            _tally(self._flow, end, now_ms)
+        decided = []
+        for ends in self._ends:
+            what = self._turn(ends, end)
+            if what is not Turn.NOTHING:
+                decided.append(Decided(what, ends.key, ends.join))
+        return decided
+
+    def _begin(self, seq: int) -> None:
+        """The ends of another run of jobs begin."""
+        flows = self._flows
+        run = self._run = flows.run(seq)
+        self._flow, self._ends = None, []
+        top = flows.top(run.nodes.flow) if run is not None else None
+        if run is None or top is None:
+            return
+        self._flow = top[1]
+        flows.put_flow(*top)
+        for member in run.nodes.members:
+            join = flows.join(member.join)
+            if join is not None:
+                flows.put_join(member.join, join)
+                self._ends.append(Ends(member, join, run))
+
+    def _turn(self, ends: Ends, end: Ended) -> Turn:
+        index, join = ends.first + end.seq, ends.join
+        chunk, at = divmod(index, CHUNK_MEMBERS)
+        if chunk != ends.chunk:
+            ends.chunk, ends.states = chunk, self._flows.change_counted(ends.key, index)
+        states = ends.states
+        if at >= len(states):
+            states.extend(bytes(at + 1 - len(states)))
+        elif states[at]:
+            return Turn.NOTHING
+        if counts(join.on, end.state):
+            states[at] = Counted.TOWARDS
+            join.left -= 1
+            join.size += end.size
+        else:
+            states[at] = Counted.AGAINST
+            join.against += 1
+        return (
+            turn(join.on, end.state, join.left, unneeded=end.spared) if join.state == JoinState.OPEN else Turn.NOTHING
+        )
+
+
+def _tally(flow: Flow, end: Ended, now_ms: int) -> None:
+    flow.left -= 1
+    if end.keep_ms > flow.keep_ms:
+        flow.keep_ms = end.keep_ms
+    flow.finished_ms = now_ms
+    if end.state is State.SUCCEEDED:
+        flow.succeeded += 1
+    elif end.spared:
+        flow.unneeded += 1
+    elif end.state is State.CANCELLED:
+        flow.cancelled += 1
+    else:
+        flow.failed += 1
+        flow.first_failed = flow.first_failed or end.seq
