@@ -15,7 +15,8 @@ txn.py       the part of py-lmdb that is used, typed
 events.py    the event log: columns of ids, one value for each commit
 overdue.py   whether there is anything for upkeep to do
 flows.py     what a transaction knows of workflows
-turning.py   what follows the end of a job in its workflow
+counting.py, turning.py, reopening.py   what follows the end of a job in its workflow, and a redrive
+merging.py, dropping.py   workflows that are added to others, and that go
 history.py, annotating.py   earlier attempts of a job; progress and checkpoints
 standing.py, telling.py, extras.py   the place of a job in its workflow; what is told of a job, and goes with it
 uniques.py, rooms.py, checking.py   unique keys; room in queues with a length; whether a workflow fits
@@ -25,5 +26,6 @@ firing.py    schedules: their jobs and their rows
 intake.py, submitting.py, handout.py, outcomes.py, endings.py, cancelling.py   the verbs
 upkeep.py, membership.py, editing.py   more of them
 reading.py, scanning.py   what is known of jobs, by id and by filter
+overview.py, groups.py   what is known of workflows and groups
 engine.py    the seam: each verb, handed to its module
 """

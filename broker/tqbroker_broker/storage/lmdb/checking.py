@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tqbroker_broker.answers import Stored
+from tqbroker_broker.attempts import Held
 from tqbroker_broker.lifecycle import holds_key
 from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.rules import QueueRule
@@ -46,7 +47,7 @@ class Check:
         if flow.dropping:
             return PartEffect.OUT_OF_ORDER
         if part.number < flow.uploaded:
-            row = group.txn.get(PART.pack(self.number, part.number), db=group.store.db["parts"]) or b""
+            row = group.txn.get(PART.pack(self.number, part.number + 1), db=group.store.db["parts"]) or b""
             return PartEffect.DUPLICATE if row[SPAN.size :] == part.digest else PartEffect.CONFLICT
         if flow.complete:
             return PartEffect.CONFLICT
@@ -56,6 +57,11 @@ class Check:
         """Whether the part would make the workflow one that cannot be."""
         group, part = self._group, self._part
         stored = self._flow.total if self._flow is not None else 0
+        if part.beside is not None:
+            host = self._host(part.beside)
+            if host is None:
+                return PartEffect.LEASE_LOST
+            stored += host
         if stored + sum(len(nodes.jobs.ids) for nodes in part.nodes) > group.store.config.max_workflow_jobs:
             return PartEffect.TOO_LARGE
         joins: dict[int, tuple[int, bool]] = {}
@@ -65,6 +71,17 @@ class Check:
             joins[new.number] = 0, False
         fits = all(self._enter(nodes, joins) for nodes in part.nodes)
         return None if fits else PartEffect.UNKNOWN_JOIN
+
+    def _host(self, held: Held) -> int | None:
+        """How many jobs there are beside a part that is added to the workflow of a job; None if that does not run."""
+        group = self._group
+        seq = group.store.seq_of(group.txn, held.id)
+        lease = group.store.book.by_seq.get(seq) or group.adopted.get(seq) if seq is not None else None
+        if seq is None or lease is None or lease.token != held.token or lease.token in group.ended:
+            return None
+        run = group.flows.run(seq)
+        top = group.flows.top(run.nodes.flow) if run is not None else None
+        return top[1].total if top is not None else 1
 
     def _enter(self, nodes: NewNodes, joins: dict[int, tuple[int, bool]]) -> bool:
         """Whether nodes fit into joins: members come before followers, so that nobody waits in a circle."""
@@ -92,10 +109,11 @@ class Check:
 
     def _look_at_jobs(self) -> None:
         group = self._group
-        ids = [job for nodes in self._part.nodes for job in nodes.jobs.ids]
+        batches = [(i, nodes) for i, nodes in enumerate(self._part.nodes) if not nodes.takes_over]
+        ids = [job for _, nodes in batches for job in nodes.jobs.ids]
         known = {key for key, _ in group.txn.cursor(group.store.db["ids"]).getmulti(ids)}
         again = len(set(ids)) < len(ids)
-        for batch, nodes in enumerate(self._part.nodes):
+        for batch, nodes in batches:
             if known or again:
                 self._look_for_conflicts(batch, nodes, known)
             if nodes.jobs.head.traits.unique is not None:
@@ -137,7 +155,7 @@ class Check:
         for batch, nodes in enumerate(self._part.nodes):
             queue = nodes.jobs.head.queue
             rule = rules.get(queue, NO_RULE)
-            if nodes.after or not rule.max_length:
+            if nodes.after or nodes.takes_over or not rule.max_length:
                 continue
             if queue not in rooms:
                 rooms[queue] = rule.max_length - Room(self._group, queue, rule, self._now).length()

@@ -8,12 +8,14 @@ import msgspec
 
 from tqbroker_broker.questions import Change, Drop, EditAnswer, Effect, EventKind, Move, Redrive, Reschedule
 from tqbroker_broker.records import Head, JobId, State, Time
-from tqbroker_broker.storage.lmdb.endings import drop_finished, take_waiting
+from tqbroker_broker.storage.lmdb.endings import drop_finished, is_held, take_waiting
 from tqbroker_broker.storage.lmdb.group import FAILED, READY, SCHEDULED, Group
 from tqbroker_broker.storage.lmdb.keys import U64, delayed_key
 from tqbroker_broker.storage.lmdb.outcomes import make_ready
 from tqbroker_broker.storage.lmdb.overdue import is_withheld
+from tqbroker_broker.storage.lmdb.reopening import Reopening
 from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, pack_job
+from tqbroker_broker.storage.lmdb.standing import standing_of
 
 
 class Found:
@@ -73,6 +75,8 @@ class Edit:
             case Move():
                 return self._move(found, self.change)
             case Drop():
+                if found.final is not None and is_held(self.group, found.seq):
+                    return Effect.HELD
                 dropped = drop_finished(self.group, found.seq, self.now)
                 return Effect.DONE if dropped else Effect.WRONG_STATE
 
@@ -81,15 +85,27 @@ class Edit:
         group, db, job = self.group, self.group.store.db, found.job
         if found.final is None or found.final.state is not State.FAILED:
             return Effect.WRONG_STATE
+        if found.note.node and (refusal := self._refusal(found)) is not None:
+            return refusal
         for name in ("final", "dead"):
             group.txn.delete(found.key, db=db[name])
         group.count(job.head.queue, FAILED, -1)
         args = job.args if change.args is None else change.args
         self._rewrite(found, job._replace(args=args, expires_ms=0, due_ms=0))
         note = found.note
-        note.floor, note.retries, note.lost = group.store.book.next_token - 1, 0, 0
+        group.txn.delete(found.key, db=db["trails"])
+        note.floor, note.retries, note.lost, note.alone = group.store.book.next_token - 1, 0, 0, False
+        if note.node:
+            Reopening(group, self.now).reopen(found.seq, job.id)
         self._wait_until(found, job.head, self.now.wall_ms + change.spacing_ms * (change.already + self.done))
         return Effect.DONE
+
+    def _refusal(self, found: Found) -> Effect | None:
+        """Why a job of a workflow cannot be redriven, if it cannot."""
+        stands = standing_of(self.group.flows, found.seq)
+        if stands is not None and stands.flow.dropping:
+            return Effect.UNKNOWN
+        return Effect.FOLLOWS if stands is not None and stands.cause(found.note) else None
 
     def _reschedule(self, found: Found, due_ms: int) -> Effect:
         group, note = self.group, found.note

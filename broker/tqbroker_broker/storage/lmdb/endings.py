@@ -14,7 +14,7 @@ from tqbroker_broker.storage.lmdb.book import Lease
 from tqbroker_broker.storage.lmdb.flows import Ended
 from tqbroker_broker.storage.lmdb.group import COLUMN, READY, SCHEDULED, WAITING, Group
 from tqbroker_broker.storage.lmdb.keys import MEMORY, NOTED, TOKEN_AT, U64, delayed_key, order_of
-from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, pack_failure, pack_final
+from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, pack_failure, pack_final, pack_trail
 
 
 def put_final(group: Group, seq: int, head: Head, note: Note, final: Final, *, spared: bool = False) -> None:
@@ -42,6 +42,12 @@ def write_final(group: Group, key: bytes, final: Final) -> None:
     group.txn.put(key, pack_final(final), db=group.store.db["final"])
     if final.state is State.FAILED:
         group.txn.put(key, b"", db=group.store.db["dead"])
+
+
+def put_children(group: Group, seq: int, children: Sequence[JobId]) -> None:
+    """Stores which jobs the body of a job that ends has submitted, if any."""
+    if children:
+        group.txn.put(U64.pack(seq), pack_trail(children), db=group.store.db["trails"])
 
 
 def take_waiting(group: Group, seq: int, job: JobRow, note: Note) -> bool:
@@ -107,6 +113,7 @@ def lose(group: Group, lease: Lease, failure: Failure, now: Time, ending: Ending
         worker=lease.holder.name, value=value,
     )  # fmt: skip
     put_final(group, lease.seq, lease.head, note, final)
+    put_children(group, lease.seq, ending.children)
     return True
 
 
@@ -115,9 +122,14 @@ def forget(group: Group, ids: Sequence[JobId], now: Time) -> int:
     dropped = 0
     for job_id in ids:
         seq = group.store.seq_of(group.txn, job_id)
-        if seq is not None and drop_finished(group, seq, now):
+        if seq is not None and not is_held(group, seq) and drop_finished(group, seq, now):
             dropped += 1
     return dropped
+
+
+def is_held(group: Group, seq: int) -> bool:
+    """Whether a job belongs to a workflow of which some jobs have not ended: they are dropped together."""
+    return group.look_at_note(seq).node and not group.flows.is_over(seq)
 
 
 def drop_finished(group: Group, seq: int, now: Time, *, early: bool = True) -> bool:
@@ -140,6 +152,7 @@ def drop_finished(group: Group, seq: int, now: Time, *, early: bool = True) -> b
     if txn.delete(key, db=store.db["notes"]):
         history.drop(group, seq)
         annotating.drop(group, seq)
+    txn.delete(key, db=store.db["trails"])
     group.count(job.head.queue, COLUMN[final.state], -1)
     until_ms = job.submitted_ms + int(store.config.dedup_window * 1000)
     if until_ms <= now.wall_ms:

@@ -27,7 +27,7 @@ from tqbroker_broker.answers import (
 from tqbroker_broker.attempts import Annotation, Ending, HandedOut, Held, Refusal, Successes, Want
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.lifecycle import COUNTER_BITS, stall
-from tqbroker_broker.questions import Change, EditAnswer, EventPage, Filter, Page
+from tqbroker_broker.questions import Change, EditAnswer, Effect, EventPage, Filter, Page
 from tqbroker_broker.records import JobId, NewJobs, Time
 from tqbroker_broker.rules import LimitRule, LimitState, QueueRule
 from tqbroker_broker.schedules import Fire, FireAnswer, ScheduleState
@@ -35,16 +35,19 @@ from tqbroker_broker.storage import CannotOpen, StoreFull, Unavailable
 from tqbroker_broker.storage.lmdb import (
     annotating,
     cancelling,
+    dropping,
     editing,
     endings,
     events,
     firing,
+    groups,
     handout,
     intake,
     membership,
     opening,
     outcomes,
     overdue,
+    overview,
     rates,
     reading,
     rulebook,
@@ -56,7 +59,7 @@ from tqbroker_broker.storage.lmdb.commit import FULL, SLOW_COMMIT, Committer
 from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.keys import U64
 from tqbroker_broker.storage.lmdb.store import Store
-from tqbroker_broker.workflows import Inputs, Part, PartAnswer
+from tqbroker_broker.workflows import Inputs, Members, NodePage, Part, PartAnswer, WorkflowPage, WorkflowState
 
 # A new epoch is stored when fewer tokens than this are left in the present one: more than one call can take.
 TOKEN_MARGIN = 1 << 20
@@ -246,6 +249,26 @@ class LmdbEngine:
     async def inputs(self, job: JobId, first: int) -> Inputs | None:
         return reading.inputs(self._store, job, first)
 
+    async def workflows(self, states: frozenset[WorkflowState], cursor: bytes, limit: int) -> WorkflowPage:
+        return overview.workflows(self._store, states, cursor, limit)
+
+    async def nodes(self, workflow: bytes, cursor: bytes, limit: int) -> NodePage | None:
+        return overview.nodes(self._store, workflow, cursor, limit)
+
+    async def drop_workflow(self, workflow: bytes, now: Time) -> Effect:
+        return await self._committer.run(lambda group: dropping.drop_workflow(group, workflow, now))
+
+    async def group(self, group: bytes, first: int, limit: int) -> Members | None:
+        return groups.members(self._store, group, first, limit)
+
+    async def save_group(self, group: bytes, ids: Sequence[JobId], now: Time) -> None:
+        if self._store.is_full(now.mono):
+            raise StoreFull(FULL)
+        await self._committer.run(lambda txn: groups.save(txn, group, ids, now), weight=len(ids), new_work=True)
+
+    async def delete_group(self, group: bytes) -> bool:
+        return await self._committer.run(lambda txn: groups.delete(txn, group))
+
     # -- schedules ---------------------------------------------------------------------------------------------------
 
     def schedules(self) -> list[ScheduleState]:
@@ -286,7 +309,7 @@ class LmdbEngine:
         with_attempts: bool = False,
         with_children: bool = False,
     ) -> list[Job]:
-        return reading.get(self._store, ids, with_args, with_attempts)
+        return reading.get(self._store, ids, with_args, with_attempts, with_children)
 
     async def scan(self, wanted: Filter, cursor: bytes, limit: int, *, with_args: bool = False) -> Page:
         return scanning.scan(self._store, wanted, cursor, limit, with_args)

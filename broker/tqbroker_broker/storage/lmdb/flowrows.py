@@ -21,7 +21,9 @@ JoinKey = tuple[int, int]
 JOIN = Struct(">QI")  # workflow, join: keys of `joins`, values of `groups`, beginnings of the next two
 CHUNK = Struct(">QII")  # workflow, join, index // CHUNK_MEMBERS
 FOLLOWERS = Struct(">QIQ")  # workflow, join, seq of the first
-PART = Struct(">QI")  # workflow, part
+PART = Struct(">QI")  # workflow, part + 1
+OWN_PART = 0
+"""Stands for the part of a job that had no workflow before others were added to it: it is the first of theirs."""
 # seq of the first job, jobs, workflow that it was sent for; then its digest
 SPAN = Struct(">QIQ")
 
@@ -51,10 +53,12 @@ class Counted(IntEnum):
 
 
 class Flow(msgspec.Struct, array_like=True):
-    """A workflow. `uploaded`: its own parts; `parts`: with those of workflows that were added to it.
+    """A workflow, with those that were added to it but for their rows.
 
-    `into` is the number of the workflow that it became a part of, 0 when it is one itself. `keep_ms`: until when the
-    job is kept that is to be kept longest. `first_failed`: the seq of the job that failed first. `dropping`: all that is left is to go.
+    `uploaded` are its own parts, `parts` those with theirs; `joins` is the highest number of a join, with theirs.
+    `into` is the number of the workflow that it was added to, 0 when it was not; `shift` is what its joins have there
+    in front of their numbers. `taker`: the seq that stands for the job that it takes the place of. `keep_ms`: until
+    when the job is kept that is to be kept longest. `first_failed` is a seq. `dropping`: all that is left is to go.
     """
 
     id: bytes
@@ -68,7 +72,10 @@ class Flow(msgspec.Struct, array_like=True):
     dropping: bool = False
     uploaded: int = 0
     parts: int = 0
+    joins: int = 0
     into: int = 0
+    shift: int = 0
+    taker: int = 0
     total: int = 0
     left: int = 0
     succeeded: int = 0
@@ -102,12 +109,25 @@ class Join(msgspec.Struct, array_like=True):
     decider: JobId = b""
     followed: bool = False
 
+    @property
+    def cause(self) -> JobId:
+        """The member that broke it, or made it fail."""
+        broken = self.state == JoinState.BROKEN or (self.state == JoinState.RELEASED and self.on is On.FAILURE)
+        return self.decider if broken else b""
+
 
 class Member(msgspec.Struct, frozen=True, array_like=True):
     """That jobs in a row are members of a join, the first of them at this index."""
 
     join: JoinKey
     index: int
+
+
+class Saved(msgspec.Struct, frozen=True, array_like=True):
+    """A list of jobs that somebody wants to be remembered until a moment."""
+
+    until_ms: int
+    ids: list[JobId]
 
 
 class Nodes(msgspec.Struct, frozen=True, array_like=True):
@@ -126,14 +146,20 @@ class Nodes(msgspec.Struct, frozen=True, array_like=True):
     head: bytes
 
 
+def is_open_group(join: Join) -> bool:
+    """Whether a running member of the join may add others to it."""
+    return join.state == JoinState.OPEN and join.shape is Shape.LIST
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode_flow = msgspec.msgpack.Decoder(Flow).decode
 _decode_join = msgspec.msgpack.Decoder(Join).decode
 _decode_nodes = msgspec.msgpack.Decoder(Nodes).decode
+_decode_saved = msgspec.msgpack.Decoder(Saved).decode
 
 
-def pack(row: Flow | Join | Nodes) -> bytes:
-    """A row of `flows`, `joins` or `nodes`."""
+def pack(row: Flow | Join | Nodes | Saved) -> bytes:
+    """A row of `flows`, `joins`, `nodes` or `saved`."""
     return seal(_encode(row))
 
 
@@ -150,3 +176,8 @@ def unpack_join(row: bytes) -> Join:
 def unpack_nodes(row: bytes) -> Nodes:
     """Reads a row of `nodes`. Raises DamagedRecordError."""
     return _decode_nodes(check(row)[JOB_AT:])
+
+
+def unpack_saved(row: bytes) -> Saved:
+    """Reads a row of `saved`. Raises DamagedRecordError."""
+    return _decode_saved(check(row)[JOB_AT:])

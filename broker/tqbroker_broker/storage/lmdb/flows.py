@@ -8,7 +8,10 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
 
 from tqbroker_broker.records import JobId, State
 from tqbroker_broker.storage.lmdb.flowrows import (
@@ -16,11 +19,14 @@ from tqbroker_broker.storage.lmdb.flowrows import (
     CHUNK_MEMBERS,
     FOLLOWERS,
     JOIN,
+    PART,
+    SPAN,
     Counted,
     Flow,
     Join,
     JoinKey,
     JoinState,
+    Member,
     Nodes,
     pack,
     unpack_flow,
@@ -140,6 +146,20 @@ class Flows:
             if run is not None:
                 yield run
 
+    def spans(self, number: int) -> Iterator[tuple[int, int]]:
+        """Where the jobs of a workflow are: seqs of the first, and how many follow each other."""
+        return ((first, count) for _, first, count in self.parts(number, 0))
+
+    def parts(self, number: int, part: int) -> Iterator[tuple[int, int, int]]:
+        """The parts of a workflow from one on: the number in the key, the seq of the first job, how many there are."""
+        prefix = U64.pack(number)
+        cursor = self._txn.cursor(self._db["parts"])
+        found = cursor.set_range(PART.pack(number, part))
+        while found and cursor.key().startswith(prefix):
+            first, count, _ = SPAN.unpack_from(cursor.value())
+            yield PART.unpack(cursor.key())[1], first, count
+            found = cursor.next()
+
     def waits(self, seq: int) -> bool:
         """Whether a job of a workflow that has not ended waits for others."""
         run = self.run(seq)
@@ -149,12 +169,18 @@ class Flows:
         if not self._is_live(run.nodes.flow):
             return True
         join = self.join(run.nodes.after)
-        return join is not None and join.state is JoinState.OPEN
+        return join is not None and join.state == JoinState.OPEN
 
     def is_staged(self, seq: int) -> bool:
         """Whether a job belongs to a workflow that is not live yet: nothing ends it before."""
         run = self.run(seq)
         return run is not None and not self._is_live(run.nodes.flow)
+
+    def is_over(self, seq: int) -> bool:
+        """Whether all jobs of a workflow have ended, or it is not known any more."""
+        run = self.run(seq)
+        top = self.top(run.nodes.flow) if run is not None else None
+        return top is None or (top[1].live and not top[1].left)
 
     def _is_live(self, number: int) -> bool:
         """Whether what was sent for a workflow may run: all of it is there, and nothing holds it."""
@@ -174,10 +200,6 @@ class Flows:
             yield [first_number(row[i : i + U64.size]) for i in range(at * U64.size, len(row), U64.size)]
             chunk, at = chunk + 1, 0
 
-    def forget_run(self) -> None:
-        """Places have changed."""
-        self._run = None
-
     # -- changing ------------------------------------------------------------------------------------------------------
 
     def put_flow(self, number: int, flow: Flow) -> None:
@@ -189,6 +211,39 @@ class Flows:
         """A join is new or has changed."""
         self._joins[key] = join
         self._changed_joins.add(key)
+
+    def put_run(self, first: int, nodes: Nodes) -> None:
+        """Jobs in a row have got a place, or another one."""
+        self._txn.put(U64.pack(first), pack(nodes), db=self._db["nodes"])
+        self._txn.put(FOLLOWERS.pack(*nodes.after, first), b"", db=self._db["followers"])
+        self._run = None
+
+    def remove_run(self, run: Run) -> None:
+        """These jobs have no place any more, or get another one."""
+        self._txn.delete(U64.pack(run.first), db=self._db["nodes"])
+        self._txn.delete(FOLLOWERS.pack(*run.nodes.after, run.first), db=self._db["followers"])
+        self._run = None
+
+    def single(self, run: Run, seq: int) -> Run:
+        """Cuts a run, so that this job has one of its own."""
+        if run.nodes.count == 1:
+            return run
+        ends = (run.first, seq, seq + 1, run.first + run.nodes.count)
+        for first, end in pairwise(ends):
+            if first < end:
+                members = tuple(Member(m.join, m.index + first - run.first) for m in run.nodes.members)
+                self.put_run(first, replace(run.nodes, count=end - first, members=members))
+        single = self.run(seq)
+        assert single is not None, "it was written just now"
+        return single
+
+    def put_member(self, member: Member, seq: int) -> None:
+        """Another job stands at this index."""
+        chunk, at = divmod(member.index, CHUNK_MEMBERS)
+        row = CHUNK.pack(*member.join, chunk)
+        packed = bytearray(self._txn.get(row, db=self._db["members"]) or b"")
+        U64.pack_into(packed, at * U64.size, seq)
+        self._txn.put(row, bytes(packed), db=self._db["members"])
 
     def add_members(self, key: JoinKey, join: Join, seqs: range) -> int:
         """Adds members to a join; returns the index of the first."""
@@ -219,6 +274,15 @@ class Flows:
         if states is None:
             states = self._counted[row] = bytearray(self._txn.get(row, db=self._db["counted"]) or b"")
         return states
+
+    def forget(self, number: int) -> None:
+        """The rows of a workflow are gone."""
+        self._flows.pop(number, None)
+        self._joins = {key: join for key, join in self._joins.items() if key[0] != number}
+        self._changed_flows.discard(number)
+        self._changed_joins.intersection_update(self._joins)
+        self._changed_counted = {row for row in self._changed_counted if first_number(row) != number}
+        self._run = None
 
     def settled(self) -> list[tuple[int, Flow]]:
         """The workflows that have changed and of which nothing is left to run: they are to be dropped one day."""

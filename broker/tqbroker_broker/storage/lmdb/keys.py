@@ -28,13 +28,15 @@ leave `names` with their last row in `lanes`; the others stay.
     starts     name                         when jobs under a rate started lately        (rates.py)
     flows      workflow                     a workflow with its progress                 (flowrows.Flow)
     flow_ids   id (16)                      number of the workflow
-    parts      workflow, part (4)           where its jobs are, digest (16) of the part  (flowrows.SPAN)
+    parts      workflow, part + 1 (4)       where its jobs are, digest (16) of the part  (flowrows.SPAN)
+    takers     workflow                     what is to take the place of a running job   (rows.pack_jobs)
     nodes      seq of the first             the place that jobs in a row have in common  (flowrows.Nodes)
     joins      workflow, join (4)           what some of its jobs wait for               (flowrows.Join)
     members    join (12), index/1024 (4)    seqs
     counted    join (12), index/1024 (4)    a byte for each member: what its end was     (flowrows.Counted)
     followers  join (12), seq of the first  -  : the jobs that wait for it, or have
     groups     id (16)                      workflow, join (4)
+    saved      id (16)                      a list of jobs, and until when               (flowrows.Saved)
     trails     seq                          ids of the jobs that the body of a job submitted
     schedules  name                         the schedule, and up to when it has fired    (schedules.ScheduleState)
 
@@ -73,12 +75,14 @@ DATABASES = (
     "flows",
     "flow_ids",
     "parts",
+    "takers",
     "nodes",
     "joins",
     "members",
     "counted",
     "followers",
     "groups",
+    "saved",
     "trails",
     "schedules",
 )
@@ -99,6 +103,7 @@ RETENTION = b"r"  # seqs of finished jobs that are dropped at `when`
 MEMORY = b"i"  # ids that are forgotten for good at `when`
 MARKS = b"c"  # seqs with a cancel mark; `when` is 0
 FLOWS = b"w"  # the number of a workflow that is dropped at `when`, if it may be
+SAVED = b"g"  # an id under which a group was saved that is forgotten at `when`
 KEYS = b"k"  # a unique key that is free at `when`, and the seq of the job that took it
 
 # Flags of a row in `lanes`.

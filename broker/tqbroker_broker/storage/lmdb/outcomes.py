@@ -19,10 +19,10 @@ from tqbroker_broker.lifecycle import (
 from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import Head, JobId, State, Time
 from tqbroker_broker.rules import PLAIN
-from tqbroker_broker.storage.lmdb import history, uniques
+from tqbroker_broker.storage.lmdb import history, merging, uniques
 from tqbroker_broker.storage.lmdb.annotating import drop_checkpoint
 from tqbroker_broker.storage.lmdb.book import Holder, Lease
-from tqbroker_broker.storage.lmdb.endings import lose, put_final
+from tqbroker_broker.storage.lmdb.endings import lose, put_children, put_final
 from tqbroker_broker.storage.lmdb.flows import Ended
 from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, SUCCEEDED, Group
 from tqbroker_broker.storage.lmdb.keys import NOTED, U64, delayed_key
@@ -115,6 +115,9 @@ def _succeed(group: Group, holder: Holder | None, columns: Successes, now: Time,
         )  # fmt: skip
         rows.append((key, seal(fixed + tail + value)))
     txn.cursor(store.db["final"]).putmulti(rows)
+    for i, children in columns.children.items():
+        if columns.tokens[i] not in answer.refused:
+            put_children(group, ended[columns.tokens[i]].seq, children)
     for head, ids in runs:
         group.count(head.queue, READY, -len(ids))
         group.count(head.queue, SUCCEEDED, len(ids))
@@ -124,6 +127,7 @@ def _succeed(group: Group, holder: Holder | None, columns: Successes, now: Time,
 
 def _end(group: Group, lease: Lease, ending: Ending, now: Time, answer: Answer) -> None:
     """An attempt that did not succeed: final, or back to wait with its dead token as fence floor."""
+    ending = merging.checked(group, lease, ending)
     if ending.verdict is Verdict.LOST:
         failure = ending.failure or lost_failure(lease.holder.name, LOST_PROCESS)
         if lose(group, lease, failure, now, ending):
@@ -143,6 +147,10 @@ def _end(group: Group, lease: Lease, ending: Ending, now: Time, answer: Answer) 
     history.record(group, lease.seq, note, past)
     for kind in events_of(ending.verdict, after.state):
         group.event(kind, now, [lease.id], lease.head, worker=lease.holder.name, failure=ending.failure)
+    if after.state is State.WAITING:
+        note.floor, note.retries, note.lost = lease.token, 0, 0
+        answer.add(merging.replace(group, lease, note, ending.workflow, now))
+        return
     if after.state in (State.QUEUED, State.SCHEDULED):
         if ending.verdict is Verdict.RETRY and ending.args is not None:
             replace_args(group, lease.seq, ending.args)
@@ -156,6 +164,7 @@ def _end(group: Group, lease: Lease, ending: Ending, now: Time, answer: Answer) 
         worker=lease.holder.name, value=pack_failure(ending.failure),
     )  # fmt: skip
     put_final(group, lease.seq, lease.head, note, final)
+    put_children(group, lease.seq, ending.children)
     answer.final.append(lease.id)
 
 

@@ -7,7 +7,18 @@ from collections.abc import Callable, Iterator
 from tqbroker_broker.records import Time
 from tqbroker_broker.storage.lmdb import events
 from tqbroker_broker.storage.lmdb.flows import Flows
-from tqbroker_broker.storage.lmdb.keys import AGENDA, EXPIRY, KEYS, MARKS, MEMORY, RETENTION, U64, first_number
+from tqbroker_broker.storage.lmdb.keys import (
+    AGENDA,
+    EXPIRY,
+    FLOWS,
+    KEYS,
+    MARKS,
+    MEMORY,
+    RETENTION,
+    SAVED,
+    U64,
+    first_number,
+)
 from tqbroker_broker.storage.lmdb.lanes import key_of
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
@@ -19,7 +30,7 @@ MEMORY_BYTES = 120
 
 
 # Kinds of agenda rows that go as soon as they are looked at.
-CLEARED = frozenset({RETENTION, KEYS, MEMORY})
+CLEARED = frozenset({RETENTION, FLOWS, SAVED, KEYS, MEMORY})
 
 # Jobs on the agenda that are looked at before the answer is "perhaps": what runs for long may hold many.
 LOOKS = 4000
@@ -30,6 +41,8 @@ def horizons(store: Store, now: Time) -> Iterator[tuple[bytes, int]]:
     yield MARKS, 0
     yield EXPIRY, now.wall_ms
     yield RETENTION, now.wall_ms
+    yield FLOWS, now.wall_ms
+    yield SAVED, now.wall_ms
     yield KEYS, now.wall_ms
     yield MEMORY, _memory_horizon(store, now)
 
@@ -103,7 +116,7 @@ def _clears(store: Store, txn: Txn, packed: bytes) -> bool:
 
 
 def _is_overdue(store: Store, txn: Txn, kind: bytes, packed: bytes) -> bool:
-    if kind == KEYS:
+    if kind in (FLOWS, SAVED, KEYS):
         return True
     if kind == MEMORY:
         return txn.get(packed, db=store.db["ids"]) is not None

@@ -12,23 +12,23 @@ from tqbroker_broker.storage.lmdb.keys import U64, delayed_key
 from tqbroker_broker.storage.lmdb.lanes import key_of
 from tqbroker_broker.storage.lmdb.rows import DAMAGED, JobRow, Note
 from tqbroker_broker.storage.lmdb.rulebook import held_by
-from tqbroker_broker.storage.lmdb.standing import inputs_of
+from tqbroker_broker.storage.lmdb.standing import children_of, inputs_of
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.telling import tell
 from tqbroker_broker.storage.lmdb.txn import Txn
 from tqbroker_broker.workflows import Inputs
 
 
-def get(store: Store, ids: Sequence[JobId], with_args: bool, with_attempts: bool) -> list[Job]:
+def get(store: Store, ids: Sequence[JobId], with_args: bool, with_attempts: bool, with_children: bool) -> list[Job]:
     """What is known of these ids, in order."""
     txn = store.read()
     try:
-        return [_job(store, txn, job, with_args, with_attempts) for job in ids]
+        return [_job(store, txn, job, with_args, with_attempts, with_children) for job in ids]
     finally:
         store.done_reading()
 
 
-def _job(store: Store, txn: Txn, job_id: JobId, with_args: bool, with_attempts: bool) -> Job:
+def _job(store: Store, txn: Txn, job_id: JobId, with_args: bool, with_attempts: bool, with_children: bool) -> Job:
     seq = store.seq_of(txn, job_id)
     if seq is None:
         return Job(job_id, State.UNKNOWN)
@@ -39,6 +39,8 @@ def _job(store: Store, txn: Txn, job_id: JobId, with_args: bool, with_attempts: 
     job = describe(store, txn, seq, row, with_args)
     if with_attempts:
         job.attempts = attempts_of(store, txn, seq)
+    if with_children:
+        job.children = children_of(store, txn, seq)
     return job
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
@@ -42,6 +42,7 @@ FINAL = Struct(">BQQQIIHH")
 _encode = msgspec.msgpack.Encoder().encode
 _decode_head = msgspec.msgpack.Decoder(Head).decode
 _decode_failure = msgspec.msgpack.Decoder(Failure).decode
+_decode_trail = msgspec.msgpack.Decoder(list[bytes]).decode
 _decode_attempt = msgspec.msgpack.Decoder(PastAttempt).decode
 
 
@@ -282,3 +283,13 @@ def pack_failure(failure: Failure | None) -> bytes:
 def unpack_failure(value: bytes) -> Failure | None:
     """The failure of a final row, if it has one."""
     return _decode_failure(value) if value else None
+
+
+def pack_trail(children: Sequence[JobId]) -> bytes:
+    """A row of `trails`."""
+    return seal(_encode(list(children)))
+
+
+def unpack_trail(row: bytes | None) -> list[JobId]:
+    """Reads a row of `trails`; no row means that the body has submitted nothing. Raises DamagedRecordError."""
+    return _decode_trail(check(row)[JOB_AT:]) if row is not None else []

@@ -10,7 +10,7 @@ from tqbroker_broker.records import JobId
 from tqbroker_broker.storage.lmdb.flowrows import GATE, Flow, Join, JoinKey, JoinState, Nodes
 from tqbroker_broker.storage.lmdb.flows import Flows, Run
 from tqbroker_broker.storage.lmdb.keys import U64
-from tqbroker_broker.storage.lmdb.rows import DamagedRecordError, Final, Note, unpack_final
+from tqbroker_broker.storage.lmdb.rows import DamagedRecordError, Final, Note, unpack_final, unpack_trail
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
 from tqbroker_broker.workflows import Inputs, On
@@ -50,13 +50,13 @@ class Standing:
     def parent(self) -> JobId:
         """The member whose end released it."""
         join = self.awaited
-        return join.decider if join is not None and join.state is JoinState.RELEASED else b""
+        return join.decider if join is not None and join.state == JoinState.RELEASED else b""
 
     @property
     def handed(self) -> Join | None:
         """The join whose values it is handed."""
         join = self.awaited
-        if join is None or self.nodes.silent or join.on is not On.SUCCESS or join.state is not JoinState.RELEASED:
+        if join is None or self.nodes.silent or join.on is not On.SUCCESS or join.state != JoinState.RELEASED:
             return None
         return join
 
@@ -64,9 +64,14 @@ class Standing:
     def failed(self) -> JobId:
         """The job whose failure it is called for."""
         join = self.awaited
-        if join is None or self.nodes.silent or join.on is not On.FAILURE or join.state is not JoinState.RELEASED:
+        if join is None or self.nodes.silent or join.on is not On.FAILURE or join.state != JoinState.RELEASED:
             return b""
         return join.decider
+
+    def cause(self, note: Note) -> JobId:
+        """Of a job that has ended: the member because of which it did."""
+        join = self.awaited
+        return join.decider if join is not None and join.state == JoinState.BROKEN and not note.alone else b""
 
     def group(self, seq: int) -> tuple[bytes, int, bool]:
         """The group that a job is a member of, its index there, and whether others follow that."""
@@ -145,7 +150,24 @@ def describe(store: Store, txn: Txn, job: Job, seq: int, note: Note, final: Fina
     job.group, job.group_index, _ = stands.group(seq)
     if join is None:
         return
-    if final is None and not note.alone and join.state is JoinState.OPEN:
+    if final is None and not note.alone and join.state == JoinState.OPEN:
         job.left, job.members, job.for_failure = join.left, join.members, join.on is On.FAILURE
-    elif final is not None and not note.alone and join.state is JoinState.BROKEN:
-        job.cause = join.decider
+    elif final is not None:
+        job.cause = stands.cause(note)
+
+
+def children_of(store: Store, txn: Txn, seq: int) -> list[JobId]:
+    """What the body of a job submitted, then those that it alone released."""
+    try:
+        children = unpack_trail(txn.get(U64.pack(seq), db=store.db["trails"]))
+    except DamagedRecordError:
+        log.error("what job number %s has submitted does not match its checksum", seq)
+        children = []
+    flows = Flows(store, txn)
+    run = flows.run(seq) if store.note(txn, seq).node else None
+    for member in run.nodes.members if run is not None else ():
+        join = flows.join(member.join)
+        if join is not None and join.members == 1 and join.state == JoinState.RELEASED:
+            seqs = (s for r in flows.followers(member.join) for s in range(r.first, r.first + r.nodes.count))
+            children += [job.id for s in seqs if (job := store.job(txn, s)) is not None]
+    return children

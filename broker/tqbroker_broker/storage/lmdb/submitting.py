@@ -12,12 +12,23 @@ from tqbroker_broker.records import Time
 from tqbroker_broker.rules import QueueRule
 from tqbroker_broker.storage.lmdb import uniques
 from tqbroker_broker.storage.lmdb.checking import Check
-from tqbroker_broker.storage.lmdb.flowrows import FOLLOWERS, GATE, JOIN, PART, SPAN, Flow, Join, Member, Nodes, pack
+from tqbroker_broker.storage.lmdb.flowrows import (
+    JOIN,
+    PART,
+    SPAN,
+    Flow,
+    Join,
+    JoinKey,
+    Member,
+    Nodes,
+    is_open_group,
+)
 from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, WAITING, Group
-from tqbroker_broker.storage.lmdb.keys import EXPIRY, NOTED, U64
+from tqbroker_broker.storage.lmdb.keys import EXPIRY, FLOWS, NOTED, U64
+from tqbroker_broker.storage.lmdb.merging import begin, go_live, merge
 from tqbroker_broker.storage.lmdb.rows import FRESH_ROW, pack_jobs
 from tqbroker_broker.storage.lmdb.turning import Follow
-from tqbroker_broker.workflows import NewNodes, Part, PartAnswer, PartEffect
+from tqbroker_broker.workflows import NewJoin, NewNodes, Part, PartAnswer, PartEffect
 
 NO_RULE = QueueRule()
 
@@ -62,45 +73,62 @@ class Submission:
         """Stores all of it. The jobs of a workflow of one part that is live at once go to their lanes directly."""
         group, part, flow = self.group, self.part, self.flow
         for new in part.joins:
-            join = Join(new.on, new.shape, new.id)
-            group.flows.put_join((self.number, new.number), join)
+            self._put_join(new)
         flow.complete, flow.held = part.last, part.held
-        flow.live = part.last and not part.held
-        at_once = flow.live and not part.number
-        first = group.next_seq
+        at_once = part.last and not part.held and not part.number
         count = sum(len(nodes.jobs.ids) for nodes in part.nodes)
-        if not flow.total and count:
-            flow.root = part.nodes[0].jobs.ids[0]
-        group.take_numbers(count)
-        at = first
+        first = at = group.take_numbers(count)
         for nodes in part.nodes:
-            self._store_nodes(nodes, at, at_once)
+            if nodes.takes_over:
+                self._keep_taker(nodes, at)
+            else:
+                flow.root = flow.root or nodes.jobs.ids[0]
+                self._store_nodes(nodes, at, at_once)
             at += len(nodes.jobs.ids)
         self._note_part(first, count)
-        if flow.live:
+        if part.last and not part.held:
             self._go_live(at_once)
+        elif not part.number:
+            until_ms = self.now.wall_ms + int(group.store.config.upload_ttl * 1000)
+            group.plan(FLOWS, until_ms, U64.pack(self.number))
         done = self.follow.done
         return PartAnswer(PartEffect.STORED, woken=frozenset(done.woken), next_due_ms=done.next_due_ms)
+
+    def _put_join(self, new: NewJoin) -> None:
+        group, flow, key = self.group, self.flow, (self.number, new.number)
+        group.flows.put_join(key, Join(new.on, new.shape, new.id))
+        flow.joins = max(flow.joins, new.number)
+        if new.id:
+            group.txn.put(new.id, JOIN.pack(*key), db=group.store.db["groups"])
 
     def _note_part(self, first: int, count: int) -> None:
         group, part, flow = self.group, self.part, self.flow
         row = SPAN.pack(first, count, self.number) + part.digest
-        group.txn.put(PART.pack(self.number, part.number), row, db=group.store.db["parts"])
+        group.txn.put(PART.pack(self.number, part.number + 1), row, db=group.store.db["parts"])
         flow.uploaded = flow.parts = part.number + 1
         flow.newest_ms = self.now.wall_ms
-        flow.total += count
-        flow.left += count
+        jobs = count - any(nodes.takes_over for nodes in part.nodes)
+        flow.total += jobs
+        flow.left += jobs
         group.flows.put_flow(self.number, flow)
 
     def _go_live(self, at_once: bool) -> None:
-        """What waited only for that goes on; groups can be asked for."""
-        group = self.group
-        for new in self.part.joins:
-            if new.id:
-                group.txn.put(new.id, JOIN.pack(self.number, new.number), db=group.store.db["groups"])
+        """What waited only for that goes on."""
+        begin(self.follow, self.number, self.flow)
+        if self.part.beside is not None:
+            seq = self.group.store.seq_of(self.group.txn, self.part.beside.id)
+            assert seq is not None, "a running job is stored"
+            merge(self.group, self.number, self.flow, seq, self.part.beside.id)
         if not at_once:
-            for run in group.flows.followers((self.number, GATE)):
-                self.follow.release(run)
+            go_live(self.follow, self.number, self.flow)
+
+    def _keep_taker(self, nodes: NewNodes, seq: int) -> None:
+        """What is to take the place of a job is no job yet: only its place is kept, and its body beside the others."""
+        group = self.group
+        body = pack_jobs(nodes.jobs, self.now.wall_ms, [0])[0]
+        group.txn.put(U64.pack(self.number), body, db=group.store.db["takers"])
+        self.flow.taker = seq
+        self._put_place(nodes, range(seq, seq + 1))
 
     # -- the rows of jobs ----------------------------------------------------------------------------------------------
 
@@ -139,25 +167,30 @@ class Submission:
         return nodes._replace(jobs=jobs._replace(due_ms=due_ms, expires_ms=expires_ms))
 
     def _put_place(self, nodes: NewNodes, seqs: range) -> None:
-        group, flows = self.group, self.group.flows
+        flows = self.group.flows
+        joins = [(self.number, number) for number in nodes.member_of]
         members = []
-        for number in nodes.member_of:
-            key = (self.number, number)
+        for key in joins + (self._groups_beside() if nodes.beside else []):
             join = flows.join(key)
             assert join is not None, "nodes name joins that there are"
             members.append(Member(key, flows.add_members(key, join, seqs)))
         after = (self.number, nodes.after)
+        times = nodes.countdown_ms, nodes.expires_in_ms
         head = _encode(nodes.jobs.head)
-        row = Nodes(
-            len(seqs), self.number, after, nodes.silent, nodes.countdown_ms, nodes.expires_in_ms, tuple(members), head
-        )
-        group.txn.put(U64.pack(seqs.start), pack(row), db=group.store.db["nodes"])
-        flows.forget_run()
+        flows.put_run(seqs.start, Nodes(len(seqs), self.number, after, nodes.silent, *times, tuple(members), head))
         awaited = flows.join(after) if nodes.after else None
         if awaited is not None and not awaited.followed:
             awaited.followed = True
             flows.put_join(after, awaited)
-        group.txn.put(FOLLOWERS.pack(*after, seqs.start), b"", db=group.store.db["followers"])
+
+    def _groups_beside(self) -> list[JoinKey]:
+        """The open groups of the job that these are added to."""
+        flows, beside = self.group.flows, self.part.beside
+        seq = self.group.store.seq_of(self.group.txn, beside.id) if beside is not None else None
+        run = flows.run(seq) if seq is not None else None
+        keys = [member.join for member in run.nodes.members] if run is not None else []
+        joins = [(key, flows.join(key)) for key in keys]
+        return [key for key, join in joins if join is not None and is_open_group(join)]
 
     def _enter(self, nodes: NewNodes, keys: Sequence[bytes]) -> None:
         group, jobs = self.group, nodes.jobs

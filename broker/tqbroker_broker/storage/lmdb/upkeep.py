@@ -8,11 +8,24 @@ from tqbroker_broker.answers import Due, Expired
 from tqbroker_broker.lifecycle import SILENT, keep_until, lost_failure
 from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import Head, JobId, State, Time
-from tqbroker_broker.storage.lmdb import events, uniques
+from tqbroker_broker.storage.lmdb import events, groups, uniques
+from tqbroker_broker.storage.lmdb.dropping import Dropping
 from tqbroker_broker.storage.lmdb.endings import drop_finished, end_waiting, lose, write_final
 from tqbroker_broker.storage.lmdb.flows import Ended
 from tqbroker_broker.storage.lmdb.group import FAILED, READY, SCHEDULED, Group
-from tqbroker_broker.storage.lmdb.keys import AGENDA, EXPIRY, KEYS, MARKS, MEMORY, PAIR, RETENTION, U64, first_number
+from tqbroker_broker.storage.lmdb.keys import (
+    AGENDA,
+    EXPIRY,
+    FLOWS,
+    KEYS,
+    MARKS,
+    MEMORY,
+    PAIR,
+    RETENTION,
+    SAVED,
+    U64,
+    first_number,
+)
 from tqbroker_broker.storage.lmdb.membership import remove
 from tqbroker_broker.storage.lmdb.outcomes import make_ready
 from tqbroker_broker.storage.lmdb.overdue import horizons, is_withheld
@@ -258,6 +271,27 @@ def _handle_retention(work: Slice, packed: bytes) -> bytes:
     return _each(work, packed, handle)
 
 
+def _handle_flows(work: Slice, packed: bytes) -> bytes:
+    """One workflow."""
+    dropping = Dropping(work.group, first_number(packed), work.now, work.left)
+    if not dropping.is_due():
+        return b""
+    gone = dropping.run()
+    work.final += dropping.gone
+    work.left = dropping.left
+    return b"" if gone else packed
+
+
+def _handle_saved(work: Slice, packed: bytes) -> bytes:
+    """One id under which a group was saved, unless it was saved again."""
+    group = work.group
+    saved = groups.saved(group.store, group.txn, packed)
+    if saved is not None and saved.until_ms <= work.now.wall_ms:
+        group.txn.delete(packed, db=group.store.db["saved"])
+        work.left -= 1
+    return b""
+
+
 def _handle_memory(work: Slice, packed: bytes) -> bytes:
     """One id."""
     gone = work.group.txn.delete(packed, db=work.group.store.db["ids"])
@@ -276,6 +310,8 @@ HANDLERS = {
     MARKS: _handle_marks,
     EXPIRY: _handle_expiry,
     RETENTION: _handle_retention,
+    FLOWS: _handle_flows,
+    SAVED: _handle_saved,
     KEYS: _handle_keys,
     MEMORY: _handle_memory,
 }
