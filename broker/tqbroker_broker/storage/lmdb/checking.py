@@ -17,6 +17,11 @@ from tqbroker_broker.workflows import NewNodes, Part, PartEffect
 NO_RULE = QueueRule()
 
 
+def count_of(nodes: NewNodes) -> int:
+    """How many places they have. What takes over is one, and has no id."""
+    return 1 if nodes.takes_over else len(nodes.jobs.ids)
+
+
 class Check:
     """The checks of one part. `number` is that of its workflow, 0 while there is none."""
 
@@ -62,8 +67,11 @@ class Check:
             if host is None:
                 return PartEffect.LEASE_LOST
             stored += host
-        if stored + sum(len(nodes.jobs.ids) for nodes in part.nodes) > group.store.config.max_workflow_jobs:
+        if stored + sum(map(count_of, part.nodes)) > group.store.config.max_workflow_jobs:
             return PartEffect.TOO_LARGE
+        takers = sum(nodes.takes_over for nodes in part.nodes) + bool(self._flow is not None and self._flow.taker)
+        if takers > 1 or (takers and part.last and not part.held):
+            return PartEffect.UNKNOWN_JOIN
         joins: dict[int, tuple[int, bool]] = {}
         for new in part.joins:
             if new.number in joins or group.flows.join((self.number, new.number)) is not None:
@@ -94,7 +102,7 @@ class Check:
             members, followed = self._standing(number, joins)
             if followed:
                 return False
-            joins[number] = members + len(nodes.jobs.ids), False
+            joins[number] = members + count_of(nodes), False
         return True
 
     def _standing(self, number: int, joins: dict[int, tuple[int, bool]]) -> tuple[int, bool]:

@@ -87,11 +87,11 @@ class Dropping:
             self.left -= 1
             seq = first + count
             if flow.live:
-                drop_finished(group, seq, self.now)
+                drop_finished(group, seq, self.now, alone=False)
             else:
                 self._give_up(seq)
-            group.txn.delete(U64.pack(seq), db=db["nodes"])
-        group.flows.forget(self.number)
+            group.txn.delete(U64.pack(seq), db=db["forgotten"])
+            group.flows.drop_place(seq)
         if count:
             row = group.txn.get(key, db=db["parts"]) or b""
             group.txn.put(key, SPAN.pack(first, count, home) + row[SPAN.size :], db=db["parts"])

@@ -132,10 +132,11 @@ def is_held(group: Group, seq: int) -> bool:
     return group.look_at_note(seq).node and not group.flows.is_over(seq)
 
 
-def drop_finished(group: Group, seq: int, now: Time, *, early: bool = True) -> bool:
+def drop_finished(group: Group, seq: int, now: Time, *, early: bool = True, alone: bool = True) -> bool:
     """Drops a finished job; its id stays remembered until the dedup window ends. False: nothing to drop.
 
-    Not `early`: one whose time has not come, because it was redriven and finished again, is planned for then.
+    Not `early`: one whose time has not come, because it was redriven and finished again, is planned for then. `alone`:
+    if it belongs to a workflow that stays, the id is kept for its lists.
     """
     store, txn, key = group.store, group.txn, U64.pack(seq)
     final, job = store.final(txn, seq), store.job(txn, seq)
@@ -145,6 +146,8 @@ def drop_finished(group: Group, seq: int, now: Time, *, early: bool = True) -> b
     if not early and keep_ms > now.wall_ms:
         group.retaining(keep_ms).append(key)
         return False
+    if alone and group.look_at_note(seq).node:
+        txn.put(key, job.id, db=store.db["forgotten"])
     for name in ("final", "jobs"):
         txn.delete(key, db=store.db[name])
     if final.state is State.FAILED:

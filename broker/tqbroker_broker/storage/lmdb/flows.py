@@ -237,6 +237,11 @@ class Flows:
         assert single is not None, "it was written just now"
         return single
 
+    def drop_place(self, seq: int) -> None:
+        """A job that is the last one of its run goes: the others have gone before."""
+        self._txn.delete(U64.pack(seq), db=self._db["nodes"])
+        self._run = None
+
     def put_member(self, member: Member, seq: int) -> None:
         """Another job stands at this index."""
         chunk, at = divmod(member.index, CHUNK_MEMBERS)

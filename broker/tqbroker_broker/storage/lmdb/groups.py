@@ -40,9 +40,7 @@ def _of_workflow(store: Store, txn: Txn, group_id: bytes, first: int, limit: int
         return None
     ids: list[JobId] = []
     for seqs in flows.members(key, first):
-        for seq in seqs[: limit - len(ids)]:
-            job = store.job(txn, seq)
-            ids.append(job.id if job is not None else b"")
+        ids += [store.node_id(txn, seq) for seq in seqs[: limit - len(ids)]]
         if len(ids) >= limit:
             break
     return Members(ids, join.members)

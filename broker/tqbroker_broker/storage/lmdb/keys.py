@@ -35,6 +35,7 @@ leave `names` with their last row in `lanes`; the others stay.
     members    join (12), index/1024 (4)    seqs
     counted    join (12), index/1024 (4)    a byte for each member: what its end was     (flowrows.Counted)
     followers  join (12), seq of the first  -  : the jobs that wait for it, or have
+    forgotten  seq                          id of a job that was dropped before its workflow
     groups     id (16)                      workflow, join (4)
     saved      id (16)                      a list of jobs, and until when               (flowrows.Saved)
     trails     seq                          ids of the jobs that the body of a job submitted
@@ -81,6 +82,7 @@ DATABASES = (
     "members",
     "counted",
     "followers",
+    "forgotten",
     "groups",
     "saved",
     "trails",

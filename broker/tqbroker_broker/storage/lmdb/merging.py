@@ -40,6 +40,9 @@ def _take_in(group: Group, number: int, guest: Flow, seq: int, job: JobId) -> No
     note = group.note(seq)
     note.node = True
     group.put_note(seq, note)
+    lease = group.store.book.by_seq.get(seq) or group.adopted.get(seq)
+    if lease is not None and lease.token not in group.ended:
+        group.mark_noted(lease)
     span = SPAN.pack(seq, 1, number) + NO_DIGEST
     group.txn.put(PART.pack(number, OWN_PART), span, db=group.store.db["parts"])
     guest.root = job

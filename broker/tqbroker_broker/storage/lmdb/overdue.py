@@ -112,7 +112,7 @@ def _seqs(packed: bytes) -> Iterator[int]:
 
 def _clears(store: Store, txn: Txn, packed: bytes) -> bool:
     """Whether a row speaks of a job that no worker holds or may hold."""
-    return any(seq not in store.book.by_seq and not is_withheld(store, txn, seq) for seq in _seqs(packed))
+    return any(seq not in store.book.by_seq and not is_left_alone(store, txn, seq) for seq in _seqs(packed))
 
 
 def _is_overdue(store: Store, txn: Txn, kind: bytes, packed: bytes) -> bool:
@@ -127,15 +127,19 @@ def _is_overdue(store: Store, txn: Txn, kind: bytes, packed: bytes) -> bool:
         seq not in store.book.by_seq
         and txn.get(U64.pack(seq), db=store.db["jobs"]) is not None
         and txn.get(U64.pack(seq), db=final) is None
-        and not is_withheld(store, txn, seq)
+        and not is_left_alone(store, txn, seq)
         for seq in _seqs(packed)
     )
 
 
+def is_left_alone(store: Store, txn: Txn, seq: int) -> bool:
+    """Whether time does not end the job: a worker may come back with it, or its workflow is not live."""
+    staged = store.note(txn, seq).node and Flows(store, txn).is_staged(seq)
+    return staged or is_withheld(store, txn, seq)
+
+
 def is_withheld(store: Store, txn: Txn, seq: int) -> bool:
-    """Whether a job is not to be touched: a worker may come back with it after a start, or its workflow is not live."""
-    if store.note(txn, seq).node and Flows(store, txn).is_staged(seq):
-        return True
+    """Whether a recovery keeps the job from being touched, because a worker may come back with it."""
     job = store.job(txn, seq) if store.recovery_end is not None else None
     if job is None:
         return False

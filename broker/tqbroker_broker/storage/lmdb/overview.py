@@ -8,7 +8,7 @@ from tqbroker_broker.records import JobId
 from tqbroker_broker.storage.lmdb.flowrows import GATE, Flow, JoinKey, JoinState
 from tqbroker_broker.storage.lmdb.flows import Flows
 from tqbroker_broker.storage.lmdb.keys import PAIR, U64, first_number
-from tqbroker_broker.storage.lmdb.reading import describe
+from tqbroker_broker.storage.lmdb.reading import look
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
 from tqbroker_broker.workflows import (
@@ -97,11 +97,14 @@ class _Page:
                 yield PLACE.pack(at, i), first + i
 
     def _node(self, seq: int) -> Node | None:
-        """A job with its place; None of one that was dropped, or is to take another's place."""
+        """A job with its place; None of what is only to take the place of another."""
         store, txn, flows = self._store, self._txn, self._flows
-        row, run = store.job(txn, seq), flows.run(seq)
-        if row is None or run is None:
+        job_id, run = store.node_id(txn, seq), flows.run(seq)
+        if not job_id or run is None:
             return None
+        job = look(store, txn, job_id)
+        if job.forgotten:
+            return Node(job, 0, False, ())
         nodes = run.nodes
         keys = [member.join for member in nodes.members]
         self._joins.update(keys)
@@ -109,7 +112,6 @@ class _Page:
         if nodes.after[1] != GATE:
             self._joins.add(nodes.after)
             after = self._number(nodes.after)
-        job = describe(store, txn, seq, row, with_args=False)
         return Node(job, after, nodes.silent, tuple(map(self._number, keys)))
 
     def _number(self, key: JoinKey) -> int:
@@ -130,8 +132,7 @@ def _info(store: Store, txn: Txn, flow: Flow) -> WorkflowInfo:
     finished_ms = flow.finished_ms if flow.live and not flow.left else 0
     first_failed: JobId = b""
     if flow.first_failed:
-        job = store.job(txn, flow.first_failed)
-        first_failed = job.id if job is not None else b""
+        first_failed = store.node_id(txn, flow.first_failed)
     state = workflow_state(tally, live=flow.live)
     return WorkflowInfo(flow.id, flow.name, state, flow.submitted_ms, finished_ms, tally, first_failed)
 

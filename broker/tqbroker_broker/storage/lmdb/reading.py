@@ -23,12 +23,24 @@ def get(store: Store, ids: Sequence[JobId], with_args: bool, with_attempts: bool
     """What is known of these ids, in order."""
     txn = store.read()
     try:
-        return [_job(store, txn, job, with_args, with_attempts, with_children) for job in ids]
+        return [
+            look(store, txn, job, with_args=with_args, with_attempts=with_attempts, with_children=with_children)
+            for job in ids
+        ]
     finally:
         store.done_reading()
 
 
-def _job(store: Store, txn: Txn, job_id: JobId, with_args: bool, with_attempts: bool, with_children: bool) -> Job:
+def look(
+    store: Store,
+    txn: Txn,
+    job_id: JobId,
+    *,
+    with_args: bool = False,
+    with_attempts: bool = False,
+    with_children: bool = False,
+) -> Job:
+    """What is known of one id."""
     seq = store.seq_of(txn, job_id)
     if seq is None:
         return Job(job_id, State.UNKNOWN)

@@ -93,8 +93,7 @@ class Reopening:
         for seqs in self.group.flows.members(key, 0):
             for seq in seqs:
                 if self.group.flows.counted(key, index) is Counted.AGAINST:
-                    job = store.job(txn, seq)
-                    return job.id if job is not None else b""
+                    return store.node_id(txn, seq)
                 index += 1
         return b""
 

@@ -160,6 +160,13 @@ class Store:
             log.error("job number %s does not match its checksum", seq)
             return None
 
+    def node_id(self, txn: Txn, seq: int) -> JobId:
+        """The id of a job of a workflow, also if the job was dropped or cannot be read; empty of what is none."""
+        job = self.job(txn, seq)
+        if job is not None:
+            return job.id
+        return txn.get(U64.pack(seq), db=self.db["forgotten"]) or self.damaged_id(txn, seq) or b""
+
     def damaged_id(self, txn: Txn, seq: int) -> JobId | None:
         """The id of a job that cannot be read, if what stands in its place is an id and leads back to the job."""
         job = id_of(txn.get(U64.pack(seq), db=self.db["jobs"]) or b"")

@@ -11,7 +11,7 @@ from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import Time
 from tqbroker_broker.rules import QueueRule
 from tqbroker_broker.storage.lmdb import uniques
-from tqbroker_broker.storage.lmdb.checking import Check
+from tqbroker_broker.storage.lmdb.checking import Check, count_of
 from tqbroker_broker.storage.lmdb.flowrows import (
     JOIN,
     PART,
@@ -76,7 +76,7 @@ class Submission:
             self._put_join(new)
         flow.complete, flow.held = part.last, part.held
         at_once = part.last and not part.held and not part.number
-        count = sum(len(nodes.jobs.ids) for nodes in part.nodes)
+        count = sum(map(count_of, part.nodes))
         first = at = group.take_numbers(count)
         for nodes in part.nodes:
             if nodes.takes_over:
@@ -84,7 +84,7 @@ class Submission:
             else:
                 flow.root = flow.root or nodes.jobs.ids[0]
                 self._store_nodes(nodes, at, at_once)
-            at += len(nodes.jobs.ids)
+            at += count_of(nodes)
         self._note_part(first, count)
         if part.last and not part.held:
             self._go_live(at_once)
@@ -125,7 +125,7 @@ class Submission:
     def _keep_taker(self, nodes: NewNodes, seq: int) -> None:
         """What is to take the place of a job is no job yet: only its place is kept, and its body beside the others."""
         group = self.group
-        body = pack_jobs(nodes.jobs, self.now.wall_ms, [0])[0]
+        body = pack_jobs(nodes.jobs._replace(ids=[b""], unique=()), self.now.wall_ms, [0])[0]
         group.txn.put(U64.pack(self.number), body, db=group.store.db["takers"])
         self.flow.taker = seq
         self._put_place(nodes, range(seq, seq + 1))

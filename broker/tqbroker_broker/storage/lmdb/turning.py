@@ -99,8 +99,7 @@ class Follow:
                 self._end(run, end.state, failure)
 
     def _id(self, seq: int) -> JobId:
-        job = self.group.store.job(self.group.txn, seq)
-        return job.id if job is not None else self.group.store.damaged_id(self.group.txn, seq) or b""
+        return self.group.store.node_id(self.group.txn, seq)
 
     def _failure(self, seq: int) -> Failure | None:
         final = self.group.store.final(self.group.txn, seq)

@@ -28,7 +28,7 @@ from tqbroker_broker.storage.lmdb.keys import (
 )
 from tqbroker_broker.storage.lmdb.membership import remove
 from tqbroker_broker.storage.lmdb.outcomes import make_ready
-from tqbroker_broker.storage.lmdb.overdue import horizons, is_withheld
+from tqbroker_broker.storage.lmdb.overdue import horizons, is_left_alone
 from tqbroker_broker.storage.lmdb.rows import DAMAGED, Final, pack_failure
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.turning import follow
@@ -247,7 +247,7 @@ def _end_unless_held(work: Slice, packed: bytes, state: State) -> bytes:
 
     def handle(seq: int) -> bool:
         lease = group.store.book.by_seq.get(seq) or group.adopted.get(seq)
-        if (lease is not None and lease.token not in group.ended) or is_withheld(group.store, group.txn, seq):
+        if (lease is not None and lease.token not in group.ended) or is_left_alone(group.store, group.txn, seq):
             return False
         work.end(seq, state)
         return True
