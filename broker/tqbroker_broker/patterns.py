@@ -173,7 +173,7 @@ def _allowed(allowed: Range) -> str:
 def _pattern(sets: Sequence[set[int]], fields: Sequence[str], *, both: bool) -> Pattern:
     minutes, hours, days, months, weekdays = sets
     sim = CronSim("* * * * *", datetime(2000, 1, 1))  # only its days are asked for
-    sim.days, sim.weekdays, sim.day_and = days, set(weekdays), both
+    sim.days, sim.weekdays, sim.day_and = days, {*weekdays}, both
     wild = [text.startswith("*") for text in fields]
     return Pattern(
         months=frozenset(months),
