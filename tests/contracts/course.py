@@ -8,11 +8,13 @@ from random import Random
 from typing import TypeVar
 
 from tests.contracts.draws import Client, Draws
+from tests.contracts.draws_of_flows import Flows
 from tests.contracts.harness import EngineUnderTest
 from tests.contracts.witness import Witness
 
 from tqbroker_broker.questions import EventKind, Filter
 from tqbroker_broker.records import JobId, State, Time
+from tqbroker_broker.workflows import WorkflowInfo, WorkflowState
 
 T = TypeVar("T")
 Step = Callable[[], Awaitable[None]]
@@ -39,6 +41,7 @@ class Course:
         self.rng = rng
         self.trail: list[str] = []
         self.draw = Draws(rng)
+        self.flows = Flows(self.draw)
         self.witness = Witness()
         self.clients = [Client(name) for name in NAMES]
 
@@ -91,12 +94,24 @@ class Course:
         await self.same("stats", lambda engine: engine.verbs.stats(), lambda stats: stats.queues)
         for job in ids:
             await self._same_job(job)
+        if self.flows.ids:
+            await self._compare_workflows()
+
+    async def _compare_workflows(self) -> None:
+        """How workflows do, what they are made of, and groups."""
+        for states in (frozenset[WorkflowState](), *(frozenset({state}) for state in WorkflowState)):
+            await self.same(f"workflows {states}", lambda engine, states=states: _workflows(engine, states))  # type: ignore[misc]
+        for workflow in self.flows.ids:
+            await self.same(f"nodes {workflow!r}", lambda engine, it=workflow: _nodes(engine, it))  # type: ignore[misc]
+        for group in self.flows.groups:
+            await self.same(f"group {group!r}", lambda engine, it=group: engine.verbs.group(it, 0, 1000))  # type: ignore[misc]
+        del self.trail[-2 * (len(WorkflowState) + 1 + len(self.flows.ids) + len(self.flows.groups)) :]
 
     async def _same_job(self, job: JobId) -> None:
         await self.same(
             f"get {job!r}",
-            lambda engine: engine.verbs.get([job], with_args=True, with_attempts=True),
-            lambda jobs: [replace(each, attempts=list(each.attempts)) for each in jobs],
+            lambda engine: engine.verbs.get([job], with_args=True, with_attempts=True, with_children=True),
+            lambda jobs: [replace(each, attempts=list(each.attempts), children=list(each.children)) for each in jobs],
         )
         del self.trail[-2:]
 
@@ -119,6 +134,32 @@ async def _scan(engine: EngineUnderTest, wanted: Filter) -> list[JobId]:
         cursor = page.cursor
         if not cursor:
             return found
+
+
+async def _workflows(engine: EngineUnderTest, states: frozenset[WorkflowState]) -> list[WorkflowInfo]:
+    """Every workflow in these states, in the order of the pages."""
+    found: list[WorkflowInfo] = []
+    cursor = b""
+    while True:
+        page = await engine.verbs.workflows(states, cursor, PAGE)
+        found += page.workflows
+        cursor = page.cursor
+        if not cursor:
+            return found
+
+
+async def _nodes(engine: EngineUnderTest, workflow: bytes) -> object:
+    """Every page of a workflow, without the cursors."""
+    pages: list[object] = []
+    cursor = b""
+    while True:
+        page = await engine.verbs.nodes(workflow, cursor, PAGE)
+        if page is None:
+            return None
+        pages.append(page[:3])
+        cursor = page.cursor
+        if not cursor:
+            return pages
 
 
 async def _told(engine: EngineUnderTest) -> dict[JobId, list[tuple[EventKind, str]]]:

@@ -49,6 +49,8 @@ class Draws:
         self.rng = rng
         self.digests: dict[JobId, bytes] = {}
         self.granted: dict[int, JobId] = {}
+        self.replacements: list[bytes] = []
+        self.with_trails = True
         self.tenants = rng.choice((("",), ("", "t", "u")))
 
     def chance(self, share: float) -> bool:
@@ -81,22 +83,25 @@ class Draws:
     def batch(self, now: Time) -> NewJobs:
         """New jobs, now and then under an id that was used, sometimes with another body."""
         rng = self.rng
-        traits = self.traits()
-        head = Head(
+        head = self.head()
+        ids = [self.some_id() if self.chance(0.15) else self.new_id() for _ in range(rng.randint(0, 3))]
+        digests = [bytes(16) if self.chance(0.1) else self.digests[job] for job in ids]
+        due_ms = rng.choice((0, 0, now.wall_ms - 1000, now.wall_ms + 2000, now.wall_ms + 20_000))
+        expires_ms = rng.choice((0, 0, 0, 0, now.wall_ms + 3000, now.wall_ms + 30_000))
+        keys = [rng.choice(KEYS) for _ in ids] if head.traits.unique else ()
+        return NewJobs(head, ids, [job[-3:] for job in ids], digests, due_ms, expires_ms, keys)
+
+    def head(self) -> Head:
+        rng = self.rng
+        return Head(
             task=rng.choice(TASKS),
             queue=rng.choice(QUEUES),
             priority=rng.choice((0, 0, 5)),
             format="json",
             ignore_result=self.chance(0.2),
             result_ttl_ms=rng.choice((0, 0, 5000, 200_000)),
-            traits=traits,
+            traits=self.traits(),
         )
-        ids = [self.some_id() if self.chance(0.15) else self.new_id() for _ in range(rng.randint(0, 3))]
-        digests = [bytes(16) if self.chance(0.1) else self.digests[job] for job in ids]
-        due_ms = rng.choice((0, 0, now.wall_ms - 1000, now.wall_ms + 2000, now.wall_ms + 20_000))
-        expires_ms = rng.choice((0, 0, 0, 0, now.wall_ms + 3000, now.wall_ms + 30_000))
-        keys = [rng.choice(KEYS) for _ in ids] if traits.unique else ()
-        return NewJobs(head, ids, [job[-3:] for job in ids], digests, due_ms, expires_ms, keys)
 
     def traits(self) -> Traits:
         """Mostly none; tenants only on some walks."""
@@ -167,6 +172,10 @@ class Draws:
             labels=self.rng.choice((frozenset(), frozenset({"gpu", "arm"}))),
         )
 
+    def any_work(self, client: Client) -> Want:
+        """Whatever there is."""
+        return Want(client.name, QUEUES, frozenset(TASKS), 6, 6, labels=frozenset({"gpu"}))
+
     def presented(self, client: Client) -> list[Held]:
         """What a process says it holds: mostly the truth, sometimes less, sometimes what was never its own."""
         tokens = self.some_of(client.held) if self.chance(0.2) else list(client.held)
@@ -186,18 +195,21 @@ class Draws:
         ids = [self.granted.get(token, b"nobody") for token in tokens] if with_ids else None
         results = [b"result %d" % token for token in tokens]
         count = len(tokens)
-        return Successes(tokens, results, "json", [now.wall_ms - 5] * count, [5000] * count, ids)
+        children = {index: self.some_ids() for index in range(count) if self.with_trails and self.chance(0.1)}
+        return Successes(tokens, results, "json", [now.wall_ms - 5] * count, [5000] * count, ids, children)
 
     def ending(self, token: int, now: Time, *, with_ids: bool) -> Ending:
         return Ending(
             token,
-            self.rng.choice([verdict for verdict in Verdict if verdict is not Verdict.REPLACED]),
+            self.rng.choice([verdict for verdict in Verdict if verdict is not Verdict.REPLACED or self.replacements]),
             self.rng.choice((None, FAILURE)),
             retry_in_ms=self.rng.choice((0, 0, 1500, 15_000)),
             started_ms=now.wall_ms - 5,
             runtime_us=5000,
             id=self.granted.get(token, b"nobody") if with_ids else None,
             args=self.rng.choice((None, None, b"other arguments")),
+            workflow=self.mostly(self.replacements, [b"no such workflow"]),
+            children=self.some_ids() if self.with_trails and self.chance(0.1) else (),
         )
 
     def annotation(self, token: int, now: Time) -> Annotation:

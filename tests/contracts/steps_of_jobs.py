@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.contracts.course import Course, Step
 from tests.contracts.draws import Client
 
-from tqbroker_broker.attempts import Leased
+from tqbroker_broker.attempts import Leased, Want
 
 
 class JobSteps:
@@ -19,6 +19,7 @@ class JobSteps:
             self._enqueue: 10,
             self._lease: 18,
             self._finish: 14,
+            self._work: 12,
             self._resend: 3,
             self._release: 2,
             self._annotate: 3,
@@ -37,7 +38,10 @@ class JobSteps:
             await course.look(closely=False)
         present = [client for client in course.clients if client.connected]
         clients = [self._draw.mostly(present, course.clients) for _ in range(course.rng.randint(1, 2))]
-        wants = [self._draw.want(client) for client in clients]
+        await self._hand_out(clients, [self._draw.want(client) for client in clients])
+
+    async def _hand_out(self, clients: list[Client], wants: list[Want]) -> None:
+        course = self._course
         answers = await course.same(f"lease {wants}", lambda engine: engine.verbs.lease(wants, engine.now))
         for client, batches in zip(clients, answers.batches, strict=True):
             course.witness.leased(batches)
@@ -50,20 +54,31 @@ class JobSteps:
         if self._draw.chance(0.9):
             client.held.update(taken)
 
+    async def _work(self) -> None:
+        """A worker takes what there is, and mostly does it well."""
+        client = self._course.holder()
+        if not client.connected:
+            return
+        await self._course.expire(1000)
+        await self._course.look(closely=False)
+        await self._hand_out([client], [self._draw.any_work(client)])
+        await self._course.look(closely=False)
+        tokens = list(client.held)
+        await self._outcomes(client, tokens, self._course.rng.randint(len(tokens) // 2, len(tokens)), with_ids=False)
+
     async def _finish(self) -> None:
         client = self._course.holder()
         tokens = self._draw.some_of(client.held) + self._draw.stray_tokens(self._course.clients)
-        await self._outcomes(client, tokens, with_ids=False)
+        await self._outcomes(client, tokens, self._course.rng.randint(0, len(tokens)), with_ids=False)
 
     async def _resend(self) -> None:
         client = self._course.holder()
         tokens = self._draw.some_of(dict.fromkeys([*client.held, *self._sent]))
-        await self._outcomes(client, tokens, with_ids=True)
+        await self._outcomes(client, tokens, self._course.rng.randint(0, len(tokens)), with_ids=True)
 
-    async def _outcomes(self, client: Client, tokens: list[int], *, with_ids: bool) -> None:
-        """Sends some outcomes as successes, the others as endings."""
+    async def _outcomes(self, client: Client, tokens: list[int], cut: int, *, with_ids: bool) -> None:
+        """Sends so many outcomes as successes, the others as endings."""
         course = self._course
-        cut = course.rng.randint(0, len(tokens))
         successes = [self._draw.successes(tokens[:cut], course.now, with_ids=with_ids)] if cut else []
         endings = [self._draw.ending(token, course.now, with_ids=with_ids) for token in tokens[cut:]]
         answer = await course.same(

@@ -15,6 +15,7 @@ from tests.contracts.steps_of_jobs import JobSteps
 from tests.contracts.steps_of_operators import OperatorSteps
 from tests.contracts.steps_of_time import TimeSteps
 from tests.contracts.steps_of_workers import WorkerSteps
+from tests.contracts.steps_of_workflows import WorkflowSteps
 
 from tqbroker_broker.config import MIB, StorageConfig
 
@@ -27,6 +28,9 @@ CONFIG = StorageConfig(
     dedup_window=150.0,
     max_lost_leases=2,
     max_attempts_kept=3,
+    max_workflow_jobs=12,
+    max_inputs_size=70,
+    upload_ttl=45.0,
 )
 LOOK_CLOSER_EVERY = 10
 
@@ -34,14 +38,16 @@ LOOK_CLOSER_EVERY = 10
 class Walk:
     """One walk over a course."""
 
-    def __init__(self, course: Course) -> None:
+    def __init__(self, course: Course, *, with_workflows: bool) -> None:
         self._course = course
+        course.draw.with_trails = with_workflows
         self._time = TimeSteps(course)
         self._steps: dict[Step, int] = {
             **JobSteps(course).steps,
             **OperatorSteps(course).steps,
             **WorkerSteps(course).steps,
             **self._time.steps,
+            **(WorkflowSteps(course).steps if with_workflows else {}),
         }
 
     async def run(self, steps: int) -> None:
@@ -54,12 +60,12 @@ class Walk:
         await self._course.look_back()
 
 
-async def walk(kinds: Sequence[str], directory: Path, rng: Random, steps: int) -> None:
+async def walk(kinds: Sequence[str], directory: Path, rng: Random, steps: int, *, with_workflows: bool = True) -> None:
     """Walks over engines of these kinds, the first being what the others are compared with."""
     engines = [EngineUnderTest(kind, directory / kind, CONFIG) for kind in kinds]
     course = Course(engines, rng)
     try:
-        await Walk(course).run(steps)
+        await Walk(course, with_workflows=with_workflows).run(steps)
     except AssertionError as problem:
         problem.add_note("\n".join(["the way there:", *course.trail[-30:]]))
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from tqbroker_broker.answers import Job, QueueCounts
 from tqbroker_broker.attempts import Leased
@@ -59,8 +60,14 @@ def is_possible(before: Job, after: Job) -> bool:
     """Whether one verb can have made this of that."""
     if before.state is State.UNKNOWN:
         return after.state is State.UNKNOWN or not before.forgotten
+    if before.state is State.WAITING and after.state is State.UNKNOWN:
+        return not after.forgotten  # its upload was given up
     if before.state in FINAL:
-        return after == before or after.state is State.UNKNOWN or is_redriven(before, after)
+        moved = bool(before.cause and after.cause)  # the one in the way may be another after a redrive
+        same = after == before or (moved and replace(after, cause=before.cause) == before)
+        return same or after.state is State.UNKNOWN or is_redriven(before, after)
+    if before.state is State.RUNNING and after.state is not before.state and (after.retries, after.lost) == (0, 0):
+        return may(before.state, after.state)  # perhaps it was replaced
     if after.retries < before.retries or after.lost < before.lost:
         return False
     if before.state is not after.state:
