@@ -19,6 +19,8 @@ SETTINGS = "tests/unit/client/test_client_settings.py"
 ROUTING = "tests/unit/client/test_client_routing.py"
 MANIFEST = "tests/unit/worker/test_worker_manifest.py"
 COMMANDS = "tests/unit/worker/test_worker_commands.py"
+FIELDS = "tests/unit/client/test_client_schedules.py"
+FIRING = "tests/acceptance/test_schedules.py"
 SCHEDULES = "tests/unit/client/test_client_declared.py"
 FLAGS = "tests/unit/worker/test_worker_flags.py"
 LOGS = "tests/integration/worker/test_worker_logs.py"
@@ -77,6 +79,9 @@ _FLAGS += "--max-tasks-per-child --max-memory-per-child --discard"
 _DETACHED = "-D --detach -f --logfile --pidfile --uid --gid --umask --workdir"
 _PURGED = "test_what_waits_is_cancelled_before_the_first_job_if_asked_for"
 _RUNS = f"{DAEMON}::test_jobs_run_and_their_outcomes_come_back"
+
+_ENTRIES = f"{SCHEDULES}::test_entries_of_beat_schedule_are_declared"
+_ENTRY_OPTIONS = f"{SCHEDULES}::test_options_of_an_entry_reach_the_broker"
 
 ROWS: dict[str, dict[str, str]] = {
     "Options of a task": {
@@ -214,9 +219,32 @@ ROWS: dict[str, dict[str, str]] = {
         "result_extended": "tests/acceptance/test_cli_operator.py"
         "::test_a_dead_letter_is_shown_with_its_attempts_and_redriven_with_other_arguments",
         "task_send_sent_event": "tests/acceptance/test_cli_operator.py::test_events_go_on_behind_the_last_one_seen",
-        "beat_schedule": f"{SCHEDULES}::test_entries_of_beat_schedule_are_declared",
+        "beat_schedule": f"{FIRING}::test_an_entry_of_beat_schedule_fires_each_second_once",
         "beat_cron_starting_deadline": f"{SCHEDULES}::test_the_apps_deadline_is_that_of_entries_by_the_clock",
         "broker_url": f"{CONFIG}::test_the_url_comes_from_the_argument_then_the_environment_then_the_default",
+    },
+    "Periodic tasks": {
+        **dict.fromkeys(("crontab", "ParseException"), f"{FIELDS}::test_a_field_means_what_it_means_in_celery"),
+        "from_string": f"{FIELDS}::test_a_line_of_cron_gives_the_fields_in_its_order",
+        "schedule": f"{FIELDS}::test_periods_are_seconds_or_timedeltas",
+        "maybe_schedule": f"{FIELDS}::test_what_a_schedule_may_be_written_as",
+        **dict.fromkeys(("task", "args", "kwargs", "options", "relative"), _ENTRIES),
+        **dict.fromkeys(("jitter", "start", "end", "misfire", "misfire_max", "enabled"), _ENTRY_OPTIONS),
+        "deadline": f"{SCHEDULES}::test_the_apps_deadline_is_that_of_entries_by_the_clock",
+        "overlap": f"{FIRING}::test_a_firing_is_skipped_while_an_earlier_job_runs",
+        "zone": f"{FIRING}::test_client_and_broker_mean_the_same_by_a_crontab",
+        "cron": f"{FIRING}::test_the_next_firings_go_over_a_change_of_the_clock",
+        "add_periodic_task": f"{FIRING}::test_a_periodic_task_is_added_when_the_app_is_ready",
+        **dict.fromkeys(
+            ("on_after_configure", "on_after_finalize"),
+            f"{SCHEDULES}::test_periodic_tasks_are_added_when_the_app_is_ready",
+        ),
+        **dict.fromkeys(
+            ("is_due", "remaining_estimate"),
+            f"{FIELDS}::test_a_crontab_is_due_by_the_clock_on_the_wall_of_its_app",
+        ),
+        "celery beat": f"{FIRING}::test_beat_says_that_there_is_nothing_to_run",
+        "PeriodicTask": f"{FIRING}::test_a_program_adds_a_schedule_and_looks_after_it",
     },
     "The worker's command line": {
         **dict.fromkeys(_FLAGS.split(), f"{FLAGS}::test_flags_are_settings"),

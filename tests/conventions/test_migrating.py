@@ -9,7 +9,7 @@ import click
 import pytest
 
 import tqbroker
-from tqbroker import Task, exceptions, queues
+from tqbroker import App, Task, exceptions, queues, schedule_options, schedules
 from tqbroker.known_options import CALL, TASK
 from tqbroker.known_settings import SETTINGS
 from tqbroker.option_rules import CALL as CALL_RULES
@@ -90,6 +90,17 @@ def test_the_words_of_routing_are_there() -> None:
     assert tqbroker.Queue is queues.Queue
     for name in ("task_routes", "task_create_missing_queues"):
         assert rows[name] == SETTINGS[name].kind
+
+
+def test_the_words_of_periodic_tasks_are_there() -> None:
+    rows = table("Periodic tasks")
+    for name in ("crontab", "schedule", "cron", "maybe_schedule", "ParseException", "solar"):
+        assert hasattr(schedules, name), name
+    assert all(hasattr(App, name) for name in ("add_periodic_task", "on_after_configure", "on_after_finalize"))
+    assert all(hasattr(schedules.crontab, name) for name in ("from_string", "is_due", "remaining_estimate"))
+    assert schedule_options.NAMES | {"task", "args", "kwargs", "options"} <= {
+        name for name, verdict in rows.items() if verdict == "works"
+    }
 
 
 def test_the_flags_of_the_worker_are_those_of_the_table() -> None:
