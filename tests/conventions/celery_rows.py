@@ -6,6 +6,7 @@ Where several tests do, the one that is nearest to a user: with a real broker an
 from __future__ import annotations
 
 OPTIONS = "tests/acceptance/test_celery_options.py"
+PLACES = "tests/acceptance/test_workflow_worker.py"
 TIME = "tests/acceptance/test_time.py"
 RETRIES = "tests/acceptance/test_retries.py"
 LIMITS = "tests/acceptance/test_run_limits.py"
@@ -110,6 +111,7 @@ ROWS: dict[str, dict[str, str]] = {
         "acks_late": f"{POISON}::test_a_job_that_is_to_run_at_most_once_is_not_run_again",
         "reject_on_worker_lost": _ACKNOWLEDGED,
         "track_started": _ACKNOWLEDGED,
+        "trail": f"{PLACES}::test_a_job_is_kept_with_what_its_body_has_submitted",
         "resultrepr_maxsize": f"{OPTIONS}::test_the_log_shows_as_much_of_a_result_as_its_task_says",
         "store_errors_even_if_ignored": f"{OPTIONS}::test_a_failure_is_kept_although_its_result_would_be_ignored",
         "send_events": f"{OPTIONS}::test_a_failure_is_kept_although_its_result_would_be_ignored",
@@ -168,6 +170,7 @@ ROWS: dict[str, dict[str, str]] = {
         "stamps": f"{INSIDE}::test_a_job_knows_its_call",
         "stamped_headers": f"{OPTIONS}::test_headers_and_stamps_as_in_celery",
         "idempotency_key": f"{TRAITS}::test_an_idempotency_key_makes_the_same_call_the_same_job",
+        "add_to_parent": f"{PLACES}::test_a_job_is_kept_with_what_its_body_has_submitted",
         "task_id": f"{OPTIONS}::test_the_same_id_is_the_same_job_and_not_another",
         "retry": f"{OPTIONS}::test_a_policy_says_how_long_a_submit_is_tried",
         "retry_policy": f"{OPTIONS}::test_a_policy_says_how_long_a_submit_is_tried",
