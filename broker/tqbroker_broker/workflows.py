@@ -56,9 +56,10 @@ class NewNodes(NamedTuple):
     """Jobs on their way in that share their place. The members of a join are ordered as they come.
 
     `after` is the join they wait for (0: none), `member_of` the joins that wait for them; `silent`: they are not handed
-    what the members returned. Of those that wait `jobs` has no times, and the two durations count from the release;
-    `jobs.expires_ms` is a moment nevertheless. `takes_over`: this one job, without a row under its id, becomes the body
-    of the job that is replaced. `beside`: they become members of the groups of `Part.beside`.
+    what the members returned. The two durations count from their release: of jobs that wait for nobody, from when the
+    workflow is live. Moments stand in `jobs`, a due one only of jobs that wait for nobody. `takes_over`: this one job,
+    without a row under its id, becomes the body of the job that is replaced. `beside`: they become members of the
+    groups of `Part.beside`.
     """
 
     jobs: NewJobs

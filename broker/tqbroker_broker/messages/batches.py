@@ -71,11 +71,11 @@ def measure(
     return size
 
 
-def read_batch(batch: job_pb2.JobBatch, config: BrokerConfig, now: Time, *, waits: bool = False) -> Read:
-    """Checks and converts a batch that `measure` has seen. Of jobs that wait for others no duration counts yet."""
+def read_batch(batch: job_pb2.JobBatch, config: BrokerConfig, now: Time, *, later: bool = False) -> Read:
+    """Checks and converts a batch that `measure` has seen. With `later` no duration counts yet: they are left out."""
     try:
         head = _head(batch, config)
-        due_ms, expires_ms = _times(batch, now, waits)
+        due_ms, expires_ms = _times(batch, now, later)
     except RefusalError as error:
         return Read(None, None, [(index, error) for index in range(len(batch.args))])
     args = list(batch.args)
@@ -165,7 +165,7 @@ def _interned(head: Head) -> Head:
     return known
 
 
-def _times(batch: job_pb2.JobBatch, now: Time, waits: bool) -> tuple[int, int]:
+def _times(batch: job_pb2.JobBatch, now: Time, later: bool) -> tuple[int, int]:
     """When the jobs become due and when they expire; 0 for at once and for never."""
     if batch.countdown_ms and batch.eta_unix_ms:
         raise Invalid("countdown and eta are both set: a job can have one of them")
@@ -173,12 +173,9 @@ def _times(batch: job_pb2.JobBatch, now: Time, waits: bool) -> tuple[int, int]:
         raise Invalid("expires is given both as a duration and as a time: a job can have one of them")
     if max(batch.countdown_ms, batch.eta_unix_ms, batch.expires_in_ms, batch.expires_unix_ms) > LATEST_MS:
         raise Invalid(f"a time or duration is beyond the year 9999: it must be at most {LATEST_MS} milliseconds")
-    if waits:
-        if batch.eta_unix_ms:
-            raise Invalid("eta_unix_ms is set for jobs that wait for others: give countdown_ms, from their release on")
-        return 0, batch.expires_unix_ms
-    due = now.wall_ms + batch.countdown_ms if batch.countdown_ms else batch.eta_unix_ms
-    expires = now.wall_ms + batch.expires_in_ms if batch.expires_in_ms else batch.expires_unix_ms
+    countdown, expires_in = (0, 0) if later else (batch.countdown_ms, batch.expires_in_ms)
+    due = now.wall_ms + countdown if countdown else batch.eta_unix_ms
+    expires = now.wall_ms + expires_in if expires_in else batch.expires_unix_ms
     return (due if due > now.wall_ms else 0), expires
 
 

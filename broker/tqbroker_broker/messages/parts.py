@@ -65,7 +65,10 @@ def _jobs(
     wire = node.jobs
     if node.takes_over:
         wire = _named(wire)
-    jobs, _, wrong = read_batch(wire, config, now, waits=bool(node.after))
+    jobs, _, wrong = read_batch(wire, config, now, later=True)
+    if node.after and wire.eta_unix_ms:
+        eta = Invalid("eta_unix_ms is set for jobs that wait for others: give countdown_ms, from their release on")
+        wrong = [(index, eta) for index in range(len(wire.args))]
     refused.extend(Refused(number, index, error) for index, error in wrong)
     if jobs is None:
         return None
@@ -91,14 +94,13 @@ def _named(wire: job_pb2.JobBatch) -> job_pb2.JobBatch:
 
 
 def _node(node: workflow_pb2.NodeBatch, jobs: NewJobs) -> NewNodes:
-    waits = bool(node.after)
     return NewNodes(
         jobs,
         node.after,
         node.silent,
         tuple(node.member_of),
-        node.jobs.countdown_ms if waits else 0,
-        node.jobs.expires_in_ms if waits else 0,
+        node.jobs.countdown_ms,
+        node.jobs.expires_in_ms,
         node.takes_over,
         node.beside,
     )

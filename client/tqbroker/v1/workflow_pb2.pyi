@@ -160,7 +160,9 @@ class NodeBatch(_message.Message):
     """These become members of every group that the job `WorkflowPart.beside` is a member of."""
     @_builtins.property
     def jobs(self) -> _job_pb2.JobBatch:
-        """Of jobs that wait, countdown and expires_in count from their release."""
+        """Countdown and expires_in count from their release: of jobs that wait for nobody, from when the workflow is live.
+        Only those may have an eta.
+        """
 
     @_builtins.property
     def member_of(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:

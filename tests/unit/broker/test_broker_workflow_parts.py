@@ -107,21 +107,24 @@ def test_the_digest_tells_parts_apart_by_everything_in_them() -> None:
     assert len(set(digests)) == len(changes)
 
 
-def test_durations_of_jobs_that_wait_count_from_their_release_and_moments_stand() -> None:
+def test_durations_count_from_the_release_and_moments_stand() -> None:
     wire = chord()
     for node in wire.nodes:
         node.jobs.countdown_ms = 5000
         node.jobs.expires_in_ms = 9000
+
+    for node in read(wire).part.nodes:
+        assert (node.jobs.due_ms, node.jobs.expires_ms) == (0, 0)
+        assert (node.countdown_ms, node.expires_in_ms) == (5000, 9000)
+
+    wire.nodes[0].jobs.ClearField("countdown_ms")
+    wire.nodes[0].jobs.eta_unix_ms = NOW.wall_ms + 2
+    for node in wire.nodes:
+        node.jobs.ClearField("expires_in_ms")
+        node.jobs.expires_unix_ms = NOW.wall_ms + 1
     first, follower = read(wire).part.nodes
-
-    assert (first.jobs.due_ms, first.jobs.expires_ms) == (NOW.wall_ms + 5000, NOW.wall_ms + 9000)
-    assert (first.countdown_ms, first.expires_in_ms) == (0, 0)
-    assert (follower.jobs.due_ms, follower.jobs.expires_ms) == (0, 0)
-    assert (follower.countdown_ms, follower.expires_in_ms) == (5000, 9000)
-
-    wire.nodes[1].jobs.expires_in_ms = 0
-    wire.nodes[1].jobs.expires_unix_ms = NOW.wall_ms + 1
-    assert read(wire).part.nodes[1].jobs.expires_ms == NOW.wall_ms + 1
+    assert (first.jobs.due_ms, first.jobs.expires_ms) == (NOW.wall_ms + 2, NOW.wall_ms + 1)
+    assert follower.jobs.expires_ms == NOW.wall_ms + 1
 
 
 def test_the_job_that_takes_over_has_no_id() -> None:
