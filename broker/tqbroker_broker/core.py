@@ -151,9 +151,7 @@ class Core:
         with_children: bool = False,
     ) -> list[Job]:
         """What is known of a few ids."""
-        wanted = {"with_args": with_args, "with_attempts": with_attempts}
-        if with_children:
-            wanted["with_children"] = True
+        wanted = {"with_args": with_args, "with_attempts": with_attempts, "with_children": with_children}
         return await self._guard.do(self.engine.get(ids, **wanted))
 
     async def read(

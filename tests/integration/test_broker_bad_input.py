@@ -15,84 +15,10 @@ import pytest
 from google.protobuf.message import Message
 from grpc.aio import AioRpcError
 from tests.integration.broker_harness import EOF, SECONDS, TASK, Site, WireWorker, column, error_of, request, running
+from tests.integration.good_requests import HELLO, SAYS, STREAMS, UNARY, anew
 from tests.integration.nonsense import spoilt
 
 from tqbroker.v1 import admin_pb2, errors_pb2, job_pb2, queue_pb2, worker_pb2
-
-UNIQUE = job_pb2.Unique(until=job_pb2.UNIQUE_UNTIL_FINISHED, conflict=job_pb2.UNIQUE_CONFLICT_REJECT, for_ms=1000)
-TRAITS = job_pb2.Traits(
-    tenant="acme",
-    ordering_key="key",
-    limits=["api"],
-    requires=["gpu"],
-    stamps=["a=b"],
-    time_limit_ms=2000,
-    soft_time_limit_ms=1000,
-    unique=UNIQUE,
-    shadow="name",
-)
-BATCH = job_pb2.JobBatch(
-    task=TASK,
-    queue="bad",
-    priority=3,
-    format="json",
-    ids=job_pb2.Ids(uuids=b"u" * 16, texts=["text"]),
-    args=[b"[[],{}]"] * 2,
-    traits=TRAITS,
-    unique_keys=[b"1" * 16, b"2" * 16],
-)
-IDS = job_pb2.Ids(uuids=b"u" * 16, texts=["text"])
-FILTER = admin_pb2.JobFilter(
-    states=[job_pb2.STATE_QUEUED], queue="bad", task=TASK, stamps=["a=b"], worker="w", error="E"
-)
-RULE = worker_pb2.LimitRule(name="api", concurrency=1, rates=[worker_pb2.Rate(count=10, period_ms=1000)])
-
-UNARY: list[tuple[str, str, Message]] = [
-    ("queue", "Enqueue", queue_pb2.EnqueueRequest(batches=[BATCH])),
-    ("queue", "Get", queue_pb2.GetRequest(ids=IDS, with_args=True)),
-    ("queue", "Cancel", queue_pb2.CancelRequest(ids=IDS, terminate=True, signal="SIGTERM")),
-    ("queue", "Forget", queue_pb2.ForgetRequest(ids=IDS)),
-    ("admin", "GetBroker", admin_pb2.GetBrokerRequest()),
-    ("admin", "ListQueues", admin_pb2.ListQueuesRequest()),
-    ("admin", "ListWorkers", admin_pb2.ListWorkersRequest()),
-    ("admin", "ListLimits", admin_pb2.ListLimitsRequest()),
-    ("admin", "GetJob", admin_pb2.GetJobRequest(id="text")),
-    ("admin", "ListJobs", admin_pb2.ListJobsRequest(filter=FILTER, limit=10)),
-    ("admin", "ListJobs", admin_pb2.ListJobsRequest(limit=10)),
-    ("admin", "EditJobs", admin_pb2.EditJobsRequest(filter=FILTER, limit=10, redrive=admin_pb2.Redrive(spacing_ms=5))),
-    ("admin", "EditJobs", admin_pb2.EditJobsRequest(ids=IDS, redrive=admin_pb2.Redrive(args=b"1", spacing_ms=5))),
-    ("admin", "EditJobs", admin_pb2.EditJobsRequest(ids=IDS, reschedule=admin_pb2.Reschedule(due_unix_ms=5))),
-    ("admin", "EditJobs", admin_pb2.EditJobsRequest(ids=IDS, move=admin_pb2.Move(queue="bad", priority=5))),
-    ("admin", "EditJobs", admin_pb2.EditJobsRequest(ids=IDS, cancel=admin_pb2.Cancel(terminate=True, signal="SIGINT"))),
-    ("admin", "EditJobs", admin_pb2.EditJobsRequest(ids=IDS, drop=admin_pb2.Drop())),
-    (
-        "admin",
-        "SetQueue",
-        admin_pb2.SetQueueRequest(
-            queue="bad", paused=False, max_length=9, overflow=admin_pb2.OVERFLOW_REFUSE, ttl_ms=9, weights={"a": 2}
-        ),
-    ),
-    ("admin", "DeleteQueue", admin_pb2.DeleteQueueRequest(queue="bad")),
-    ("admin", "SetLimits", admin_pb2.SetLimitsRequest(set=[RULE], remove=["other"])),
-    ("admin", "Control", admin_pb2.ControlRequest(command="ping", arguments=b"{}", destination=["w"], timeout_ms=1)),
-]
-"""A good request for each call that has one answer."""
-
-HELLO = worker_pb2.Hello(
-    name="bad",
-    instance=b"b" * 16,
-    queues=["bad"],
-    tasks=[TASK],
-    slots=1,
-    pool="solo",
-    host="h",
-    pid=1,
-    version="1",
-    held=worker_pb2.Held(ids=IDS, tokens=[1, 2]),
-    labels=["gpu"],
-    limits=[RULE],
-)
-FAILURE = job_pb2.Failure(type="E", module="m", message="no", traceback="t", args=b"[]", format="json")
 
 
 @pytest.fixture(params=["memory:", ""], ids=["memory", "lmdb"])
@@ -141,12 +67,14 @@ async def test_a_malformed_request_gets_an_answer_or_a_reason(
     call = getattr(getattr(site, service), name)
     for what, bad in [("good", good), *spoilt(good)]:
         try:
-            answer = await call(bad, timeout=SECONDS)
+            answer = await call(anew(bad), timeout=SECONDS)
         except AioRpcError as failure:
             findings.check(what, failure)
         else:
             if isinstance(answer, queue_pb2.EnqueueResponse):
                 findings += _unexplained(what, answer)
+            if isinstance(answer, queue_pb2.SubmitWorkflowResponse):
+                findings += [f"{what}: {item}" for item in answer.refused if not item.error.reason]
     assert findings == []
 
 
@@ -161,15 +89,6 @@ async def test_an_argument_of_ten_megabytes_is_refused_with_its_limit(site: Site
 def _unexplained(what: str, answer: queue_pb2.EnqueueResponse) -> list[str]:
     """The jobs that were not stored without a reason."""
     return [f"{what}: {item}" for item in answer.exceptions if not (item.duplicate or item.kept or item.error.reason)]
-
-
-STREAMS: list[tuple[str, Message]] = [
-    (
-        "EnqueueStream",
-        queue_pb2.EnqueueStreamRequest(call=1, request=queue_pb2.EnqueueRequest(batches=[BATCH])),
-    ),
-    ("Wait", queue_pb2.WaitRequest(watch=IDS, unwatch=IDS)),
-]
 
 
 @pytest.mark.parametrize(("name", "good"), STREAMS, ids=[name for name, _ in STREAMS])
@@ -261,56 +180,6 @@ def _about(message: worker_pb2.WorkRequest, token: int) -> worker_pb2.WorkReques
         item.token = token if item.token == 1 else item.token
     message.returned[:] = [token if known == 1 else known for known in message.returned]
     return message
-
-
-SAYS: list[tuple[str, worker_pb2.WorkRequest]] = [
-    (
-        "success",
-        worker_pb2.WorkRequest(
-            number=2,
-            successes=[
-                worker_pb2.Successes(tokens=[1], results=[b"1"], format="json", started_unix_ms=[1], runtime_us=[1])
-            ],
-        ),
-    ),
-    *(
-        (
-            worker_pb2.Verdict.Name(verdict).lower(),
-            worker_pb2.WorkRequest(
-                number=2,
-                endings=[
-                    worker_pb2.Ending(
-                        token=1, verdict=verdict, failure=FAILURE, retry_in_ms=1, started_unix_ms=1, runtime_us=1
-                    )
-                ],
-            ),
-        )
-        for verdict in (worker_pb2.VERDICT_FAILED, worker_pb2.VERDICT_RETRY, worker_pb2.VERDICT_LOST)
-    ),
-    (
-        "annotation",
-        worker_pb2.WorkRequest(
-            number=2,
-            annotations=[
-                worker_pb2.Annotation(
-                    token=1,
-                    progress=job_pb2.Progress(state="S", meta=b"{}", format="json", done=1, total=2, note="n"),
-                    checkpoint=worker_pb2.Checkpoint(data=b"1", format="json"),
-                )
-            ],
-        ),
-    ),
-    (
-        "other",
-        worker_pb2.WorkRequest(
-            number=2,
-            credit=worker_pb2.Credit(slots=1, window=1, fast=[TASK]),
-            returned=[1],
-            replies=[worker_pb2.CommandReply(command=1, error="e", body=b"{}")],
-            consume=worker_pb2.Consume(queues=["default"]),
-        ),
-    ),
-]
 
 
 @pytest.mark.parametrize(("name", "good"), SAYS, ids=[name for name, _ in SAYS])

@@ -76,5 +76,5 @@ def _worker(core: Core, row: WorkerRow) -> pb.WorkerInfo:
 
 async def get_job(core: Core, text: str) -> job_pb2.JobStatus:
     """One job with everything known of it. Raises Invalid for an id that cannot be one."""
-    (job,) = await core.get([text_id(text)], with_args=True, with_attempts=True)
+    (job,) = await core.get([text_id(text)], with_args=True, with_attempts=True, with_children=True)
     return write_status(job, core.waits_for(job), with_args=True)

@@ -113,9 +113,9 @@ def test_durations_count_from_the_release_and_moments_stand() -> None:
         node.jobs.countdown_ms = 5000
         node.jobs.expires_in_ms = 9000
 
-    for node in read(wire).part.nodes:
-        assert (node.jobs.due_ms, node.jobs.expires_ms) == (0, 0)
-        assert (node.countdown_ms, node.expires_in_ms) == (5000, 9000)
+    for nodes in read(wire).part.nodes:
+        assert (nodes.jobs.due_ms, nodes.jobs.expires_ms) == (0, 0)
+        assert (nodes.countdown_ms, nodes.expires_in_ms) == (5000, 9000)
 
     wire.nodes[0].jobs.ClearField("countdown_ms")
     wire.nodes[0].jobs.eta_unix_ms = NOW.wall_ms + 2
