@@ -173,7 +173,9 @@ def _allowed(allowed: Range) -> str:
 def _pattern(sets: Sequence[set[int]], fields: Sequence[str], *, both: bool) -> Pattern:
     minutes, hours, days, months, weekdays = sets
     sim = CronSim("* * * * *", datetime(2000, 1, 1))  # only its days are asked for
-    sim.days, sim.weekdays, sim.day_and = days, {*weekdays}, both
+    sim.days, sim.day_and = days, both
+    sim.weekdays.clear()
+    sim.weekdays.update(weekdays)
     wild = [text.startswith("*") for text in fields]
     return Pattern(
         months=frozenset(months),
