@@ -170,7 +170,8 @@ class Scheduler:
             text = "schedule %s has missed firings up to %s: %s are submitted now, %s let go by"
             log.warning(text, state.schedule.name, iso(found.until_ms), late, found.skipped)
         elif late:
-            log.info("schedule %s is late: %s firings up to %s", state.schedule.name, late, iso(found.until_ms))
+            text = "schedule %s is late with firings up to %s: %s of them"
+            log.info(text, state.schedule.name, iso(found.until_ms), late)
 
     def _fired(self, fire: Fire, answer: FireAnswer, now: Time) -> None:
         """What follows from an answer. A schedule that is gone is looked up again by the caller."""
