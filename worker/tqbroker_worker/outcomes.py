@@ -11,16 +11,19 @@ from typing import Any, NamedTuple
 
 from tqbroker import states
 from tqbroker.codec import encode_call
-from tqbroker.exceptions import Reject, Replaced, Retry
+from tqbroker.exceptions import EncodeError, Reject, Replaced, Retry
 from tqbroker.failures import FailureData, failure_of
 from tqbroker.request import Request
 from tqbroker.result import AsyncResult
-from tqbroker.retrying import Ending, delay_ms
+from tqbroker.retrying import Call, Ending, delay_ms
 from tqbroker.task_body import TaskBody
 from tqbroker.trail import MAX_CHILDREN
 from tqbroker_worker.delivery import Job, Success
 from tqbroker_worker.places import Trail
 from tqbroker_worker.protocol import Ended, Verdict
+
+MAX_ARGS = 8 << 20
+"""Bytes of new arguments for a retry; no broker can be set to take more, and one message must hold them."""
 
 _HERE = os.path.dirname(__file__)
 _OURS = ("coroutines", "endings", "execute", "guard", "slots")
@@ -51,9 +54,9 @@ def trail_of(request: Request | None) -> Trail | None:
 def ended(job: Job, times: Times, ending: Ending, task: TaskBody | None, format: str) -> Success | Ended:  # noqa: A002
     """The outcome of an attempt that returned nothing to send. Raises EncodeError for new arguments of a retry."""
     error = ending.value
-    if isinstance(error, Replaced) and ending.state == states.IGNORED:
-        return Ended(job.token, Verdict.REPLACED, None, *times, workflow=error.workflow)
     if ending.state == states.IGNORED:
+        if isinstance(error, Replaced):
+            return Ended(job.token, Verdict.REPLACED, None, *times, workflow=error.workflow)
         return Success(job.token, b"", *times, "ignored")
     if ending.state == states.RETRY:
         return _retry(job, times, error, format)
@@ -74,9 +77,19 @@ def _retry(job: Job, times: Times, retry: Retry, format: str) -> Ended:  # noqa:
         failure_in_task(retry if retry.exc is None else retry.exc, format),
         *times,
         retry_in_ms=delay_ms(retry, time()),
-        args=b"" if retry.call is None else encode_call(*retry.call, job.head.format),
+        args=b"" if retry.call is None else _new_arguments(job, retry.call),
         shown=str(retry),
     )
+
+
+def _new_arguments(job: Job, call: Call) -> bytes:
+    args = encode_call(*call, job.head.format)
+    if len(args) > MAX_ARGS:
+        raise EncodeError(
+            f"the new arguments of {job.head.task} have {len(args)} bytes, at most {MAX_ARGS} are allowed: leave out "
+            "args and kwargs, and the next attempt gets what this one got"
+        )
+    return args
 
 
 def failure_in_task(error: BaseException, format: str) -> FailureData:  # noqa: A002

@@ -320,6 +320,18 @@ def test_new_arguments_of_a_retry_take_in_what_was_handed_over() -> None:
     assert (ended.verdict, ended.args) == (Verdict.RETRY, encode_call((3,), {"fresh": True}))
 
 
+def test_what_was_handed_over_may_be_too_large_to_be_sent_back_as_new_arguments() -> None:
+    @app.task(name="again_large", bind=True)
+    def again_large(self: Any, value: str, *, fresh: bool = False) -> None:
+        raise self.retry(kwargs={"fresh": True}, countdown=0)
+
+    ended = outcome(deliver("again_large", place([encode("x" * (8 << 20))], many=False)))
+    assert isinstance(ended, Ended)
+    assert ended.failure is not None
+    assert (ended.verdict, ended.failure.type) == (Verdict.FAILED, "EncodeError")
+    assert "leave out args and kwargs" in ended.failure.message
+
+
 def test_the_request_of_the_failed_job_cannot_be_sent_on() -> None:
     @app.task(name="again_why", bind=True)
     def again_why(self: Any, request: Any, exc: Any, traceback: Any, note: str = "") -> None:
