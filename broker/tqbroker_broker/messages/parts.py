@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 import msgspec
+from msgspec import structs
 
 from tqbroker.v1 import job_pb2, workflow_pb2
 from tqbroker_broker.attempts import Held
@@ -72,17 +73,15 @@ def _jobs(
     refused.extend(Refused(number, index, error) for index, error in wrong)
     if jobs is None:
         return None
-    unique = jobs.head.traits.unique if jobs.head.traits is not PLAIN else None
-    if unique is not None and (node.takes_over or unique.conflict is not UniqueConflict.REJECT):
-        error = Invalid(_unique_rule(node.takes_over))
-        refused.extend(Refused(number, index, error) for index in range(len(wire.args)))
-    return jobs._replace(ids=[_NOBODY]) if node.takes_over else jobs
-
-
-def _unique_rule(takes_over: bool) -> str:
-    if takes_over:
-        return "a job that takes over has no unique key: the job that it becomes the body of may have one"
-    return "a job of a workflow with a unique key is refused when another holds it: its conflict must be REJECT"
+    if jobs.head.traits is PLAIN or (unique := jobs.head.traits.unique) is None:
+        return jobs._replace(ids=[_NOBODY]) if node.takes_over else jobs
+    if node.takes_over:  # the job that it becomes the body of has a key of its own, or none
+        traits = structs.replace(jobs.head.traits, unique=None)
+        return jobs._replace(ids=[_NOBODY], head=structs.replace(jobs.head, traits=traits), unique=())
+    if unique.conflict is not UniqueConflict.REJECT:
+        rule = Invalid("a job of a workflow is refused when another holds its unique key: its conflict must be REJECT")
+        refused.extend(Refused(number, index, rule) for index in range(len(wire.args)))
+    return jobs
 
 
 def _named(wire: job_pb2.JobBatch) -> job_pb2.JobBatch:

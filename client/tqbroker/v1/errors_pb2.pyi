@@ -51,7 +51,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_QUEUE_FULL: _Reason.ValueType  # 12
     """Rejected for now: the queue has reached its max_length."""
     REASON_NOT_FOUND: _Reason.ValueType  # 13
-    """Rejected: no such queue, limit or worker."""
+    """Rejected: no such queue, limit, worker, schedule or workflow."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Each says whether the change was rejected, is unknown, or came too late."""
@@ -82,7 +82,7 @@ REASON_NOT_UNIQUE: Reason.ValueType  # 11
 REASON_QUEUE_FULL: Reason.ValueType  # 12
 """Rejected for now: the queue has reached its max_length."""
 REASON_NOT_FOUND: Reason.ValueType  # 13
-"""Rejected: no such queue, limit or worker."""
+"""Rejected: no such queue, limit, worker, schedule or workflow."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 @_typing.final

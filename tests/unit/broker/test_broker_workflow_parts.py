@@ -15,6 +15,7 @@ from tqbroker_broker.messages.parts import PartIn, read_part
 from tqbroker_broker.messages.shapes import MAX_MEMBER_OF, MAX_NAME
 from tqbroker_broker.records import Time
 from tqbroker_broker.refusals import Invalid, TooLarge
+from tqbroker_broker.rules import Traits
 from tqbroker_broker.workflows import NewJoin, On, Shape
 
 CONFIG = BrokerConfig(max_request_jobs=20, max_request_bytes=64 * 1024, max_request_batches=8, max_args_size=1024)
@@ -221,11 +222,6 @@ def test_more_than_a_request_may_have_is_refused_with_the_limit() -> None:
         (batch(b"a", parent="x" * 129), {}, "not allowed"),
         (batch(b"a", root="\n"), {}, "not allowed"),
         (batch(b"a", traits=job_pb2.Traits(unique=KEEP), unique_keys=[b"u" * 16]), {}, "must be REJECT"),
-        (
-            batch(args=[b""], ids=None, traits=job_pb2.Traits(unique=REJECT), unique_keys=[b"u" * 16]),
-            {"takes_over": True},
-            "takes over has no unique key",
-        ),
     ],
 )
 def test_what_is_wrong_with_one_job_is_said_of_it(jobs: job_pb2.JobBatch, place: dict[str, Any], words: str) -> None:
@@ -234,6 +230,19 @@ def test_what_is_wrong_with_one_job_is_said_of_it(jobs: job_pb2.JobBatch, place:
 
     assert (refused.batch, refused.job) == (1, 0)
     assert words in str(refused.error)
+
+
+def test_the_key_of_the_job_that_takes_over_is_left_out() -> None:
+    wire = chord(held=True)
+    taker = wire.nodes[1]
+    taker.takes_over = True
+    taker.jobs.ids.uuids = b""
+    taker.jobs.traits.CopyFrom(job_pb2.Traits(unique=KEEP, shadow="s"))
+    taker.jobs.unique_keys.append(b"u" * 16)
+    part, refused, _ = read(wire)
+
+    assert refused == []
+    assert (part.nodes[1].jobs.unique, part.nodes[1].jobs.head.traits) == ((), Traits(shadow="s"))
 
 
 def test_a_unique_job_of_a_workflow_keeps_its_key() -> None:
