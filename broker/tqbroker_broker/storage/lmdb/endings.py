@@ -17,8 +17,10 @@ from tqbroker_broker.storage.lmdb.keys import MEMORY, NOTED, TOKEN_AT, U64, dela
 from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, pack_failure, pack_final, pack_trail
 
 
-def put_final(group: Group, seq: int, head: Head, note: Note, final: Final, *, spared: bool = False) -> None:
-    """Writes how a job ended and plans when it is dropped. The caller has removed it from where it waited.
+def put_final(
+    group: Group, seq: int, head: Head, note: Note, final: Final, *, job: JobId = b"", spared: bool = False
+) -> None:
+    """Writes how a job ended without success, and plans when it is dropped. The caller has removed it from its place.
 
     What follows for the workflow of a job that has one is for the caller to see to (turning.py).
     """
@@ -31,8 +33,7 @@ def put_final(group: Group, seq: int, head: Head, note: Note, final: Final, *, s
     group.count(head.queue, COLUMN[final.state], 1)
     keep_ms = keep_until(final.state, final.finished_ms, head.result_ttl_ms, group.store.config)
     if note.node:
-        size = len(final.value) if final.state is State.SUCCEEDED else 0
-        group.flows.ended.append(Ended(seq, final.state, keep_ms, size, spared=spared))
+        group.flows.ended.append(Ended(seq, final.state, keep_ms, 0, job, spared, final.value))
     else:
         group.retaining(keep_ms).append(key)
 

@@ -44,7 +44,10 @@ log = logging.getLogger("tqbroker.storage")
 
 
 class Ended(NamedTuple):
-    """How a job of a workflow ended. `size`: bytes of its result; `spared`: it was not needed; `id`: if known."""
+    """How a job of a workflow ended. `size`: bytes of its result; `spared`: it was not needed; `id`: if known.
+
+    `failure` is as it stands in its row of `final`.
+    """
 
     seq: int
     state: State
@@ -52,6 +55,7 @@ class Ended(NamedTuple):
     size: int = 0
     id: JobId = b""
     spared: bool = False
+    failure: bytes = b""
 
 
 class Run(NamedTuple):

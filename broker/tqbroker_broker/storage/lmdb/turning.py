@@ -94,16 +94,12 @@ class Follow:
             for run in flows.followers(key):
                 self._end(run, State.CANCELLED, None, spared=True)
         else:
-            failure = follower_failure(join.shape, join.decider, end.state, self._failure(end.seq))
+            failure = follower_failure(join.shape, join.decider, end.state, unpack_failure(end.failure))
             for run in flows.followers(key):
                 self._end(run, end.state, failure)
 
     def _id(self, seq: int) -> JobId:
         return self.group.store.node_id(self.group.txn, seq)
-
-    def _failure(self, seq: int) -> Failure | None:
-        final = self.group.store.final(self.group.txn, seq)
-        return unpack_failure(final.value) if final is not None and final.state is not State.SUCCEEDED else None
 
     # -- going on ------------------------------------------------------------------------------------------------------
 
@@ -187,7 +183,7 @@ class Follow:
             job: JobRow | None = group.store.job(group.txn, seq)
             final = Final(state, finished_ms=self.now.wall_ms, value=value)
             note = FRESH if row == FRESH_ROW else group.note(seq)
-            put_final(group, seq, head, note, final, spared=spared)
+            put_final(group, seq, head, note, final, job=job.id if job is not None else b"", spared=spared)
             group.count(head.queue, WAITING, -1)
             if job is not None:
                 ids.append(job.id)

@@ -94,7 +94,7 @@ def put_damaged(group: Group, seq: int, now: Time) -> JobId | None:
     job = group.store.damaged_id(group.txn, seq)
     if group.note(seq).node:
         keep_ms = keep_until(final.state, now.wall_ms, 0, group.store.config)
-        group.flows.ended.append(Ended(seq, final.state, keep_ms, id=job or b""))
+        group.flows.ended.append(Ended(seq, final.state, keep_ms, 0, job or b"", False, final.value))
     if job is not None:
         group.event(EventKind.FAILED, now, [job], Head("", "", 0, ""), failure=DAMAGED)
     return job
