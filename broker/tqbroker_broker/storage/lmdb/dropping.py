@@ -10,8 +10,8 @@ from tqbroker_broker.storage.lmdb.flowrows import JOIN, PART, SPAN, Flow
 from tqbroker_broker.storage.lmdb.group import WAITING, Group
 from tqbroker_broker.storage.lmdb.keys import FLOWS, U64, first_number
 
-# What a workflow has under keys that begin with its number, but for its parts and itself.
-OWN = ("followers", "counted", "members", "joins", "takers")
+# What a workflow without jobs has under keys that begin with its number. Only one that was added to another has parts.
+OWN = ("followers", "counted", "members", "joins", "takers", "parts")
 
 
 def drop_workflow(group: Group, workflow: bytes, now: Time) -> Effect:
@@ -92,12 +92,10 @@ class Dropping:
                 self._give_up(seq)
             group.txn.delete(U64.pack(seq), db=db["forgotten"])
             group.flows.drop_place(seq)
-        if count:
+        guest = group.flows.flow(home) if home != self.number else None
+        if count or (guest is not None and not self._drop_rest(home, guest)):
             row = group.txn.get(key, db=db["parts"]) or b""
             group.txn.put(key, SPAN.pack(first, count, home) + row[SPAN.size :], db=db["parts"])
-            return False
-        guest = group.flows.flow(home) if home != self.number else None
-        if guest is not None and not self._drop_rest(home, guest):
             return False
         group.txn.delete(key, db=db["parts"])
         return True
@@ -123,8 +121,6 @@ class Dropping:
         for name in OWN:
             if not self._drop_prefix(name, U64.pack(number)):
                 return False
-        if number == self.number or flow.into:
-            self._drop_prefix("parts", U64.pack(number))
         group.flows.forget(number)
         group.txn.delete(U64.pack(number), db=db["flows"])
         group.txn.delete(flow.id, db=db["flow_ids"])
