@@ -3,6 +3,11 @@
 app, app_*, loader, registry, shared, current   an app, what it reads at its start, its tasks, which app is meant
 task, task_options, result, batch       what users call: tasks, jobs seen from outside, many calls at once
 call, heads, plans, sending             a call and its options on their way: encoded, given an id, submitted
+canvas, canvas_*, task_signatures       workflows as values: signatures, chains, groups, chords, stamps
+workflows, growing, graph, packing      from such a value to what is sent, and its result
+workflow_sending, workflow_names        a workflow made durable; its name for people
+builtin_tasks, errbacks                 tasks that every app has; how error callbacks are called
+replacing                               what a running job may do to its workflow
 trail                                   calls made by running jobs: whose children they are
 options, option_rules, option_pairs     the options of tasks and calls: names, allowed values, what goes together
 config, setting_*, annotations          the settings: names, defaults, allowed values, options by configuration
@@ -13,8 +18,7 @@ signal_names, parameters, dotted        signals of the system, arguments, paths:
 codec*, compression                     values to bytes and back
 publishing, publish_signals, signals    how long a submit is tried; what is called when something happens
 task_body, request, context              what a task is and sees while it runs
-builtin_tasks                           tasks that every app has
-eager, models                           running it in place; pydantic models as arguments and results
+eager, eager_workflows, models           running it in place; pydantic models as arguments and results
 schedules, schedule_*, scheduling, crontab*, periodic    what is submitted again and again, and when
 retrying, hooks, einfo                  how an attempt goes on; what is called around it
 control, inspection, events, operations   what operators ask, order and follow
@@ -36,6 +40,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tqbroker.app import App, Celery
+    from tqbroker.canvas import (
+        Signature,
+        chain,
+        chord,
+        chunks,
+        group,
+        maybe_signature,
+        signature,
+        subtask,
+        xmap,
+        xstarmap,
+    )
     from tqbroker.context import current_task
     from tqbroker.current import current_app
     from tqbroker.queues import Exchange, Queue
@@ -43,7 +59,27 @@ if TYPE_CHECKING:
     from tqbroker.shared import shared_task
     from tqbroker.task import Task
 
-__all__ = ["App", "AsyncResult", "Celery", "Exchange", "Queue", "Task", "current_app", "current_task", "shared_task"]
+__all__ = [
+    "App",
+    "AsyncResult",
+    "Celery",
+    "Exchange",
+    "Queue",
+    "Signature",
+    "Task",
+    "chain",
+    "chord",
+    "chunks",
+    "current_app",
+    "current_task",
+    "group",
+    "maybe_signature",
+    "shared_task",
+    "signature",
+    "subtask",
+    "xmap",
+    "xstarmap",
+]
 
 _HOMES = {
     "App": "tqbroker.app",
@@ -55,6 +91,21 @@ _HOMES = {
     "current_app": "tqbroker.current",
     "current_task": "tqbroker.context",
     "shared_task": "tqbroker.shared",
+    **dict.fromkeys(
+        (
+            "Signature",
+            "chain",
+            "chord",
+            "chunks",
+            "group",
+            "maybe_signature",
+            "signature",
+            "subtask",
+            "xmap",
+            "xstarmap",
+        ),
+        "tqbroker.canvas",
+    ),
 }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol
 
 from tqbroker import current
 from tqbroker.app_periodic import AppPeriodic
+from tqbroker.canvas_options import CALLBACKS
 from tqbroker.config import Settings
 from tqbroker.options import CallOptions, TaskOptions, check_call_options
 from tqbroker.parameters import is_async, positional
@@ -18,6 +19,7 @@ from tqbroker.task_options import BY_SETTING
 if TYPE_CHECKING:
     from tqbroker._grpc_admin import GrpcOperator
     from tqbroker.batch import BatchContext
+    from tqbroker.canvas_signature import Signature
     from tqbroker.control import Control
     from tqbroker.events import Events
     from tqbroker.result import AsyncResult
@@ -159,6 +161,8 @@ class App(AppPeriodic):
         """Submits a job by the name of its task, whose code need not be here. Options and errors as in apply_async."""
         from tqbroker.plans import prepare_by_name
 
+        if not CALLBACKS.isdisjoint(options):
+            return self.signature(name, args, kwargs, dict(options)).apply_async()
         check_call_options(options, f"send_task of {name}")
         given = positional(args, f"send_task of {name}")
         head, own = prepare_by_name(self, name, given, kwargs or {}, options)
@@ -174,10 +178,20 @@ class App(AppPeriodic):
         """`send_task` for asyncio."""
         from tqbroker.plans import prepare_by_name
 
+        if not CALLBACKS.isdisjoint(options):
+            return await self.signature(name, args, kwargs, dict(options)).aapply_async()
         check_call_options(options, f"asend_task of {name}")
         given = positional(args, f"asend_task of {name}")
         head, own = prepare_by_name(self, name, given, kwargs or {}, options)
         return await self.sender.asend(head, given, kwargs or {}, own)
+
+    def signature(self, varies: Any, *args: Any, **kwargs: Any) -> Signature[Any]:
+        """`tqbroker.signature` of this app: of a task or the name of one, or what a mapping describes."""
+        from tqbroker.canvas import maybe_signature, signature
+
+        found = maybe_signature(signature(varies, *args, **kwargs), app=self)
+        assert found is not None
+        return found
 
     def batch(self) -> BatchContext:
         """`with app.batch():` collects every call made inside and makes all durable on leaving.

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from tqbroker import context, hooks, states
 from tqbroker.einfo import ExceptionInfo
-from tqbroker.exceptions import Retry
+from tqbroker.exceptions import Replaced, Retry
 from tqbroker.ids import new_key, text_of
-from tqbroker.request import Request
+from tqbroker.request import PLAIN, Details, Request
 from tqbroker.retrying import Ending, ending_of
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ class EagerResult(Generic[R]):
         self.state = state
         self.traceback = traceback
         self.name = name
+        self.parent: Any = None
+        """The result before this one in its workflow."""
+        self.children: list[Any] = []
+        """What its body has submitted."""
 
     @property
     def task_id(self) -> str:
@@ -87,8 +91,13 @@ def run(
     retries: int = 0,
     headers: Mapping[str, Any] | None = None,
     ignore_result: bool = False,
+    details: Details = PLAIN,
+    beside: list[EagerResult[Any]] | None = None,
 ) -> EagerResult[Any]:
-    """Runs attempts until one of them is no retry. Retries come at once, whatever their delay."""
+    """Runs attempts until one of them is no retry. Retries come at once, whatever their delay.
+
+    `beside` takes the results of what the body adds to its chord.
+    """
     name = task_id or text_of(new_key())
     while True:
         request = Request(
@@ -102,6 +111,8 @@ def run(
             ignore_result=ignore_result,
         )
         request.is_eager = True
+        request.details = details
+        request.eager_beside = beside
         ending = _attempt(task, request)
         if ending.state != states.RETRY:
             break
@@ -110,7 +121,11 @@ def run(
         retries += 1
     trace = str(ExceptionInfo(ending.value)) if ending.failed else None
     state = states.SUCCESS if ending.state == states.IGNORED else ending.state
-    return EagerResult(name, None if ending.state == states.IGNORED else ending.value, state, trace, task.name)
+    result: EagerResult[Any] = EagerResult(
+        name, None if ending.state == states.IGNORED else ending.value, state, trace, task.name
+    )
+    result.children = request.children
+    return result
 
 
 def _attempt(task: Task[..., Any], request: Request) -> Ending:
@@ -123,6 +138,8 @@ def _attempt(task: Task[..., Any], request: Request) -> Ending:
         if request.retry is not None:
             raise request.retry
         ending = Ending(states.SUCCESS, value)
+    except Replaced as error:
+        ending = _ending_instead(error)
     except Exception as error:
         ending = ending_of(task, request, error)
     try:
@@ -130,3 +147,9 @@ def _attempt(task: Task[..., Any], request: Request) -> Ending:
     finally:
         context.pop(token)
     return ending
+
+
+def _ending_instead(error: Replaced) -> Ending:
+    """How a job ends that was replaced: as what ran in its place."""
+    instead = error.result
+    return Ending(states.IGNORED, error) if instead is None else Ending(instead.state, instead.result)

@@ -275,6 +275,8 @@ class Replaced(Ignore):
     def __init__(self, workflow: bytes) -> None:
         super().__init__(workflow)
         self.workflow = workflow
+        self.result: Any = None
+        """How that has ended already, when all runs in place."""
 
     def __str__(self) -> str:
         return f"replaced by workflow {text_of(self.workflow)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tqbroker.verdicts import Known, names
 
 _DURABLE = "a job is always on the disk before the call returns, and its broker needs no AMQP properties"
-_WORKFLOWS = "chains, groups, chords and callbacks belong to a later version: submit the next job from the task itself"
+_WORKFLOWS = "what a job belongs to is said by the chain, group or chord that it is sent with"
 _ARGUMENTS = "neither logs nor events show arguments"
 
 _SHARED = {
@@ -27,7 +27,8 @@ TASK: dict[str, Known] = {
     **names("works", "trail resultrepr_maxsize pydantic pydantic_strict pydantic_context pydantic_dump_kwargs"),
     **names("adapted", "store_errors_even_if_ignored send_events"),
     **names("adapted", "rate_limit acks_late reject_on_worker_lost track_started"),
-    **names("later", "on_replace immutable", _WORKFLOWS),
+    **names("works", "on_replace"),
+    **names("refused", "immutable", "a call is immutable, not a task: write task.si(...)"),
     **names("refused", "backend", "there is one store for results, the broker itself: leave it out"),
     **names(
         "refused",
@@ -52,7 +53,8 @@ CALL: dict[str, Known] = {
         "there is one connection a process, and results come back over it",
     ),
     **names("accepted", "argsrepr kwargsrepr", _ARGUMENTS),
-    **names("later", "link link_error group_id chord root_id parent_id group_index", _WORKFLOWS),
+    **names("works", "link link_error"),
+    **names("accepted", "group_id chord root_id parent_id group_index", _WORKFLOWS),
     **names("refused", "result_cls", "results are AsyncResult objects: wrap the one that the call returns"),
     **names("refused", "route_name", "routes go by the name of the task: write queue="),
     **names("refused", "retries", "the broker counts retries: leave it out"),

@@ -18,7 +18,7 @@ _SECURITY = "signed messages belong to a later version: run broker and clients o
 _TASKS = {
     **names("works", "timezone enable_utc task_annotations task_serializer result_serializer"),
     **names("works", "task_publish_retry task_publish_retry_policy task_always_eager task_eager_propagates"),
-    **names("works", "task_ignore_result task_time_limit task_soft_time_limit"),
+    **names("works", "task_ignore_result task_time_limit task_soft_time_limit task_allow_error_cb_on_chord_header"),
     **names("works", "task_queues task_routes task_default_queue task_inherit_parent_priority"),
     **names(
         "adapted", "accept_content task_compression result_compression task_default_priority task_create_missing_queues"
@@ -34,7 +34,6 @@ _TASKS = {
     **names("accepted", "task_default_exchange task_default_routing_key", _AMQP),
     **names("accepted", "task_default_exchange_type task_default_queue_type task_default_delivery_mode", _AMQP),
     **names("accepted", "task_create_missing_queue_type task_create_missing_queue_exchange_type", _AMQP),
-    **names("later", "task_allow_error_cb_on_chord_header", "chords belong to a later version: leave it out"),
 }
 
 _RESULTS = {

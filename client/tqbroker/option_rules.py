@@ -160,7 +160,7 @@ TASK: dict[str, Rule] = {
     **dict.fromkeys(("pydantic_context", "pydantic_dump_kwargs"), MAPPING),
     "resultrepr_maxsize": whole(1, 1 << 20),
     "shadow_name": HOOK,
-    **dict.fromkeys(("before_start", "on_success", "on_retry", "on_failure", "after_return"), HOOK),
+    **dict.fromkeys(("before_start", "on_success", "on_retry", "on_failure", "after_return", "on_replace"), HOOK),
     "expires": SPAN,
 }
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Errors = type[BaseException] | Sequence[type[BaseException]]
 """One class of exceptions, or several."""
 
+Callback = Mapping[str, Any]
+"""A signature: `task.s(...)`, or the mapping that describes one."""
+
 Rates = str | float | Sequence[str | float]
 """A rate limit: "10/s", "100/m", "5/h", a number a second, or several windows as "10/s 100/m" or a list."""
 
@@ -73,7 +76,8 @@ class TaskOptions(SharedOptions, total=False):
     Ends: `acks_late` [True: a lost run is repeated; False: at most once], `acks_on_failure_or_timeout` [True],
     `acks_on_failure`, `acks_on_timeout`, `reject_on_worker_lost`, `track_started`: as they are, see docs/migrating.md.
 
-    Hooks: `before_start`, `on_success`, `on_retry`, `on_failure`, `after_return`, functions with Celery's parameters.
+    Hooks: `before_start`, `on_success`, `on_retry`, `on_failure`, `after_return`, `on_replace`, functions with Celery's
+    parameters.
     `shadow_name(task, args, kwargs, options)` gives the name to show. `resultrepr_maxsize` [1024]: characters of a
     result that the log shows.
 
@@ -116,6 +120,7 @@ class TaskOptions(SharedOptions, total=False):
     on_retry: Callable[..., Any]
     on_failure: Callable[..., Any]
     after_return: Callable[..., Any]
+    on_replace: Callable[..., Any]
     trail: bool
 
 
@@ -125,7 +130,8 @@ class CallOptions(SharedOptions, total=False):
     `task_id` is 1 to 128 printable characters; a new UUIDv7 by default. `idempotency_key` makes the id instead: the
     same key and arguments are the same job, however often they are sent. `countdown` (seconds) or `eta` (a moment):
     start no earlier. `headers`: a mapping that the task sees as `self.request.headers`. `stamps`: names with values
-    that jobs can be found by; or, as in Celery, `stamped_headers=["x"], x=1`. `shadow`: the name to show. `retry` and
+    that jobs can be found by; or, as in Celery, `stamped_headers=["x"], x=1`. `link`: signatures to run when it has
+    succeeded, handed its result; `link_error`: when it has failed. `shadow`: the name to show. `retry` and
     `retry_policy`: how long to try to reach the broker, instead of the app's `submit_timeout`. `add_to_parent`: False
     leaves it out of the `self.request.children` of the job whose body makes the call.
     """
@@ -138,6 +144,8 @@ class CallOptions(SharedOptions, total=False):
     headers: Mapping[str, Any] | None
     stamps: Mapping[str, Any] | None
     stamped_headers: Sequence[str] | None
+    link: Callback | Sequence[Callback] | None
+    link_error: Callback | Sequence[Callback] | None
     shadow: str | None
     retry: bool | None
     retry_policy: Mapping[str, Any] | None
@@ -152,6 +160,11 @@ class CallOptions(SharedOptions, total=False):
     add_to_parent: bool | None
     argsrepr: object
     kwargsrepr: object
+    group_id: object
+    chord: object
+    root_id: object
+    parent_id: object
+    group_index: object
 
 
 class CallItem(CallOptions, total=False):

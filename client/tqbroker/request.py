@@ -55,7 +55,7 @@ class Channel(Protocol):
         ...
 
 
-_PLAIN = Details()
+PLAIN = Details()
 
 
 class Request:
@@ -89,12 +89,15 @@ class Request:
     # What is so for nearly all jobs is an attribute of the class: making a request is on the way of every job.
     cancelled = False
     is_eager = False
-    details = _PLAIN
+    details = PLAIN
     said = Said()
     entered = True
     """False until a task's own `__call__` has passed the call on to Task's."""
     retry: BaseException | None = None
     """What `self.retry(throw=False)` has decided."""
+
+    eager_beside: list[Any] | None = None
+    """In `apply`: takes the results of what the body adds to its chord."""
 
     outer: Any = None
     """Of a call as a plain function: the task and request of the job that made it, as in `tqbroker.context`."""

@@ -47,7 +47,7 @@ class Sender:
         if collecting is not None:
             collecting.add(batch, result, child=inside and own.add_to_parent)
             return result
-        refused = self._app.transport.submit([batch], own.timeout or self._timeout())
+        refused = self._app.transport.submit([batch], own.timeout or self.timeout())
         if refused:
             self._judge_one(head, own, refused[0], result)
         else:
@@ -64,7 +64,7 @@ class Sender:
         if collecting is not None:
             collecting.add(batch, result, child=inside and own.add_to_parent)
             return result
-        refused = await self._app.async_transport.submit([batch], own.timeout or self._timeout())
+        refused = await self._app.async_transport.submit([batch], own.timeout or self.timeout())
         if refused:
             self._judge_one(head, own, refused[0], result)
         else:
@@ -98,13 +98,13 @@ class Sender:
         `children` are those results that the job which runs here is to remember.
         """
         sent = list(batches)
-        refused = self._app.transport.submit(sent, self._timeout())
+        refused = self._app.transport.submit(sent, self.timeout())
         self._told_of(sent, refused, results, children)
 
     async def asubmit(self, batches: Iterable[Batch], results: Results, children: Results = ()) -> None:
         """`submit` for asyncio."""
         sent = list(batches)
-        refused = await self._app.async_transport.submit(sent, self._timeout())
+        refused = await self._app.async_transport.submit(sent, self.timeout())
         self._told_of(sent, refused, results, children)
 
     def _told_of(self, sent: list[Batch], refused: Sequence[Refused], results: Results, children: Results) -> None:
@@ -122,7 +122,8 @@ class Sender:
         if children:
             record(children)
 
-    def _timeout(self) -> float:
+    def timeout(self) -> float:
+        """Seconds that a submit is tried unless its call says otherwise."""
         conf = self._app.conf
         if conf.task_publish_retry and conf.task_publish_retry_policy is None:
             return conf.submit_timeout

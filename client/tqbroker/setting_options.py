@@ -16,6 +16,7 @@ class _TaskSettings(TypedDict, total=False):
     enable_utc: bool
     imports: Sequence[str]
     include: Sequence[str]
+    task_allow_error_cb_on_chord_header: bool
     task_always_eager: bool
     task_eager_propagates: bool
     task_annotations: Any

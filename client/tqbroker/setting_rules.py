@@ -65,6 +65,7 @@ def _flags(names: str) -> dict[str, Rule]:
 
 RULES: dict[str, Rule] = {
     **_flags("strict_typing enable_utc task_always_eager task_eager_propagates task_create_missing_queues"),
+    **_flags("task_allow_error_cb_on_chord_header"),
     **_flags("task_inherit_parent_priority task_ignore_result task_acks_late"),
     **_flags("task_publish_retry"),
     **dict.fromkeys(("task_acks_on_failure_or_timeout", "task_acks_on_failure", "task_acks_on_timeout"), rules.ENDS),

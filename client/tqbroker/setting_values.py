@@ -37,6 +37,9 @@ class TaskSettings:
     task_eager_propagates: bool = False
     """An eager call raises what its task raises."""
 
+    task_allow_error_cb_on_chord_header: bool = False
+    """Error callbacks of a chord are also called for the members of its header that fail."""
+
     task_annotations: Any = None
     """Task options by configuration: {"tasks.add": {"rate_limit": "10/s"}, "*": {...}}, or a list of such."""
 

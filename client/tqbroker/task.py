@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast
 
+from tqbroker.canvas_options import CALLBACKS
 from tqbroker.context import Request, pop, push, running
 from tqbroker.option_rules import TASK_NAME
 from tqbroker.options import CallItem, CallOptions, TaskOptions, check_call_options
 from tqbroker.parameters import Parameters, is_async, positional
 from tqbroker.task_body import HOOKS, TaskBody
 from tqbroker.task_options import annotated_options, given_options
+from tqbroker.task_signatures import TaskSignatures
 
 if TYPE_CHECKING:
     from tqbroker.app import App
@@ -25,7 +27,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class Task(TaskBody, Generic[P, R]):
+class Task(TaskSignatures[R], TaskBody, Generic[P, R]):
     """A registered function. Call it for a plain local call; `delay` and its kin submit it as a job.
 
     Every way of sending returns when the job is durable. It raises TypeError when the arguments do not fit the
@@ -91,7 +93,7 @@ class Task(TaskBody, Generic[P, R]):
         self.name = self.app.gen_task_name(self.__name__, self.__module__) if name is None else name
         TASK_NAME.check("name", self.name)
         self.own_hooks = frozenset(name for name in HOOKS if name in chosen)
-        for name in self.own_hooks:
+        for name in chosen.keys() & {*HOOKS, "on_replace"}:
             if name in given:
                 setattr(self, name, MethodType(chosen[name], self))
             del chosen[name]
@@ -167,6 +169,9 @@ class Task(TaskBody, Generic[P, R]):
         """
         from tqbroker.eager import run
 
+        if options and not CALLBACKS.isdisjoint(options):
+            signature = self.signature(args, kwargs, **_loose(options))
+            return cast("EagerResult[R]", signature.apply(retries=retries, throw=throw))
         given_args, given_kwargs = positional(args, f"apply of {self.name}"), kwargs or {}
         self.check(given_args, given_kwargs)
         self._call(given_args, given_kwargs, options)
@@ -196,6 +201,8 @@ class Task(TaskBody, Generic[P, R]):
         """Submits one job with options, see CallOptions: task_id, queue, priority, countdown, eta, expires, ..."""
         if self.app.conf.task_always_eager:
             return self.apply(args, kwargs, **options)  # type: ignore[return-value]
+        if options and not CALLBACKS.isdisjoint(options):
+            return self.signature(args, kwargs, **_loose(options)).apply_async()
         given_args, given_kwargs = positional(args, f"apply_async of {self.name}"), kwargs or {}
         self.check(given_args, given_kwargs)
         head, own = self._call(given_args, given_kwargs, options)
@@ -218,6 +225,8 @@ class Task(TaskBody, Generic[P, R]):
         """`apply_async` for asyncio."""
         if self.app.conf.task_always_eager:
             return await self._eagerly(args, kwargs, options)
+        if options and not CALLBACKS.isdisjoint(options):
+            return await self.signature(args, kwargs, **_loose(options)).aapply_async()
         given_args, given_kwargs = positional(args, f"apply_async of {self.name}"), kwargs or {}
         self.check(given_args, given_kwargs)
         head, own = self._call(given_args, given_kwargs, options)
@@ -305,6 +314,11 @@ class Task(TaskBody, Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
+
+
+def _loose(options: Any) -> dict[str, Any]:
+    """The options of a call, whatever their types."""
+    return cast("dict[str, Any]", options)
 
 
 class AsyncTask(Task[P, R]):

@@ -16,6 +16,7 @@ from tqbroker.request import Said
 
 if TYPE_CHECKING:
     from tqbroker.app import App
+    from tqbroker.canvas_signature import Signature
 
 HOOKS = ("before_start", "on_success", "on_retry", "on_failure", "after_return")
 MAX_NOTE = 1024
@@ -202,6 +203,38 @@ class TaskBody(Handle):
 
         logger = logging.getLogger("tqbroker.task")
         logger.info("event %s of %s[%s]: %r", type_, self.name, self.request.id, fields)
+
+    # -- its workflow --------------------------------------------------------------------------------------------------
+
+    def replace(self, sig: Signature[Any]) -> NoReturn:
+        """Has a signature run in place of this job, and ends the attempt: `raise self.replace(sig)`.
+
+        What waits for this job, or asks for its result, gets that of the signature; of a group the list of its results.
+        The end of the attempt and the start of the signature are one commit. Raises RuntimeError outside of a job,
+        TypeError for what is no signature, ImproperlyConfigured for an empty chain, and what `apply_async` raises.
+        """
+        from tqbroker.replacing import replacement
+
+        self.on_replace(replacement(self, sig))
+        raise RuntimeError(f"on_replace of {self.name} has returned: it must end with super().on_replace(sig)")
+
+    def on_replace(self, sig: Signature[Any]) -> Any:
+        """Called by `replace` with what is to run: stores it, and ends the attempt. For subclasses to look at it."""
+        from tqbroker.replacing import replace
+
+        replace(self, sig)
+
+    def add_to_chord(self, sig: Signature[Any], lazy: bool = False) -> Any:
+        """Adds a signature to the header of the chord that this job is in: the body waits for it too, and gets its
+        result last in the list.
+
+        Submits it and returns its result; with `lazy` returns the signature, to be sent while this job still runs.
+        Raises RuntimeError outside of a job and ValueError when it is in no chord.
+        """
+        from tqbroker.replacing import added
+
+        wanted = added(self, sig)
+        return wanted if lazy else wanted.apply_async()
 
     # -- for tests ----------------------------------------------------------------------------------------------------
 

@@ -18,10 +18,19 @@ def unique_key(task: str, text: str | None, args: Sequence[Any], kwargs: Mapping
 
 def idempotent_id(task: str, key: str) -> bytes:
     """The id of the job with this idempotency key: a UUID of version 8, made of the task and the key."""
-    digest = bytearray(_digest(b"id", task, key.encode()))
-    digest[6] = 0x80 | digest[6] & 0x0F
-    digest[8] = 0x80 | digest[8] & 0x3F
-    return bytes(digest)
+    return _uuid8(_digest(b"id", task, key.encode()))
+
+
+def body_id(group: bytes) -> bytes:
+    """The id of the body of a chord whose header is this group: a UUID of version 8."""
+    return _uuid8(_digest(b"body", "", group))
+
+
+def _uuid8(digest: bytes) -> bytes:
+    uuid = bytearray(digest)
+    uuid[6] = 0x80 | uuid[6] & 0x0F
+    uuid[8] = 0x80 | uuid[8] & 0x3F
+    return bytes(uuid)
 
 
 def _digest(purpose: bytes, task: str, rest: bytes) -> bytes:

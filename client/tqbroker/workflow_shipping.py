@@ -17,6 +17,9 @@ MAX_JOBS = 5000
 MAX_BYTES = 3 << 20
 """Bytes one part aims at: a broker takes 4 MiB (max_request_bytes), and a single job may have more than 1 MiB."""
 
+MAX_BATCHES = 1000
+"""Batches of one part: a broker takes 2000 (max_request_batches), and in a chain every job is a batch of its own."""
+
 _ON = {"success": workflow_pb2.JOIN_ON_SUCCESS, "failure": workflow_pb2.JOIN_ON_FAILURE}
 _SHAPE = {"value": workflow_pb2.JOIN_SHAPE_VALUE, "list": workflow_pb2.JOIN_SHAPE_LIST}
 
@@ -24,7 +27,7 @@ _SHAPE = {"value": workflow_pb2.JOIN_SHAPE_VALUE, "list": workflow_pb2.JOIN_SHAP
 class Parcel:
     """One part on its way. `maybe`: it is the last, and was sent once without an answer, so all may be stored."""
 
-    __slots__ = ("batches", "maybe", "part", "reason", "trouble", "workflow")
+    __slots__ = ("batches", "joins", "maybe", "part", "reason", "trouble", "workflow")
 
     def __init__(self, workflow: Workflow, number: int) -> None:
         self.workflow = workflow
@@ -35,9 +38,15 @@ class Parcel:
                 self.part.beside = text_of(workflow.beside)
                 self.part.beside_token = workflow.beside_token
         self.batches: list[Batch] = []
+        self.joins: list[Join] = []
         self.maybe = False
         self.reason = "UNREACHABLE"
         self.trouble = ""
+
+    def closed(self) -> Parcel:
+        """With all its joins, which a broker takes in the order of their numbers."""
+        self.part.joins.extend(map(_join_message, sorted(self.joins)))
+        return self
 
     def request(self) -> queue_pb2.SubmitWorkflowRequest:
         """As it goes over the wire."""
@@ -74,19 +83,20 @@ def parcels(workflow: Workflow) -> Iterator[Parcel]:
     jobs = size = 0
     for nodes, message in _node_batches(workflow.nodes):
         weight, count = message.ByteSize(), len(nodes.batch.keys)
-        if parcel.batches and (jobs + count > MAX_JOBS or size + weight > MAX_BYTES):
-            yield parcel
+        full = len(parcel.batches) == MAX_BATCHES or jobs + count > MAX_JOBS or size + weight > MAX_BYTES
+        if parcel.batches and full:
+            yield parcel.closed()
             parcel = Parcel(workflow, parcel.part.part + 1)
             jobs = size = 0
         named = [unnamed.pop(number) for number in (*nodes.member_of, nodes.after) if number in unnamed]
-        parcel.part.joins.extend(map(_join_message, named))
+        parcel.joins += named
         parcel.part.nodes.append(message)
         parcel.batches.append(nodes.batch)
         jobs += count
         size += weight + 32 * len(named)
-    parcel.part.joins.extend(map(_join_message, unnamed.values()))
+    parcel.joins += unnamed.values()
     parcel.part.last = True
-    yield parcel
+    yield parcel.closed()
 
 
 def _join_message(join: Join) -> workflow_pb2.Join:

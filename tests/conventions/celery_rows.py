@@ -6,6 +6,7 @@ Where several tests do, the one that is nearest to a user: with a real broker an
 from __future__ import annotations
 
 OPTIONS = "tests/acceptance/test_celery_options.py"
+CANVAS = "tests/acceptance/test_canvas.py"
 PLACES = "tests/acceptance/test_workflow_worker.py"
 TIME = "tests/acceptance/test_time.py"
 RETRIES = "tests/acceptance/test_retries.py"
@@ -111,6 +112,7 @@ ROWS: dict[str, dict[str, str]] = {
         "acks_late": f"{POISON}::test_a_job_that_is_to_run_at_most_once_is_not_run_again",
         "reject_on_worker_lost": _ACKNOWLEDGED,
         "track_started": _ACKNOWLEDGED,
+        "on_replace": f"{CANVAS}::test_what_replaces_a_job_gives_its_value",
         "trail": f"{PLACES}::test_a_job_is_kept_with_what_its_body_has_submitted",
         "resultrepr_maxsize": f"{OPTIONS}::test_the_log_shows_as_much_of_a_result_as_its_task_says",
         "store_errors_even_if_ignored": f"{OPTIONS}::test_a_failure_is_kept_although_its_result_would_be_ignored",
@@ -128,6 +130,11 @@ ROWS: dict[str, dict[str, str]] = {
         "update_state": f"{INSIDE}::test_state_and_progress_are_seen_while_the_job_runs",
         "send_event": f"{OPTIONS}::test_an_event_of_a_task_is_in_the_log",
         "request": f"{INSIDE}::test_a_job_knows_its_call",
+        **dict.fromkeys(("s", "si", "signature", "subtask"), f"{CANVAS}::test_every_form_gives_its_value"),
+        **dict.fromkeys(("chunks", "map", "starmap"), f"{CANVAS}::test_every_form_gives_its_value"),
+        "replace": f"{CANVAS}::test_what_replaces_a_job_gives_its_value",
+        "on_replace": f"{CANVAS}::test_what_replaces_a_job_gives_its_value",
+        "add_to_chord": f"{CANVAS}::test_what_is_added_to_a_chord_comes_last",
         "add_around": "tests/unit/client/test_client_models.py::test_a_method_can_be_wrapped",
         "push_request": "tests/unit/client/test_client_hooks.py::test_a_pushed_request_is_the_one_a_task_sees",
         "pop_request": "tests/unit/client/test_client_hooks.py::test_a_pushed_request_is_the_one_a_task_sees",
@@ -169,6 +176,8 @@ ROWS: dict[str, dict[str, str]] = {
         "shadow": f"{OPTIONS}::test_the_name_to_show_is_worked_out_or_given",
         "stamps": f"{INSIDE}::test_a_job_knows_its_call",
         "stamped_headers": f"{OPTIONS}::test_headers_and_stamps_as_in_celery",
+        "link": f"{CANVAS}::test_what_is_linked_is_called_with_the_result",
+        "link_error": f"{CANVAS}::test_errors_are_told_of_once_in_the_way_that_is_asked_for",
         "idempotency_key": f"{TRAITS}::test_an_idempotency_key_makes_the_same_call_the_same_job",
         "add_to_parent": f"{PLACES}::test_a_job_is_kept_with_what_its_body_has_submitted",
         "task_id": f"{OPTIONS}::test_the_same_id_is_the_same_job_and_not_another",
@@ -184,6 +193,8 @@ ROWS: dict[str, dict[str, str]] = {
         "cancel_consumer": "tests/acceptance/test_control.py::test_a_queue_is_taken_and_let_go_at_run_time",
     },
     "Settings": {
+        "task_allow_error_cb_on_chord_header": "tests/unit/client/test_canvas_shapes.py"
+        "::test_error_callbacks_of_a_chord_are_those_of_its_header_too_if_the_setting_says_so",
         **dict.fromkeys(_TOLD.split(), f"{MANIFEST}::test_settings_for_workers_are_told_as_they_are"),
         **dict.fromkeys(_ALWAYS.split(), _ACKNOWLEDGED),
         **dict.fromkeys(("task_publish_retry", "task_publish_retry_policy"), _POLICY),

@@ -56,7 +56,7 @@ def test_options_that_are_taken_are_typed_and_those_that_work_have_a_rule() -> N
     assert taken(TASK, {*THERE, "accepted"}) - {"bind"} == set(TaskOptions.__annotations__)
     assert taken(CALL, {*THERE, "accepted"}) - {"args", "kwargs"} == set(CallOptions.__annotations__)
     assert taken(TASK, THERE) - {"bind"} == TASK_RULES.keys()
-    own_checks = {"args", "kwargs", "task_id", "eta", "expires", "headers"}
+    own_checks = {"args", "kwargs", "task_id", "eta", "expires", "headers", "link", "link_error"}
     assert taken(CALL, THERE) - own_checks == CALL_RULES.keys()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from msgspec.structs import replace
 
 from tqbroker.app import App
 from tqbroker.codec import decode, decode_call
+from tqbroker.errbacks import wants_to_know
 from tqbroker.exceptions import CodecError, TaskRevokedError, TqbrokerError, WorkerLostError
 from tqbroker.failures import exception_of
 from tqbroker.ids import key_of
@@ -17,9 +17,6 @@ from tqbroker.request import Details, Request
 from tqbroker.task import Task
 from tqbroker_worker.delivery import Job
 from tqbroker_worker.places import Cause, Inputs, Place
-
-_TOLD = 3
-"""Arguments of a callback that wants to know why: the job that failed, the exception, the traceback."""
 
 
 class NotFetchedError(Exception):
@@ -46,7 +43,7 @@ def complete(job: Job, app: App) -> Job:
 def in_front(place: Place, task: Task[..., Any], own: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
     """What goes in front of the job's own arguments. Raises DecodeError for a value that cannot be read."""
     if place.cause is not None:
-        return _why(place.cause) if _wants_to_know(task, len(own), kwargs) else (place.cause.id,)
+        return _why(place.cause) if wants_to_know(task, len(own), kwargs) else (place.cause.id,)
     if (inputs := place.inputs) is None:
         return ()
     formats = _each(inputs.formats, len(inputs.values))
@@ -76,22 +73,6 @@ def _fetched(job: Job, inputs: Inputs, app: App) -> Inputs:
 def _each(formats: list[str], count: int) -> list[str]:
     """One format for each value."""
     return formats * count if len(formats) == 1 else list(formats)
-
-
-def _wants_to_know(task: Task[..., Any], own: int, kwargs: Mapping[str, Any]) -> bool:
-    """Whether the function has places for all that is told, beside its own arguments."""
-    try:
-        parameters = list(inspect.signature(task.function).parameters.values())
-    except (TypeError, ValueError):  # built in, and does not say
-        return False
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return True
-    places = [
-        parameter.kind is parameter.POSITIONAL_ONLY or parameter.name not in kwargs
-        for parameter in parameters[int(task.bind) :]
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
-    return sum(places) - own >= _TOLD
 
 
 def _why(cause: Cause) -> tuple[Request, Exception, str]:

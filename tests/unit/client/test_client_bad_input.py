@@ -76,7 +76,7 @@ BAD_TASK: dict[str, list[Any]] = {
     **dict.fromkeys(("pydantic_context", "pydantic_dump_kwargs"), MAPPING),
     "resultrepr_maxsize": [0, -1, "80", True, 1.5],
     "shadow_name": HOOK,
-    **dict.fromkeys(("before_start", "on_success", "on_retry", "on_failure", "after_return"), HOOK),
+    **dict.fromkeys(("before_start", "on_success", "on_retry", "on_failure", "after_return", "on_replace"), HOOK),
     "expires": SPAN,
 }
 
@@ -93,6 +93,8 @@ BAD_CALL: dict[str, list[Any]] = {
     "shadow": TEXT,
     "retry": FLAG,
     "add_to_parent": FLAG,
+    "link": [5, "tasks.add", [1], {"a": 1}],
+    "link_error": [5, "tasks.add", [1], {"a": 1}],
     "retry_policy": [*MAPPING, {"max_retries": -1}, {"interval_step": "x"}, {"tries": 5}],
 }
 
