@@ -91,6 +91,20 @@ SCHEDULE = schedule_pb2.Schedule(
     job=job_pb2.JobBatch(task=TASK, format="json", args=[b"[[],{}]"]),
 )
 
+EVERY = schedule_pb2.Schedule(
+    name="often",
+    every_ms=1000,
+    relative=True,
+    job=job_pb2.JobBatch(
+        task=TASK,
+        format="json",
+        args=[b"[[],{}]"],
+        countdown_ms=5,
+        expires_in_ms=5,
+        traits=TRAITS,
+        unique_keys=[b"1" * 16],
+    ),
+)
 
 CANCEL = admin_pb2.WORKFLOW_ORDER_CANCEL
 
@@ -136,7 +150,9 @@ UNARY: list[tuple[str, str, Message]] = [
         admin_pb2.EditWorkflowRequest(id=b"w" * 16, order=CANCEL, terminate=True, signal="SIGINT"),
     ),
     ("admin", "ListSchedules", admin_pb2.ListSchedulesRequest()),
-    ("admin", "SetSchedules", admin_pb2.SetSchedulesRequest(put=[SCHEDULE], app="app", remove=["a"], pause=["b"])),
+    ("admin", "SetSchedules", admin_pb2.SetSchedulesRequest(put=[SCHEDULE, EVERY], app="app")),
+    ("admin", "SetSchedules", admin_pb2.SetSchedulesRequest(put=[EVERY, SCHEDULE])),
+    ("admin", "SetSchedules", admin_pb2.SetSchedulesRequest(remove=["a"], pause=["b"], resume=["c"])),
     ("admin", "RunSchedule", admin_pb2.RunScheduleRequest(name="tick", id=b"r" * 16)),
     ("admin", "PreviewSchedule", admin_pb2.PreviewScheduleRequest(schedule=SCHEDULE, after_unix_ms=5, count=2)),
     ("admin", "PreviewSchedule", admin_pb2.PreviewScheduleRequest(name="tick")),
