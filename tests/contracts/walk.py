@@ -13,6 +13,7 @@ from tests.contracts.course import Course, Step
 from tests.contracts.harness import EngineUnderTest
 from tests.contracts.steps_of_jobs import JobSteps
 from tests.contracts.steps_of_operators import OperatorSteps
+from tests.contracts.steps_of_schedules import ScheduleSteps
 from tests.contracts.steps_of_time import TimeSteps
 from tests.contracts.steps_of_workers import WorkerSteps
 from tests.contracts.steps_of_workflows import WorkflowSteps
@@ -47,6 +48,7 @@ class Walk:
             **OperatorSteps(course).steps,
             **WorkerSteps(course).steps,
             **self._time.steps,
+            **ScheduleSteps(course).steps,
             **(WorkflowSteps(course).steps if with_workflows else {}),
         }
 
