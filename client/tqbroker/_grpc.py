@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tqbroker._grpc_admin import GrpcOperator
 from tqbroker._grpc_connection import Connection
@@ -14,12 +14,16 @@ from tqbroker._grpc_submit import Submitter
 from tqbroker._grpc_wait import Waiter
 from tqbroker._grpc_workflow import WorkflowSubmitter
 from tqbroker.call import Batch, Workflow
+from tqbroker.exceptions import OperationalError
 from tqbroker.ids import Key, text_of
 from tqbroker.messages import broker_info, effects, job_info, pack_ids, unpack_ids
 from tqbroker.states import RevokeEffect
 from tqbroker.transport import BrokerInfo, InputsInfo, JobInfo, Refused
 from tqbroker.urls import target_of
 from tqbroker.v1 import admin_pb2, queue_pb2
+
+MOST_IDS = 10_000
+"""Ids in one question: the most that a broker takes (max_request_jobs)."""
 
 
 class GrpcTransport:
@@ -39,14 +43,33 @@ class GrpcTransport:
         """See Transport.wait."""
         return self._waiter.wait(key, timeout, contact_timeout)
 
+    def ends(self, keys: Sequence[Key], timeout: float | None, contact_timeout: float) -> Iterator[JobInfo]:
+        """See Transport.ends."""
+        return self._waiter.ends(keys, timeout, contact_timeout)
+
     def get(
         self, keys: Sequence[Key], timeout: float, *, with_args: bool = False, with_children: bool = False
     ) -> list[JobInfo]:
         """See Transport.get."""
-        request = queue_pb2.GetRequest(ids=pack_ids(keys), with_args=with_args, with_children=with_children)
-        answer = self.connection.ask(lambda stubs: stubs.queue.Get, request, timeout)
-        found = {info.key: info for info in map(job_info, answer.jobs)}
+        request = queue_pb2.GetRequest(with_args=with_args, with_children=with_children)
+        found: dict[Key, JobInfo] = {}
+        for start in range(0, len(keys), MOST_IDS):
+            found.update((info.key, info) for info in self._get(request, keys[start : start + MOST_IDS], timeout))
         return [found[key] for key in keys]
+
+    def _get(self, request: queue_pb2.GetRequest, keys: Sequence[Key], timeout: float) -> Iterator[JobInfo]:
+        """In one question, or more when the answer would be too large for one message."""
+        request.ids.CopyFrom(pack_ids(keys))
+        try:
+            answer = self.connection.ask(lambda stubs: stubs.queue.Get, request, timeout)
+        except OperationalError as error:
+            if error.reason != "TOO_LARGE" or len(keys) == 1:
+                raise
+            half = len(keys) // 2
+            yield from self._get(request, keys[:half], timeout)
+            yield from self._get(request, keys[half:], timeout)
+        else:
+            yield from map(job_info, answer.jobs)
 
     def cancel(
         self, keys: Sequence[Key], timeout: float, *, terminate: bool = False, signal: str = ""

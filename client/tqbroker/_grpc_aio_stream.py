@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Hashable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
 
@@ -16,12 +16,51 @@ Answers = Callable[[Down], "list[tuple[Hashable, Any]]"]
 """From a message to the names of those who wait for it, each with its answer."""
 
 
+class Waiting(Protocol):
+    """Who waits for an answer: a future, or a harvest."""
+
+    def done(self) -> bool:
+        """Whether it wants no answer any more."""
+        ...
+
+    def set_result(self, result: Any, /) -> None:
+        """Its answer; None when the line broke."""
+        ...
+
+
+class AioHarvest:
+    """One who waits for many answers."""
+
+    def __init__(self) -> None:
+        self._answers: list[Any] = []
+        self._arrived = asyncio.Event()
+
+    def done(self) -> bool:
+        """False: it always wants more."""
+        return False
+
+    def set_result(self, result: Any, /) -> None:
+        """One more answer, or None when the line broke."""
+        if result is not None:
+            self._answers.append(result)
+        self._arrived.set()
+
+    async def gather(self, deadline: float) -> list[Any]:
+        """The answers that have come, as soon as there are some; none when the line broke, or at the deadline."""
+        left = deadline - asyncio.get_running_loop().time()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._arrived.wait(), None if left == float("inf") else max(0.0, left))
+        self._arrived.clear()
+        answers, self._answers = self._answers, []
+        return answers
+
+
 class AioLine(Generic[Up, Down]):
     """The shared call. Callers wait under a name; an answer goes to all that wait under its name."""
 
     def __init__(self, method: Callable[[AsyncIterator[Up]], Any], answers: Answers[Down]) -> None:
         self._requests: asyncio.Queue[Up | None] = asyncio.Queue()
-        self._waiting: dict[Hashable, set[asyncio.Future[Any]]] = {}
+        self._waiting: dict[Hashable, set[Waiting]] = {}
         self._answers = answers
         self._call = method(self._outgoing())
         self.broken: BaseException | None = None
@@ -44,16 +83,22 @@ class AioLine(Generic[Up, Down]):
             self._waiting.setdefault(name, set()).add(future)
         return future
 
+    def join(self, name: Hashable, harvest: AioHarvest) -> bool:
+        """Answers under this name go to the harvest too; true when it is the only one that waits for them."""
+        waiting = self._waiting.setdefault(name, set())
+        waiting.add(harvest)
+        return len(waiting) == 1
+
     def alone(self, name: Hashable) -> bool:
         """Whether exactly one waits under this name."""
         return len(self._waiting.get(name, ())) == 1
 
-    def drop(self, name: Hashable, future: asyncio.Future[Any]) -> bool:
+    def drop(self, name: Hashable, waiting: Waiting) -> bool:
         """Waits no longer; true when nobody waits under this name any more."""
         futures = self._waiting.get(name)
         if futures is None:
             return False
-        futures.discard(future)
+        futures.discard(waiting)
         if not futures:
             del self._waiting[name]
         return not futures

@@ -35,6 +35,26 @@ class Ticket:
         self.done = False
         self.wake: threading.Lock | None = None
 
+    def take(self, answer: Any) -> None:
+        """Its answer is there."""
+        self.answer = answer
+        self.done = True
+
+
+class Harvest(Ticket):
+    """A ticket with many answers: done whenever some have come since `Line.gather`."""
+
+    __slots__ = ("answers",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list[Any] = []
+
+    def take(self, answer: Any) -> None:
+        """One more answer is there."""
+        self.answers.append(answer)
+        self.done = True
+
 
 class Watchdog:
     """One thread that looks after the deadlines of all readers. It sleeps until the earliest of them."""
@@ -122,9 +142,15 @@ class Line(Generic[Up, Down]):
     def deliver(self, ticket: Ticket, answer: Any) -> None:
         """Gives a ticket its answer."""
         with self._lock:
-            ticket.answer = answer
-            ticket.done = True
+            ticket.take(answer)
             _wake(ticket)
+
+    def gather(self, harvest: Harvest) -> list[Any]:
+        """The answers that have come."""
+        with self._lock:
+            answers, harvest.answers = harvest.answers, []
+            harvest.done = False
+        return answers
 
     def close(self) -> None:
         """Ends the call; who still waits sees a broken line."""

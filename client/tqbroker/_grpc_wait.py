@@ -6,12 +6,14 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import grpc
 
 from tqbroker._grpc_errors import operational, passes, unreachable
-from tqbroker._grpc_stream import Line, Ticket
+from tqbroker._grpc_stream import Harvest, Line, Ticket
 from tqbroker.exceptions import OperationalError
 from tqbroker.ids import Key, new_key
 from tqbroker.messages import job_info, pack_ids
@@ -25,6 +27,9 @@ Up = queue_pb2.WaitRequest
 Down = queue_pb2.WaitResponse
 
 _PAUSE = 0.05
+
+WATCHED = 5000
+"""Jobs of one question that are watched at once: a broker lets one connection watch 100,000 (max_watched)."""
 
 log = logging.getLogger("tqbroker")
 
@@ -47,15 +52,31 @@ class Watch:
                 self.line.put(Up(watch=pack_ids([key])))
         return ticket
 
-    def drop(self, key: Key, ticket: Ticket) -> None:
-        """Gives the place up."""
+    def add_all(self, keys: Iterable[Key], ticket: Ticket) -> None:
+        """Places for one ticket among those who wait for these jobs."""
+        new: list[Key] = []
         with self._lock:
-            tickets = self._tickets.get(key, [])
-            if ticket in tickets:
-                tickets.remove(ticket)
-                if not tickets:
-                    del self._tickets[key]
-                    self.line.put(Up(unwatch=pack_ids([key])))
+            for key in keys:
+                tickets = self._tickets.setdefault(key, [])
+                tickets.append(ticket)
+                if len(tickets) == 1:
+                    new.append(key)
+            if new:
+                self.line.put(Up(watch=pack_ids(new)))
+
+    def drop(self, keys: Iterable[Key], ticket: Ticket) -> None:
+        """Gives the places up."""
+        alone: list[Key] = []
+        with self._lock:
+            for key in keys:
+                tickets = self._tickets.get(key, [])
+                if ticket in tickets:
+                    tickets.remove(ticket)
+                    if not tickets:
+                        del self._tickets[key]
+                        alone.append(key)
+            if alone:
+                self.line.put(Up(unwatch=pack_ids(alone)))
 
     def _route(self, line: Line[Up, Down], answer: Down) -> None:
         for status in answer.jobs:
@@ -81,9 +102,7 @@ class Waiter:
     def wait(self, key: Key, timeout: float | None, contact_timeout: float) -> JobInfo | None:
         """See Transport.wait."""
         deadline = math.inf if timeout is None else time.monotonic() + timeout
-        watch = self._open(min(deadline, time.monotonic() + contact_timeout))
-        if watch is None:
-            raise OperationalError(unreachable(self._connection.address, min(contact_timeout, timeout or math.inf)))
+        watch: Watch | None = self._reach(timeout, contact_timeout)
         while watch is not None:
             info = self._wait_on(watch, key, deadline)
             if info is not None or time.monotonic() >= deadline:
@@ -92,13 +111,50 @@ class Waiter:
             watch = self._open(deadline)
         return None
 
+    def ends(self, keys: Sequence[Key], timeout: float | None, contact_timeout: float) -> Iterator[JobInfo]:
+        """See Transport.ends."""
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        left = dict.fromkeys(keys)
+        watch: Watch | None = self._reach(timeout, contact_timeout)
+        while watch is not None:
+            yield from self._harvest(watch, left, deadline)
+            if not left or time.monotonic() >= deadline:
+                return
+            self._lost(watch, deadline)
+            watch = self._open(deadline)
+
+    def _harvest(self, watch: Watch, left: dict[Key, None], deadline: float) -> Iterator[JobInfo]:
+        """The ends that come on this line until it breaks, none is left, or the deadline. Takes them out of `left`."""
+        harvest = Harvest()
+        watched: dict[Key, None] = {}
+        try:
+            while left:
+                if len(watched) <= WATCHED // 2 and len(watched) < len(left):
+                    more = [key for key in islice(left, WATCHED) if key not in watched]
+                    watched.update(dict.fromkeys(more))
+                    watch.add_all(more, harvest)
+                if not watch.line.wait(harvest, deadline):
+                    return
+                for info in watch.line.gather(harvest):
+                    del left[info.key], watched[info.key]
+                    yield info
+        finally:
+            watch.drop(watched, harvest)
+
+    def _reach(self, timeout: float | None, contact_timeout: float) -> Watch:
+        contact = min(contact_timeout, math.inf if timeout is None else timeout)
+        watch = self._open(time.monotonic() + contact)
+        if watch is None:
+            raise OperationalError(unreachable(self._connection.address, contact))
+        return watch
+
     def _wait_on(self, watch: Watch, key: Key, deadline: float) -> JobInfo | None:
         ticket = watch.add(key)
         try:
             return ticket.answer if watch.line.wait(ticket, deadline) else None
         finally:
             if not ticket.done:
-                watch.drop(key, ticket)
+                watch.drop([key], ticket)
 
     def _lost(self, watch: Watch, deadline: float) -> None:
         """The line broke: raises when waiting cannot help, else pauses for a moment."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -182,6 +182,13 @@ class Transport(Protocol):
         """
         ...
 
+    def ends(self, keys: Sequence[Key], timeout: float | None, contact_timeout: float) -> Iterator[JobInfo]:
+        """Of many jobs each once it has ended (or is unknown), in the order in which they do; less after `timeout`.
+
+        Otherwise as `wait`.
+        """
+        ...
+
     def cancel(
         self, keys: Sequence[Key], timeout: float, *, terminate: bool = False, signal: str = ""
     ) -> list[RevokeEffect]:
@@ -241,4 +248,8 @@ class AsyncTransport(Protocol):
 
     async def wait(self, key: Key, timeout: float | None, contact_timeout: float) -> JobInfo | None:
         """See Transport.wait."""
+        ...
+
+    def ends(self, keys: Sequence[Key], timeout: float | None, contact_timeout: float) -> AsyncIterator[JobInfo]:
+        """See Transport.ends."""
         ...
