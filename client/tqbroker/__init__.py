@@ -1,7 +1,11 @@
 """tqbroker: a durable task queue. This package is what applications import.
 
 app, app_*, loader, registry, shared, current   an app, what it reads at its start, its tasks, which app is meant
-task, task_options, result, batch       what users call: tasks, jobs seen from outside, many calls at once
+task, task_options, batch               what users call: tasks, many calls at once
+result, async_result, result_*          jobs seen from outside: one, its properties, its tree
+result_set, group_result, joining       many of them as one
+watching, blocking, dependency_graph    waiting in steps; where waiting is refused; graphs for Graphviz
+outcomes                                from what the broker says to values and errors
 call, heads, plans, sending             a call and its options on their way: encoded, given an id, submitted
 canvas, canvas_*, task_signatures       workflows as values: signatures, chains, groups, chords, stamps
 workflows, growing, graph, packing      from such a value to what is sent, and its result

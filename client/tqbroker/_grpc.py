@@ -53,8 +53,8 @@ class GrpcTransport:
         """See Transport.get."""
         request = queue_pb2.GetRequest(with_args=with_args, with_children=with_children)
         found: dict[Key, JobInfo] = {}
-        for start in range(0, len(keys), MOST_IDS):
-            found.update((info.key, info) for info in self._get(request, keys[start : start + MOST_IDS], timeout))
+        for some in _slices(keys):
+            found.update((info.key, info) for info in self._get(request, some, timeout))
         return [found[key] for key in keys]
 
     def _get(self, request: queue_pb2.GetRequest, keys: Sequence[Key], timeout: float) -> Iterator[JobInfo]:
@@ -76,17 +76,18 @@ class GrpcTransport:
     ) -> list[RevokeEffect]:
         """See Transport.cancel."""
         ordered = sorted(keys, key=lambda key: isinstance(key, str))
-        request = queue_pb2.CancelRequest(
-            ids=pack_ids(ordered), terminate=terminate, signal=signal if terminate else ""
-        )
-        answer = self.connection.ask(lambda stubs: stubs.queue.Cancel, request, timeout)
-        found = dict(zip(ordered, effects(answer.effects), strict=True))
+        found: dict[Key, RevokeEffect] = {}
+        request = queue_pb2.CancelRequest(terminate=terminate, signal=signal if terminate else "")
+        for some in _slices(ordered):
+            request.ids.CopyFrom(pack_ids(some))
+            answer = self.connection.ask(lambda stubs: stubs.queue.Cancel, request, timeout)
+            found.update(zip(some, effects(answer.effects), strict=True))
         return [found[key] for key in keys]
 
     def forget(self, keys: Sequence[Key], timeout: float) -> int:
         """See Transport.forget."""
-        request = queue_pb2.ForgetRequest(ids=pack_ids(keys))
-        return int(self.connection.ask(lambda stubs: stubs.queue.Forget, request, timeout).forgotten)
+        requests = [queue_pb2.ForgetRequest(ids=pack_ids(some)) for some in _slices(keys)]
+        return sum(self.connection.ask(lambda stubs: stubs.queue.Forget, each, timeout).forgotten for each in requests)
 
     def submit_workflow(self, workflow: Workflow, timeout: float) -> list[Refused]:
         """See Transport.submit_workflow."""
@@ -137,6 +138,11 @@ class GrpcTransport:
     def close(self) -> None:
         """See Transport.close."""
         self.connection.close()
+
+
+def _slices(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
+    for start in range(0, len(keys), MOST_IDS):
+        yield keys[start : start + MOST_IDS]
 
 
 _lock = threading.Lock()

@@ -18,11 +18,13 @@ from tqbroker.task_options import BY_SETTING
 
 if TYPE_CHECKING:
     from tqbroker._grpc_admin import GrpcOperator
+    from tqbroker.async_result import AsyncResult
     from tqbroker.batch import BatchContext
     from tqbroker.canvas_signature import Signature
     from tqbroker.control import Control
     from tqbroker.events import Events
-    from tqbroker.result import AsyncResult
+    from tqbroker.group_result import GroupResult
+    from tqbroker.result_set import ResultSet
     from tqbroker.sending import Sender
     from tqbroker.transport import AsyncTransport, Transport
 
@@ -90,6 +92,7 @@ class App(AppPeriodic):
             self.config_from_object(config_source, namespace=namespace)
         current.join(self, set_as_current)
         self._sender: Sender | None = None
+        self._group_result: type[GroupResult] | None = None
 
     # -- tasks --------------------------------------------------------------------------------------------------------
 
@@ -205,9 +208,24 @@ class App(AppPeriodic):
 
     def AsyncResult(self, id: str) -> AsyncResult[Any]:  # noqa: A002, N802 - Celery's names
         """The result of a job of which only the id is known. Raises ValueError for what cannot be an id."""
-        from tqbroker.result import AsyncResult
+        from tqbroker.async_result import AsyncResult
 
         return AsyncResult(id, app=self)
+
+    @property
+    def GroupResult(self) -> type[GroupResult]:  # noqa: N802 - Celery's name
+        """The class of results of groups at this app's broker: `app.GroupResult.restore(id)`."""
+        if self._group_result is None:
+            from tqbroker.group_result import GroupResult
+
+            self._group_result = GroupResult.of_app(self)
+        return self._group_result
+
+    def ResultSet(self, results: Iterable[Any]) -> ResultSet:  # noqa: N802 - Celery's name
+        """Many results as one."""
+        from tqbroker.result_set import ResultSet
+
+        return ResultSet(results, app=self)
 
     # -- the broker ---------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from tqbroker.call import Batch, Head
 
 if TYPE_CHECKING:
     from tqbroker.app import App
-    from tqbroker.result import AsyncResult
+    from tqbroker.async_result import AsyncResult
 
 MAX_CALLS = 1_000_000
 """Calls one batch may collect: they are all held in memory until it is left."""

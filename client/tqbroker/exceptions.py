@@ -54,7 +54,7 @@ from tqbroker.ids import text_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tqbroker.result import AsyncResult
+    from tqbroker.async_result import AsyncResult
 
 __all__ = [
     "AlreadyRegistered",

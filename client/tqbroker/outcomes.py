@@ -58,6 +58,11 @@ def value_of(info: JobInfo) -> Any:
     return WorkerLostError(f"job {job} lost its worker {info.lost_leases} times")
 
 
+def fault_of(info: JobInfo | None) -> Exception | None:
+    """What a job raised, if it is known to have failed."""
+    return exception_of(info.failure) if info is not None and info.failure is not None else None
+
+
 def state_named(info: JobInfo) -> str:
     """Celery's name for where the job stands; while it runs, the name that its task has given, if it has."""
     named = info.progress.state if info.phase is Phase.RUNNING and info.progress is not None else ""

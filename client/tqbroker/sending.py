@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tqbroker import codec, publish_signals
+from tqbroker.async_result import AsyncResult
 from tqbroker.batch import active_batch
 from tqbroker.call import NOTHING_OWN, Batch, Head, Own
 from tqbroker.context import running
 from tqbroker.exceptions import BatchError, EncodeError, NotUniqueError, OperationalError, QueueFull
 from tqbroker.ids import Key, key_of, new_key, new_keys, text_of
 from tqbroker.publishing import total_seconds
-from tqbroker.result import AsyncResult
 from tqbroker.signals import after_task_publish, before_task_publish
 from tqbroker.trail import inherited, record
 from tqbroker.transport import KEPT

@@ -17,10 +17,10 @@ from tqbroker.task_signatures import TaskSignatures
 
 if TYPE_CHECKING:
     from tqbroker.app import App
+    from tqbroker.async_result import AsyncResult
     from tqbroker.call import Head, Own
     from tqbroker.eager import EagerResult
     from tqbroker.plans import Plan
-    from tqbroker.result import AsyncResult
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from tqbroker.context import Running, running
 
 if TYPE_CHECKING:
+    from tqbroker.async_result import AsyncResult
     from tqbroker.call import Head
-    from tqbroker.result import AsyncResult
 
 MAX_CHILDREN = 10_000
 """Results that one attempt remembers: a body that submits more is a producer, and its list is of no use to anybody."""

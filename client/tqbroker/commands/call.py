@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from tqbroker.app import App
+from tqbroker.async_result import AsyncResult
 from tqbroker.commands.common import client, client_options, from_json, print_json, refuse_unknown_options
 from tqbroker.commands.result import refuse_idle_timeout, report
 from tqbroker.exceptions import NotRegistered
-from tqbroker.result import AsyncResult
 
 
 @click.command(context_settings={"ignore_unknown_options": True})  # so that -4 is an argument

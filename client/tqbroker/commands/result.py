@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
+from tqbroker.async_result import AsyncResult
 from tqbroker.commands.common import client, client_options, fail, print_json, show
 from tqbroker.exceptions import ResultNotFound
 from tqbroker.exits import FAILED, NOT_FOUND
-from tqbroker.result import AsyncResult
 from tqbroker.states import READY_STATES, SUCCESS, UNKNOWN
 
 
