@@ -130,8 +130,11 @@ class Core:
         finally:
             self._inflight.leave(0)
         effects = zip(ids, answer.effects, strict=True)
-        self._waiters.ended(job for job, effect in effects if effect is Cancelled.CANCELLED)
-        self._waiters.ended(answer.final)
+        ended = {job for job, effect in effects if effect is Cancelled.CANCELLED}.union(answer.final)
+        self._waiters.ended(ended)
+        if answer.final:  # of a chain that is cancelled as a whole all but the first have ended with the first
+            effects = zip(ids, answer.effects, strict=True)
+            answer = answer._replace(effects=[Cancelled.CANCELLED if job in ended else was for job, was in effects])
         for worker, tokens in answer.tokens.items():
             session = self.sessions.by_name.get(worker)
             if session is not None:

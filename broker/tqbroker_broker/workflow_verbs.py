@@ -5,7 +5,7 @@ A change goes on when its caller goes away during the commit, so that everybody 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from tqbroker._failpoint import hit
@@ -31,11 +31,11 @@ class WorkflowVerbs:
         self._inflight = inflight
         self.stopping = False
 
-    async def _write(self, verb: Awaitable[T], size: int = 0) -> T:
+    async def _write(self, verb: Callable[[], Awaitable[T]], size: int = 0) -> T:
         """A change of so many bytes, for which a stop waits."""
         self._inflight.enter(size)
         try:
-            return await self._guard.do(verb)
+            return await self._guard.do(verb())
         finally:
             self._inflight.leave(size)
 
@@ -48,7 +48,7 @@ class WorkflowVerbs:
         return await settled(self._submit(part, size, now))
 
     async def _submit(self, part: Part, size: int, now: Time) -> PartAnswer:
-        answer = await self._write(self._guard.engine.submit(part, now), size)
+        answer = await self._write(lambda: self._guard.engine.submit(part, now), size)
         hit("after_workflow_commit")
         self._agenda.due_at(answer.next_due_ms, now)
         self._dispatcher.wake_queues(answer.woken)
@@ -69,11 +69,11 @@ class WorkflowVerbs:
 
     async def save_group(self, group: bytes, ids: Sequence[JobId]) -> None:
         """Remembers jobs as a group. Raises StoreFull."""
-        await settled(self._write(self._guard.engine.save_group(group, ids, self._guard.now())))
+        await settled(self._write(lambda: self._guard.engine.save_group(group, ids, self._guard.now())))
 
     async def delete_group(self, group: bytes) -> bool:
         """Forgets a group. Returns whether there was one."""
-        return await settled(self._write(self._guard.engine.delete_group(group)))
+        return await settled(self._write(lambda: self._guard.engine.delete_group(group)))
 
     # -- whole workflows -----------------------------------------------------------------------------------------------
 
@@ -93,7 +93,7 @@ class WorkflowVerbs:
 
     async def drop(self, workflow: bytes) -> Effect:
         """Drops a workflow with all its jobs, unless some have not ended. Time does the work."""
-        effect = await settled(self._write(self._guard.engine.drop_workflow(workflow, self._guard.now())))
+        effect = await settled(self._write(lambda: self._guard.engine.drop_workflow(workflow, self._guard.now())))
         self._agenda.at_once(self._guard.now())
         return effect
 

@@ -21,6 +21,7 @@ NAMES: dict[str, str] = {
     "after_grant": "broker: jobs are leased, not yet in the worker's outbox",
     "before_send": "broker: a message to a worker is built, not yet written",
     "after_finish_commit": "broker: outcomes are on the disk, the worker was not told",
+    "after_workflow_commit": "broker: a part of a workflow is on the disk, the client was not answered",
     "after_order_commit": "broker: what an operator has changed is on the disk, nobody was told",
     "after_annotate_commit": "broker: what jobs said of themselves is on the disk, the worker was not told",
     "after_payment": "broker: starts under a rate are on the disk, their jobs are not leased yet",

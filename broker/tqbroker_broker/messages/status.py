@@ -65,8 +65,9 @@ def _fill_head(status: pb.JobStatus, job: Job, with_args: bool) -> None:
     status.queue = job.head.queue
     status.priority = job.head.priority
     status.ignore_result = job.head.ignore_result
-    status.parent = status.parent or job.head.parent
-    status.root = job.head.root or status.root
+    if job.head.parent or job.head.root:
+        status.parent = status.parent or job.head.parent
+        status.root = job.head.root or status.root
     if job.head.traits is not PLAIN and (traits := write_traits(job.head.traits)):
         status.traits.CopyFrom(traits)
     if with_args:
