@@ -32,8 +32,8 @@ T = TypeVar("T")
 
 log = logging.getLogger("tqbroker.broker")
 
-SLICE = 1000
-"""Jobs that one look submits: more wait for the next, which follows at once."""
+SLICE, SLICE_BYTES = 1000, 8 << 20
+"""Jobs that one look submits, and about how many bytes: more wait for the next, which follows at once."""
 
 JUMP_MS = 1000
 """A wall clock that moves by so much more or less than time has passed was set."""
@@ -148,8 +148,10 @@ class Scheduler:
         room = SLICE
         while room > 0 and 0 < self.next_ms <= now.wall_ms:
             _, name = heappop(self._due)
-            fire = self._planned(self._states[name], room, now)
-            room -= max(1, len(fire.jobs))
+            state = self._states[name]
+            cost = 1 + len(state.schedule.args) * SLICE // SLICE_BYTES
+            fire = self._planned(state, max(1, room // cost), now)
+            room -= cost * max(1, len(fire.jobs))
             fires.append(fire)
         return fires
 

@@ -135,8 +135,13 @@ class GrpcOperator:
 
     def schedules(self) -> list[ScheduleState]:
         """Every schedule, by name."""
-        answer = self._ask("ListSchedules", pb.ListSchedulesRequest())
-        return [schedule_state(info) for info in answer.schedules]
+        states: list[ScheduleState] = []
+        while True:
+            after = states[-1].schedule.name if states else ""
+            answer = self._ask("ListSchedules", pb.ListSchedulesRequest(after=after))
+            states += [schedule_state(info) for info in answer.schedules]
+            if not answer.more:
+                return states
 
     def set_schedules(
         self,

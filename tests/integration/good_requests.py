@@ -149,7 +149,7 @@ UNARY: list[tuple[str, str, Message]] = [
         "EditWorkflow",
         admin_pb2.EditWorkflowRequest(id=b"w" * 16, order=CANCEL, terminate=True, signal="SIGINT"),
     ),
-    ("admin", "ListSchedules", admin_pb2.ListSchedulesRequest()),
+    ("admin", "ListSchedules", admin_pb2.ListSchedulesRequest(after="a")),
     ("admin", "SetSchedules", admin_pb2.SetSchedulesRequest(put=[SCHEDULE, EVERY], app="app")),
     ("admin", "SetSchedules", admin_pb2.SetSchedulesRequest(put=[EVERY, SCHEDULE])),
     ("admin", "SetSchedules", admin_pb2.SetSchedulesRequest(remove=["a"], pause=["b"], resume=["c"])),

@@ -110,6 +110,20 @@ async def test_the_job_of_a_firing_reaches_a_worker(site: Site) -> None:
     assert (await site.status(job)).state == job_pb2.STATE_SUCCEEDED
 
 
+async def test_many_large_schedules_are_listed_in_several_answers(site: Site) -> None:
+    job = job_pb2.JobBatch(task=TASK, format="json", args=[b"x" * 60_000])
+    names = [f"{number:03}" for number in range(120)]
+    await put(site, *(schedule(name, job=job) for name in names))
+
+    answers = [await site.admin.ListSchedules(pb.ListSchedulesRequest(), timeout=SECONDS)]
+    while answers[-1].more:
+        after = answers[-1].schedules[-1].schedule.name
+        answers.append(await site.admin.ListSchedules(pb.ListSchedulesRequest(after=after), timeout=SECONDS))
+
+    assert [info.schedule.name for answer in answers for info in answer.schedules] == names
+    assert len(answers) == 3
+
+
 async def test_a_paused_schedule_rests_until_it_is_resumed(site: Site) -> None:
     await put(site, schedule(every_ms=100))
     await until(site, lambda info: info.fired > 0)

@@ -59,7 +59,7 @@ class AdminService:
         await EventCall(self._core, request, context).run()
 
     async def list_schedules(self, request: pb.ListSchedulesRequest) -> pb.ListSchedulesResponse:
-        return list_schedules(self._core)
+        return list_schedules(self._core, request)
 
     async def set_schedules(self, request: pb.SetSchedulesRequest) -> pb.SetSchedulesResponse:
         return await set_schedules(self._core, request)

@@ -23,10 +23,26 @@ from tqbroker_broker.schedules import MAX_SCHEDULES, Schedule
 
 DEFAULT_COUNT, MAX_COUNT = 5, 1000
 
+MAX_ANSWER = 3 << 20
+"""Bytes after which an answer is full: one schedule has at most 80 KiB, and gRPC clients take 4 MiB by default."""
 
-def list_schedules(core: Core) -> pb.ListSchedulesResponse:
-    """Every schedule, by name."""
-    return pb.ListSchedulesResponse(schedules=map(write_state, core.scheduler.states()))
+
+def list_schedules(core: Core, request: pb.ListSchedulesRequest) -> pb.ListSchedulesResponse:
+    """Schedules by name, as many as fit into an answer. Raises Invalid."""
+    if request.after:
+        check_schedule_name(request.after)
+    response = pb.ListSchedulesResponse()
+    size = 0
+    for state in core.scheduler.states():
+        if state.schedule.name <= request.after:
+            continue
+        if size > MAX_ANSWER:
+            response.more = True
+            break
+        info = write_state(state)
+        response.schedules.append(info)
+        size += info.ByteSize()
+    return response
 
 
 async def set_schedules(core: Core, request: pb.SetSchedulesRequest) -> pb.SetSchedulesResponse:
