@@ -6,14 +6,11 @@ from tqbroker_broker.answers import Job
 from tqbroker_broker.attempts import Extra, Place
 from tqbroker_broker.records import JobId
 from tqbroker_broker.storage.lmdb.annotating import said_of
-from tqbroker_broker.storage.lmdb.flows import Flows
-from tqbroker_broker.storage.lmdb.rows import JobRow, Note, Said
+from tqbroker_broker.storage.lmdb.rows import JobRow, Note
 from tqbroker_broker.storage.lmdb.standing import Standing, handed_to, standing_of
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.telling import tell
 from tqbroker_broker.storage.lmdb.txn import Txn
-
-NOTHING_SAID = Said()
 
 
 class Extras:
@@ -22,7 +19,6 @@ class Extras:
     def __init__(self, store: Store, txn: Txn) -> None:
         self._store = store
         self._txn = txn
-        self._flows: Flows | None = None
         self._standing: Standing | None = None
         self._place: Place | None = None
 
@@ -30,9 +26,11 @@ class Extras:
         """Times, a checkpoint, a place in a workflow; None for most."""
         if note is None:
             return Extra(job.due_ms, job.expires_ms) if job.due_ms or job.expires_ms else None
-        said = said_of(self._store, self._txn, seq) if note.annotated else NOTHING_SAID
-        due_ms = note.due_ms or job.due_ms
         place = self._place_of(seq, note) if note.node else None
+        due_ms = note.due_ms or job.due_ms
+        if not note.annotated:
+            return Extra(due_ms, job.expires_ms, place=place) if due_ms or job.expires_ms or place else None
+        said = said_of(self._store, self._txn, seq)
         if not (due_ms or job.expires_ms or said.checkpoint or place):
             return None
         return Extra(due_ms, job.expires_ms, said.checkpoint, said.format, place)
@@ -40,16 +38,15 @@ class Extras:
     def _place_of(self, seq: int, note: Note) -> Place | None:
         """The place of a job: that of the one before it, but for the index, if they stand together."""
         stands = self._standing
-        if stands is None or not stands.covers(seq):
-            self._flows = self._flows or Flows(self._store, self._txn)
-            stands = self._standing = standing_of(self._flows, seq)
+        if stands is None or not stands.first <= seq < stands.end:
+            stands = self._standing = standing_of(self._store.flows(self._txn), seq)
             self._place = self._find_place(stands) if stands is not None else None
         place = self._place
         if place is None or stands is None:
             return None
-        if place.group:
-            place = place._replace(group_index=stands.group(seq)[1])
-        return place._replace(inputs=None, cause=None) if note.bare else place
+        inputs, cause = (place.inputs, place.cause) if not note.bare else (None, None)
+        index = stands.index + seq - stands.first if place.group else 0
+        return Place(place.workflow, place.root, place.parent, place.group, index, place.in_chord, inputs, cause)
 
     def _find_place(self, stands: Standing) -> Place:
         group, _, in_chord = stands.group(stands.first)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from tqbroker_broker.records import JobId, Time
 from tqbroker_broker.storage.lmdb.flowrows import JOIN, Saved, pack, unpack_saved
-from tqbroker_broker.storage.lmdb.flows import Flows
 from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.keys import SAVED
 from tqbroker_broker.storage.lmdb.rows import DamagedRecordError
@@ -34,7 +33,7 @@ def _of_workflow(store: Store, txn: Txn, group_id: bytes, first: int, limit: int
     row = txn.get(group_id, db=store.db["groups"])
     if row is None:
         return None
-    flows, key = Flows(store, txn), JOIN.unpack(row)
+    flows, key = store.flows(txn), JOIN.unpack(row)
     flow, join = flows.flow(key[0]), flows.join(key)
     if flow is None or join is None or not flow.live:
         return None

@@ -112,7 +112,9 @@ def _seqs(packed: bytes) -> Iterator[int]:
 
 def _clears(store: Store, txn: Txn, packed: bytes) -> bool:
     """Whether a row speaks of a job that no worker holds or may hold."""
-    return any(seq not in store.book.by_seq and not is_left_alone(store, txn, seq) for seq in _seqs(packed))
+    return any(
+        seq not in store.book.by_seq and not is_left_alone(store, txn, store.flows(txn), seq) for seq in _seqs(packed)
+    )
 
 
 def _is_overdue(store: Store, txn: Txn, kind: bytes, packed: bytes) -> bool:
@@ -127,14 +129,14 @@ def _is_overdue(store: Store, txn: Txn, kind: bytes, packed: bytes) -> bool:
         seq not in store.book.by_seq
         and txn.get(U64.pack(seq), db=store.db["jobs"]) is not None
         and txn.get(U64.pack(seq), db=final) is None
-        and not is_left_alone(store, txn, seq)
+        and not is_left_alone(store, txn, store.flows(txn), seq)
         for seq in _seqs(packed)
     )
 
 
-def is_left_alone(store: Store, txn: Txn, seq: int) -> bool:
+def is_left_alone(store: Store, txn: Txn, flows: Flows, seq: int) -> bool:
     """Whether time does not end the job: a worker may come back with it, or its workflow is not live."""
-    staged = store.note(txn, seq).node and Flows(store, txn).is_staged(seq)
+    staged = store.note(txn, seq).node and flows.is_staged(seq)
     return staged or is_withheld(store, txn, seq)
 
 

@@ -35,7 +35,7 @@ def workflows(store: Store, states: frozenset[WorkflowState], cursor: bytes, lim
     txn = store.read()
     try:
         found: list[WorkflowInfo] = []
-        flows, looks = Flows(store, txn), 0
+        flows, looks = store.flows(txn), 0
         walk = txn.cursor(store.db["flows"])
         more = walk.set_range(cursor or bytes(U64.size))
         while more:
@@ -58,7 +58,7 @@ def nodes(store: Store, workflow: bytes, cursor: bytes, limit: int) -> NodePage 
     txn = store.read()
     try:
         row = txn.get(workflow, db=store.db["flow_ids"])
-        flows = Flows(store, txn)
+        flows = store.flows(txn)
         flow = flows.flow(first_number(row)) if row is not None else None
         if row is None or flow is None or flow.into:
             return None

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from tqbroker_broker.answers import Job, QueueCounts, Stats
 from tqbroker_broker.records import JobId, State
-from tqbroker_broker.storage.lmdb.flows import Flows
 from tqbroker_broker.storage.lmdb.history import attempts_of
 from tqbroker_broker.storage.lmdb.keys import U64, delayed_key
 from tqbroker_broker.storage.lmdb.lanes import key_of
@@ -82,7 +81,7 @@ def _fill_waiting(store: Store, txn: Txn, job: Job, seq: int, note: Note) -> Non
         job.started_ms = lease.since_ms
     elif job.due_ms and txn.get(delayed_key(job.due_ms, seq), db=store.db["delayed"]) is not None:
         job.state = State.SCHEDULED
-    elif note.node and Flows(store, txn).waits(seq):
+    elif note.node and store.flows(txn).waits(seq):
         job.state = State.WAITING
     else:
         job.recovering = store.withheld(note.order or seq)

@@ -28,23 +28,23 @@ log = logging.getLogger("tqbroker.storage")
 
 
 class Standing:
-    """The place of jobs in a row, as one transaction sees it; `first` is the seq of the first."""
+    """The place of jobs in a row, as one transaction sees it; `first` is the seq of the first, `end` comes after.
+
+    `index` is that of the first in the group that they are members of.
+    """
 
     def __init__(self, flows: Flows, run: Run, flow: Flow) -> None:
         self.flow = flow
         self.nodes: Nodes = run.nodes
         self.first = run.first
+        self.end = run.first + run.nodes.count
         self.awaited: Join | None = flows.join(run.nodes.after) if run.nodes.after[1] != GATE else None
-        self._group: tuple[bytes, int, bool] = (b"", 0, False)
+        self._group, self._in_chord, self.index = b"", False, 0
         for member in run.nodes.members:
             join = flows.join(member.join)
             if join is not None and join.id:
-                self._group = join.id, member.index, join.followed
+                self._group, self._in_chord, self.index = join.id, join.followed, member.index
                 break
-
-    def covers(self, seq: int) -> bool:
-        """Whether it is the place of this job too."""
-        return self.first <= seq < self.first + self.nodes.count
 
     @property
     def parent(self) -> JobId:
@@ -75,8 +75,7 @@ class Standing:
 
     def group(self, seq: int) -> tuple[bytes, int, bool]:
         """The group that a job is a member of, its index there, and whether others follow that."""
-        group, index, followed = self._group
-        return group, index + seq - self.first if group else 0, followed
+        return self._group, self.index + seq - self.first if self._group else 0, self._in_chord
 
 
 def standing_of(flows: Flows, seq: int) -> Standing | None:
@@ -92,13 +91,13 @@ def handed_to(store: Store, txn: Txn, stands: Standing) -> Inputs | None:
     if join is None:
         return None
     small = join.size + VALUE_BYTES * join.members <= PAGE_BYTES
-    return values(store, txn, Flows(store, txn), stands, 0) if small else Inputs(join.shape, [], [], join.members)
+    return values(store, txn, store.flows(txn), stands, 0) if small else Inputs(join.shape, [], [], join.members)
 
 
 def inputs_of(store: Store, txn: Txn, seq: int, first: int) -> Inputs | None:
     """Values that a job is handed, from an index on, as many as fit into a message; None when it is handed none."""
     note = store.note(txn, seq)
-    flows = Flows(store, txn)
+    flows = store.flows(txn)
     stands = standing_of(flows, seq) if note.node and not note.bare else None
     return values(store, txn, flows, stands, first) if stands is not None and stands.handed is not None else None
 
@@ -141,7 +140,7 @@ def unpacked(row: bytes, seq: int) -> Final | None:
 
 def describe(store: Store, txn: Txn, job: Job, seq: int, note: Note, final: Final | None) -> None:
     """Fills in what is known of the place of a job."""
-    flows = Flows(store, txn)
+    flows = store.flows(txn)
     stands = standing_of(flows, seq)
     if stands is None:
         return
@@ -163,7 +162,7 @@ def children_of(store: Store, txn: Txn, seq: int) -> list[JobId]:
     except DamagedRecordError:
         log.error("what job number %s has submitted does not match its checksum", seq)
         children = []
-    flows = Flows(store, txn)
+    flows = store.flows(txn)
     run = flows.run(seq) if store.note(txn, seq).node else None
     for member in run.nodes.members if run is not None else ():
         join = flows.join(member.join)

@@ -247,7 +247,8 @@ def _end_unless_held(work: Slice, packed: bytes, state: State) -> bytes:
 
     def handle(seq: int) -> bool:
         lease = group.store.book.by_seq.get(seq) or group.adopted.get(seq)
-        if (lease is not None and lease.token not in group.ended) or is_left_alone(group.store, group.txn, seq):
+        is_held = lease is not None and lease.token not in group.ended
+        if is_held or is_left_alone(group.store, group.txn, group.flows, seq):
             return False
         work.end(seq, state)
         return True
