@@ -81,7 +81,7 @@ class GroupResult(ResultSet):
             return NotImplemented
         return (self.id, self.parent, self.results) == (other.id, other.parent, other.results)
 
-    def __hash__(self) -> int:  # type: ignore[override]
+    def __hash__(self) -> int:
         return hash(self.id)
 
     def __str__(self) -> str:

@@ -270,9 +270,11 @@ class ResultSet(Handle):
         return self.results[index]
 
     def __eq__(self, other: object) -> bool:
-        return self.results == other.results if isinstance(other, ResultSet) else NotImplemented
+        return self.results == other.results if type(other) is type(self) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        """The same for all sets: they change, and asyncio wants what is awaited to be hashable."""
+        return hash(ResultSet)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: [{', '.join(each.id for each in self.results)}]>"

@@ -11,15 +11,15 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 import pytest
 
 from tqbroker import App, codec
 from tqbroker.ids import Key, key_of
-from tqbroker.messages import unpack_ids
-from tqbroker.v1 import errors_pb2, job_pb2, queue_pb2, queue_pb2_grpc
+from tqbroker.messages import pack_ids, unpack_ids
+from tqbroker.v1 import errors_pb2, job_pb2, queue_pb2, queue_pb2_grpc, workflow_pb2
 
 _SERVER_OPTIONS = [("grpc.so_reuseport", 0), ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000)]
 
@@ -40,6 +40,9 @@ class WireDouble(queue_pb2_grpc.QueueServicer):
         self.jobs: dict[Key, job_pb2.JobStatus] = {}
         self.requests: list[queue_pb2.EnqueueStreamRequest] = []
         self.fault: Fault = no_fault
+        self.parts: list[workflow_pb2.WorkflowPart] = []
+        self.part_fault: Callable[[workflow_pb2.WorkflowPart], str] = lambda part: ""
+        self.groups: dict[bytes, list[Key]] = {}
         self.retry_after_ms = 20
         self.watched = threading.Event()
         self.watching: set[Key] = set()
@@ -78,6 +81,10 @@ class WireDouble(queue_pb2_grpc.QueueServicer):
 
     def end(self, id: str, state: job_pb2.State.ValueType) -> None:  # noqa: A002
         self._end(id, state=state)
+
+    def beget(self, parent: str, *children: str) -> None:
+        """The job has these children."""
+        self.jobs[key_of(parent)].children.CopyFrom(pack_ids(map(key_of, children)))
 
     def _end(self, id: str, **fields: Any) -> None:  # noqa: A002
         with self._changed:
@@ -204,31 +211,46 @@ class WireDouble(queue_pb2_grpc.QueueServicer):
     def SubmitWorkflow(  # noqa: N802
         self, request: queue_pb2.SubmitWorkflowRequest, context: grpc.ServicerContext
     ) -> queue_pb2.SubmitWorkflowResponse:
-        return _nothing_of_workflows(context)
+        self.parts.append(request.part)
+        fault = self.part_fault(request.part)
+        if fault in ("", "lose"):
+            for nodes in request.part.nodes:
+                self._store(queue_pb2.EnqueueRequest(batches=[nodes.jobs]))
+        if fault in ("lose", "drop"):
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
+        response = queue_pb2.SubmitWorkflowResponse()
+        if fault not in ("", "lose"):
+            reason = errors_pb2.Reason.Value(f"REASON_{fault}")
+            error = errors_pb2.Error(reason=reason, message=f"refused for {fault}", retry_after_ms=self.retry_after_ms)
+            response.refused.add(batch=0, index=0, error=error)
+        return response
 
     def GetInputs(  # noqa: N802
         self, request: queue_pb2.GetInputsRequest, context: grpc.ServicerContext
     ) -> queue_pb2.GetInputsResponse:
-        return _nothing_of_workflows(context)
+        values = [b"%d" % number for number in range(3)]
+        page = values[request.first : request.first + 2]
+        return queue_pb2.GetInputsResponse(inputs=workflow_pb2.Inputs(values=page, formats=["json"], count=len(values)))
 
     def GetGroup(  # noqa: N802
         self, request: queue_pb2.GetGroupRequest, context: grpc.ServicerContext
     ) -> queue_pb2.GetGroupResponse:
-        return _nothing_of_workflows(context)
+        members = self.groups.get(request.id)
+        if members is None:
+            return queue_pb2.GetGroupResponse(unknown=True)
+        page = members[request.first : request.first + 2]
+        return queue_pb2.GetGroupResponse(ids=pack_ids(page), count=len(members))
 
     def SaveGroup(  # noqa: N802
         self, request: queue_pb2.SaveGroupRequest, context: grpc.ServicerContext
     ) -> queue_pb2.SaveGroupResponse:
-        return _nothing_of_workflows(context)
+        self.groups[request.id] = unpack_ids(request.ids)
+        return queue_pb2.SaveGroupResponse()
 
     def DeleteGroup(  # noqa: N802
         self, request: queue_pb2.DeleteGroupRequest, context: grpc.ServicerContext
     ) -> queue_pb2.DeleteGroupResponse:
-        return _nothing_of_workflows(context)
-
-
-def _nothing_of_workflows(context: grpc.ServicerContext) -> NoReturn:
-    context.abort(grpc.StatusCode.UNIMPLEMENTED, "this double has no workflows")
+        return queue_pb2.DeleteGroupResponse(deleted=self.groups.pop(request.id, None) is not None)
 
 
 def _with_id(status: job_pb2.JobStatus, key: Key) -> job_pb2.JobStatus:
