@@ -49,6 +49,7 @@ bench-delayed: $(VENV)/ready ## long: a million delayed jobs, the broker killed 
 
 crash: $(VENV)/ready ## many more seeds of the kill -9 tests than `make test` runs
 	TQ_CRASH_SEEDS=20 $(BIN)/python -m pytest -m crash
+	TQ_WORKFLOW_SEEDS=2000 $(BIN)/python -m pytest tests/crash/test_workflow_seeds.py
 	TQ_WALK_SEEDS=300 $(BIN)/python -m pytest tests/contracts/test_walk.py
 
 clean: ## remove the environment and everything generated but committed nowhere

@@ -1,0 +1,159 @@
+"""Chains, groups, chords and their nestings while broker, worker or child are killed at every step of their way.
+
+What a workflow comes to is known before it is sent. Each must come to that, or fail with the job that failed; each job
+has run once, and once more for each lease that was lost.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import pytest
+from tests.acceptance.harness.seeds import seeds
+from tests.acceptance.harness.site import Site
+from tests.acceptance.harness.waiting import until
+from tests.crash.canvas_draws import Draws
+
+from tqbroker import AsyncResult
+from tqbroker.v1 import admin_pb2, job_pb2
+from tqbroker.v1.workflow_pb2 import WorkflowInfo, WorkflowState
+
+WORKFLOWS = 40
+"""For each place and seed."""
+
+IN_BROKER = (
+    "before_commit",
+    "after_commit",
+    "before_apply",
+    "after_workflow_commit",
+    "after_grant",
+    "before_send",
+    "after_finish_commit",
+)
+IN_WORKER = ("worker_before_send_outcome", "worker_after_receive")
+IN_CHILD = ("child_before_run", "child_after_run")
+
+pytestmark = pytest.mark.crash
+
+
+class Sent(NamedTuple):
+    """A workflow on its way: its result, its error callback, and the value it must come to (None: it fails)."""
+
+    result: AsyncResult[int]
+    callback: str
+    value: int | None
+
+
+@pytest.fixture
+def flows(folder: Path) -> Iterator[Site]:
+    """A site with the tasks of workflows."""
+    site = Site(folder, "workflows")
+    yield site
+    site.close()
+
+
+def armed(place: str, random: Random) -> dict[str, str]:
+    return {"TQ_TESTING": "1", "TQ_FAILPOINT": f"{place}:{random.randrange(2, WORKFLOWS)}=kill9"}
+
+
+def send(site: Site, random: Random) -> list[Sent]:
+    draws = Draws(site.calls.app, random)
+    sent = []
+    for _ in range(WORKFLOWS):
+        canvas, value = draws.workflow()
+        callback = site.calls.app.signature("tasks.told")
+        told = callback.freeze().id
+        sent.append(Sent(canvas.apply_async(link_error=callback), told, value))
+    return sent
+
+
+@seeds(1)
+@pytest.mark.parametrize("place", IN_BROKER)
+def test_a_workflow_survives_the_broker_killed_at(flows: Site, place: str, seed: int) -> None:
+    random = Random(f"{place} {seed}")
+    broker = flows.broker("--max-lost-leases", "1000", **armed(place, random))
+    flows.worker()
+    with ThreadPoolExecutor(1) as client:
+        sent = client.submit(send, flows, random)
+        assert broker.wait() == -signal.SIGKILL
+        flows.started(broker)
+
+    judge(flows, sent.result())
+
+
+@seeds(1)
+@pytest.mark.parametrize("place", IN_WORKER + IN_CHILD)
+def test_a_workflow_survives_the_worker_killed_at(flows: Site, place: str, seed: int) -> None:
+    random = Random(f"{place} {seed}")
+    flows.broker("--max-lost-leases", "1000", "--grace", "0.5")
+    worker = flows.worker(**armed(place, random))
+    sent = send(flows, random)
+    if place in IN_WORKER:
+        worker.wait()
+        worker.start()
+
+    judge(flows, sent)
+
+
+def judge(site: Site, sent: list[Sent]) -> None:
+    """Fails with everything that is not as it must be."""
+    faults = [fault for each in sent for fault in _ends(site, each)]
+    faults += _runs(site)
+    assert faults == []
+
+
+def _ends(site: Site, sent: Sent) -> list[str]:
+    """The workflow has come to its value, or failed and told its callback, once."""
+    status = site.wire.finals([sent.result.id], 60)[sent.result.id]
+    callback = site.wire.finals([sent.callback], 60)[sent.callback]
+    if sent.value is not None:
+        good = status.state == job_pb2.STATE_SUCCEEDED and int(status.result) == sent.value
+        spared = callback.state == job_pb2.STATE_CANCELLED
+        return [] if good and spared else [f"{sent} ended {status} and its callback {callback}"]
+    named = status.state == job_pb2.STATE_FAILED and status.failure.type in ("ValueError", "ChordError")
+    told = callback.state == job_pb2.STATE_SUCCEEDED
+    return [] if named and told else [f"{sent} ended {status} and its callback {callback}"]
+
+
+def _runs(site: Site) -> list[str]:
+    """Every workflow has come to its end, and each of its jobs has run as often as it must."""
+    until(lambda: not _left(site), f"the rest of the workflows to end, of which are left: {_left(site)}", 60)
+    faults = []
+    for runs in site.history.read().starts.values():
+        for job, count in Counter(run.id for run in runs).items():
+            if count > 1 and count > 1 + _lost(site, job):
+                faults.append(f"job {job} ran {count} times and lost {_lost(site, job)} leases")
+    counts = site.wire.counts()
+    staged = sum(each.left for each in _workflows(site) if each.state == WorkflowState.WORKFLOW_STATE_UPLOADING)
+    if counts.queued or counts.running or counts.scheduled or counts.waiting != staged:
+        faults.append(f"left behind: {counts}")
+    return faults
+
+
+def _left(site: Site) -> list[WorkflowInfo]:
+    """Workflows with jobs that have not ended. What a killed worker has only uploaded does not count: it expires."""
+    running = WorkflowState.WORKFLOW_STATE_RUNNING
+    return [each for each in _workflows(site) if each.state == running]
+
+
+def _lost(site: Site, job: str) -> int:
+    """Leases that a job has lost, by its history: its counters begin anew when it is replaced."""
+    answer = site.wire.admin.GetJob(admin_pb2.GetJobRequest(id=job), timeout=20, wait_for_ready=True)
+    return sum(attempt.verdict == "lost" for attempt in answer.job.attempts)
+
+
+def _workflows(site: Site) -> Iterator[WorkflowInfo]:
+    cursor = b""
+    while True:
+        request = admin_pb2.ListWorkflowsRequest(cursor=cursor, limit=1000)
+        page = site.wire.admin.ListWorkflows(request, timeout=20, wait_for_ready=True)
+        yield from page.workflows
+        cursor = page.cursor
+        if not cursor:
+            return
