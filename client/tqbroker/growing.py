@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tqbroker.canvas_chain import chain
 from tqbroker.canvas_group import chord, group
 from tqbroker.canvas_maps import chunks
 from tqbroker.canvas_options import CALLBACKS, OF_THE_WORKFLOW, listed, merged
+from tqbroker.canvas_parts import Composite
 from tqbroker.canvas_shape import Hoisted, Member, is_empty, leads_to_many, members, shared_errbacks
 from tqbroker.canvas_signature import Signature
 from tqbroker.canvas_walk import Walk, run
 from tqbroker.graph import Draft, Graph, Node, chosen_id, group_key
 from tqbroker.ids import Key
 from tqbroker.unique import body_id
+
+Pending = Sequence[tuple[int, list[Signature[Any]]]]
+"""Joins, and the callbacks that follow them."""
 
 _NONE: Mapping[str, Any] = {}
 _OF_THE_HEADER = frozenset({"countdown", "eta"})
@@ -84,23 +88,27 @@ class _Grower:
         elif isinstance(sig, chord):
             outcome = yield self._chord(sig, spot)
         else:
-            outcome = yield self._call(sig, spot)
+            outcome, pending = self._call(sig, spot)
+            for join, callbacks in pending:
+                yield self._callbacks(join, callbacks)
         return outcome
 
-    def _call(self, sig: Signature[Any], spot: _Spot) -> Walk:
-        """The call of a task, and what is linked to it."""
+    def _call(self, sig: Signature[Any], spot: _Spot) -> tuple[int, Pending]:
+        """The call of a task: the number of its outcome, and what is linked to it."""
+        draft = self._draft
+        if not sig.options and not spot.options and spot.key is None and not draft.freeze:
+            return draft.node(_node(sig, spot, _NONE, draft.fresh(), (*spot.ends, *spot.each)), spot.parent), ()
         options = merged(sig.options, spot.options)
         links = listed("link", options.get("link"))
         errbacks = [each for each in listed("link_error", options.get("link_error")) if each not in spot.hoisted]
-        success = self._draft.join("success") if links else 0
-        failure = self._draft.join("failure") if errbacks else 0
-        node = _node(sig, spot, options, self._draft)
-        member_of = tuple(filter(None, (*spot.ends, success, *spot.each, failure)))
-        outcome = self._draft.node(node._replace(member_of=member_of), spot.parent)
-        if links or errbacks:
-            yield self._callbacks(success, links)
-            yield self._callbacks(failure, errbacks)
-        return outcome
+        pending = [(draft.join("success"), links)] if links else []
+        pending += [(draft.join("failure"), errbacks)] if errbacks else []
+        chosen = chosen_id(options, spot.key)
+        key = draft.fresh() if chosen is None else chosen
+        draft.fix(sig, key)
+        own = {name: value for name, value in options.items() if name not in OF_THE_WORKFLOW}
+        member_of = (*spot.ends, *spot.each, *(join for join, _ in pending))
+        return draft.node(_node(sig, spot, own, key, member_of), spot.parent), pending
 
     def _callbacks(self, join: int, callbacks: Iterable[Signature[Any]]) -> Walk:
         for callback in callbacks:
@@ -177,11 +185,18 @@ class _Grower:
     def _members(self, inside: list[Member], spot: _Spot) -> Walk:
         """The members of a group; returns their outcomes."""
         outcomes: list[int] = []
-        over = {name: value for name, value in spot.options.items() if name != "task_id"}
+        last, here = None, spot
         for member in inside:
-            options = merged(member.options, over) if member.options else over
-            args, kwargs = (*spot.args, *member.args), {**member.kwargs, **spot.kwargs}
-            outcomes.append((yield self.part(member.sig, spot._replace(options=options, args=args, kwargs=kwargs))))
+            if last is None or member.options is not last.options:
+                here = _inside(spot, member)
+            last = member
+            if isinstance(member.sig, (Composite, chord)):
+                outcomes.append((yield self.part(member.sig, here)))
+                continue
+            outcome, pending = self._call(member.sig, here)
+            outcomes.append(outcome)
+            for join, callbacks in pending:
+                yield self._callbacks(join, callbacks)
         return outcomes
 
     # -- chord --------------------------------------------------------------------------------------------------------
@@ -231,6 +246,14 @@ class _Grower:
         return key, join, self._draft.group(key, join, outcomes, spot.parent)
 
 
+def _inside(spot: _Spot, member: Member) -> _Spot:
+    """The spot of a member of a group, and of all others in the same group."""
+    over = {name: value for name, value in spot.options.items() if name != "task_id"}
+    options = merged(member.options, over) if member.options else over
+    args, kwargs = (*spot.args, *member.args), {**member.kwargs, **spot.kwargs}
+    return spot._replace(options=options, args=args, kwargs=kwargs)
+
+
 def _partial(sig: Signature[Any], spot: _Spot) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     """The arguments for the first calls of a chain or a chord."""
     own: Mapping[str, Any] = sig.partial_kwargs if isinstance(sig, (chain, chord)) else _NONE
@@ -239,14 +262,10 @@ def _partial(sig: Signature[Any], spot: _Spot) -> tuple[tuple[Any, ...], Mapping
     return (*spot.args, *sig.args), {**own, **spot.kwargs}
 
 
-def _node(sig: Signature[Any], spot: _Spot, options: dict[str, Any], draft: Draft) -> Node:
-    """A call without its memberships."""
-    chosen = chosen_id(options, spot.key)
-    key = draft.fresh() if chosen is None else chosen
-    draft.fix(sig, key)
+def _node(sig: Signature[Any], spot: _Spot, options: Mapping[str, Any], key: Key, member_of: tuple[int, ...]) -> Node:
+    """A call in its place."""
     args, kwargs = sig.args, sig.kwargs
-    if not sig.immutable:
+    if (spot.args or spot.kwargs) and not sig.immutable:
         args, kwargs = (*spot.args, *args), {**kwargs, **spot.kwargs}
-    own = {name: value for name, value in options.items() if name not in OF_THE_WORKFLOW}
     silent = bool(spot.after) and (sig.immutable or spot.mute)
-    return Node(sig, args, kwargs, own, key, spot.after, silent, (), spot.beside)
+    return Node(sig, args, kwargs, options, key, spot.after, silent, member_of, spot.beside)
