@@ -11,9 +11,9 @@ from tqbroker.parameters import positional
 
 if TYPE_CHECKING:
     from tqbroker.app import App
+    from tqbroker.async_result import AsyncResult
     from tqbroker.canvas_chain import chain
     from tqbroker.canvas_stamping import StampingVisitor
-    from tqbroker.result import AsyncResult
     from tqbroker.task import Task
 
 R = TypeVar("R")

@@ -16,6 +16,7 @@ from tqbroker.eager import EagerResult, run
 from tqbroker.errbacks import wants_to_know
 from tqbroker.exceptions import ChordError, TaskRevokedError
 from tqbroker.graph import Graph, Node, Outcome
+from tqbroker.group_result import GroupResult
 from tqbroker.growing import grow
 from tqbroker.ids import text_of
 from tqbroker.request import Details, Request
@@ -48,8 +49,6 @@ def apply(
 
 
 def run_graph(graph: Graph, app: App) -> Any:
-    from tqbroker.workflows import GroupResult
-
     runs = _Runs(graph, app)
     for node in graph.nodes:
         runs.ended.append(runs.end(node))
@@ -57,8 +56,8 @@ def run_graph(graph: Graph, app: App) -> Any:
     def job(outcome: Outcome) -> EagerResult[Any]:
         return runs.ended[outcome.node]
 
-    def many(outcome: Outcome, members: list[Any]) -> Any:
-        return GroupResult(text_of(outcome.key), members, app=app) if GroupResult is not list else members
+    def many(outcome: Outcome, members: list[Any]) -> GroupResult:
+        return GroupResult(text_of(outcome.key), members, app=app)
 
     return graph.results(job, many)
 

@@ -54,7 +54,7 @@ class Graph(NamedTuple):
         made: list[Any] = []
         for outcome in self.outcomes:
             result = job(outcome) if outcome.node >= 0 else group(outcome, [made[each] for each in outcome.members])
-            if outcome.parent >= 0 and hasattr(result, "parent"):
+            if outcome.parent >= 0:
                 result.parent = made[outcome.parent]
             made.append(result)
         return made[self.result]

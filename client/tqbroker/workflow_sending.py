@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tqbroker import publish_signals
+from tqbroker.async_result import AsyncResult
 from tqbroker.call import Batch, Nodes, Workflow
 from tqbroker.exceptions import NotUniqueError, OperationalError, QueueFull, TqbrokerError
 from tqbroker.ids import Key, key_of, text_of
-from tqbroker.result import AsyncResult
 from tqbroker.signals import after_task_publish, before_task_publish
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from tqbroker import result as result_module
+from tqbroker.async_result import AsyncResult
 from tqbroker.call import Workflow
 from tqbroker.canvas_group import group
 from tqbroker.canvas_maps import chunks, destination
@@ -13,19 +13,17 @@ from tqbroker.canvas_options import CALLBACKS, OF_THE_WORKFLOW
 from tqbroker.canvas_signature import Signature
 from tqbroker.context import running
 from tqbroker.graph import Graph, Outcome
+from tqbroker.group_result import GroupResult
 from tqbroker.growing import grow
 from tqbroker.ids import Key, key_of, text_of
 from tqbroker.packing import pack
-from tqbroker.result import AsyncResult
+from tqbroker.result_tree import leaves
 from tqbroker.trail import record
 from tqbroker.workflow_names import name_of
 from tqbroker.workflow_sending import asend, send
 
 if TYPE_CHECKING:
     from tqbroker.app import App
-
-
-GroupResult: Any = getattr(result_module, "GroupResult", list)
 
 
 def apply_async(
@@ -76,14 +74,7 @@ def _remember(sig: Signature[Any], result: Any) -> None:
     """The running job remembers what it has submitted: the job that ends a workflow, or the members of a group."""
     if running() is None or sig.options.get("add_to_parent") is False:
         return
-    waiting, found = [result], []
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, GroupResult):
-            waiting.extend(reversed(each if isinstance(each, list) else each.results))
-        else:
-            found.append(each)
-    record(found)
+    record(leaves([result]))
 
 
 class Prepared(NamedTuple):
@@ -115,8 +106,8 @@ def results(graph: Graph, app: App) -> Any:
     def job(outcome: Outcome) -> AsyncResult[Any]:
         return AsyncResult._of(outcome.key, app)
 
-    def many(outcome: Outcome, members: list[Any]) -> Any:
-        return GroupResult(text_of(outcome.key), members, app=app) if GroupResult is not list else members
+    def many(outcome: Outcome, members: list[Any]) -> GroupResult:
+        return GroupResult(text_of(outcome.key), members, app=app)
 
     return graph.results(job, many)
 

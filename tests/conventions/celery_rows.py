@@ -7,6 +7,7 @@ from __future__ import annotations
 
 OPTIONS = "tests/acceptance/test_celery_options.py"
 CANVAS = "tests/acceptance/test_canvas.py"
+VALUES = "tests/unit/client/test_canvas_values.py"
 PLACES = "tests/acceptance/test_workflow_worker.py"
 TIME = "tests/acceptance/test_time.py"
 RETRIES = "tests/acceptance/test_retries.py"
@@ -142,7 +143,8 @@ ROWS: dict[str, dict[str, str]] = {
         "checkpoint": f"{INSIDE}::test_a_job_that_is_killed_goes_on_from_its_last_checkpoint",
     },
     "Exceptions": {
-        **dict.fromkeys(("ChordError", "InvalidTaskError", "IncompleteStream", "SecurityError"), _CATCH),
+        "ChordError": f"{CANVAS}::test_a_chord_that_breaks_names_the_member_and_tells_once",
+        **dict.fromkeys(("InvalidTaskError", "IncompleteStream", "SecurityError"), _CATCH),
         **dict.fromkeys(("BackendGetMetaError", "BackendStoreError", "WorkerShutdown", "WorkerTerminate"), _CATCH),
         "Retry": "tests/unit/worker/test_worker_endings.py::test_a_retry_raised_by_hand_counts",
         "Ignore": f"{RETRIES}::test_an_ignored_job_is_over_without_a_value",
@@ -270,5 +272,36 @@ ROWS: dict[str, dict[str, str]] = {
         "-X": "tests/acceptance/test_routing.py::test_an_excluded_queue_is_not_taken_and_its_job_says_so",
         "--autoscale": f"{PROGRAMS}::test_an_autoscaled_worker_is_given_other_bounds",
         "--version": "tests/acceptance/test_cli.py::test_a_message_says_which_commands_there_are",
+    },
+    "Workflows": {
+        **dict.fromkeys(
+            ("Signature", "signature", "subtask"), f"{VALUES}::test_a_signature_is_made_of_a_task_or_its_name"
+        ),
+        "maybe_signature": f"{VALUES}::test_what_is_no_signature_is_said",
+        "from_dict": f"{CANVAS}::test_what_came_as_json_runs_as_what_was_written",
+        **dict.fromkeys(
+            ("clone", "partial", "replace"),
+            f"{VALUES}::test_a_copy_gets_arguments_in_front_and_options_over_its_own",
+        ),
+        "set": f"{VALUES}::test_options_stand_beside_the_arguments",
+        "freeze": f"{CANVAS}::test_frozen_ids_are_those_it_runs_under",
+        "reprcall": f"{VALUES}::test_a_signature_is_made_of_a_task_or_its_name",
+        "flatten_links": f"{VALUES}::test_links_of_links_are_flattened",
+        "immutable": f"{CANVAS}::test_every_form_gives_its_value",
+        "set_immutable": f"{VALUES}::test_immutable_parts_are_those_that_are_handed_something",
+        **dict.fromkeys(("delay", "apply_async", "__invert__"), f"{CANVAS}::test_ways_to_call"),
+        "apply": "tests/unit/client/test_canvas_eager.py::test_every_form_gives_its_value",
+        "link": f"{CANVAS}::test_what_is_linked_is_called_with_the_result",
+        "link_error": f"{CANVAS}::test_errors_are_told_of_once_in_the_way_that_is_asked_for",
+        "on_error": f"{CANVAS}::test_a_chain_that_breaks_raises_what_broke_it_and_tells_once",
+        "errback": f"{CANVAS}::test_errors_are_told_of_once_in_the_way_that_is_asked_for",
+        **dict.fromkeys(
+            ("chain", "group", "chord", "xmap", "xstarmap", "chunks"), f"{CANVAS}::test_every_form_gives_its_value"
+        ),
+        "skew": f"{CANVAS}::test_a_skewed_group_starts_one_after_the_other",
+        **dict.fromkeys(("StampingVisitor", "stamp"), f"{CANVAS}::test_stamps_and_headers_are_seen_by_every_task"),
+        "graph": f"{CANVAS}::test_the_graph_of_results_can_be_drawn",
+        "task_allow_error_cb_on_chord_header": "tests/unit/client/test_canvas_shapes.py"
+        "::test_error_callbacks_of_a_chord_are_those_of_its_header_too_if_the_setting_says_so",
     },
 }
