@@ -10,7 +10,7 @@ from tests.contracts.flows import Flow, flow_id, submit, take_tokens
 from tests.contracts.harness import DEAD_TTL, DEDUP_WINDOW, EngineUnderTest
 
 from tqbroker_broker.attempts import Ending, Held, Successes, Verdict
-from tqbroker_broker.records import text_key
+from tqbroker_broker.records import State, text_key
 from tqbroker_broker.storage.lmdb.engine import LmdbEngine
 from tqbroker_broker.storage.lmdb.keys import DATABASES
 
@@ -73,6 +73,26 @@ async def test_nothing_is_left_of_workflows_that_were_dropped(engine: EngineUnde
         pass
 
     assert rows(engine) == {}
+
+
+@pytest.mark.parametrize("database", ["notes", "jobs"])
+async def test_what_waits_for_a_damaged_job_ends_with_it(engine: EngineUnderTest, database: str) -> None:
+    await submit(engine, Flow().chain("a", "b"))
+    assert isinstance(engine.verbs, LmdbEngine)
+    store = engine.verbs._store
+    with store.env.begin(write=True) as txn:
+        cursor = txn.cursor(store.db[database])
+        cursor.first()
+        cursor.put(cursor.key(), cursor.value()[:-1] + bytes([cursor.value()[-1] ^ 255]))
+
+    assert await take_tokens(engine) == {}
+    while (await engine.verbs.expire(engine.now, 10)).more:
+        pass
+
+    assert [(await engine.job(name)).state for name in "ab"] == [State.FAILED] * 2
+    job = await engine.job("b")
+    assert job.failure is not None
+    assert (job.failure.type, job.cause) == ("DamagedRecord", text_key("a"))
 
 
 async def test_a_restart_in_the_middle_of_a_drop_goes_on_with_it(engine: EngineUnderTest) -> None:
