@@ -100,19 +100,17 @@ def _calendar(schedule: Schedule) -> Calendar:
 
 
 def check(schedule: Schedule) -> None:
-    """Raises Invalid when it does not say when it fires."""
+    """Raises Invalid when it does not say when it fires; the caller says of which schedule it speaks."""
     read_zone(schedule.zone)
     given = [bool(schedule.every_ms), bool(schedule.cron), schedule.crontab is not None]
     if sum(given) != 1:
-        raise Invalid(
-            f"schedule {schedule.name!r} must have one of every_ms, cron and crontab, and has {sum(given)} of them"
-        )
+        raise Invalid(f"it must have one of every_ms, cron and crontab, and has {sum(given)} of them")
     if schedule.relative and not schedule.every_ms:
-        raise Invalid(f"schedule {schedule.name!r} is relative: only one with every_ms can be")
+        raise Invalid("relative is set: only a schedule with every_ms can be relative")
     if not schedule.every_ms:
         _calendar(schedule)
     if schedule.end_ms and schedule.end_ms <= schedule.start_ms:
-        raise Invalid(f"schedule {schedule.name!r} ends before it starts: end_unix_ms must be after start_unix_ms")
+        raise Invalid("it ends before it starts: end_unix_ms must be after start_unix_ms")
 
 
 def warnings(schedule: Schedule, now_ms: int) -> list[str]:
