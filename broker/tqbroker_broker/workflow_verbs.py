@@ -69,7 +69,8 @@ class WorkflowVerbs:
 
     async def save_group(self, group: bytes, ids: Sequence[JobId]) -> None:
         """Remembers jobs as a group. Raises StoreFull."""
-        await settled(self._write(lambda: self._guard.engine.save_group(group, ids, self._guard.now())))
+        size = sum(map(len, ids))
+        await settled(self._write(lambda: self._guard.engine.save_group(group, ids, self._guard.now()), size))
 
     async def delete_group(self, group: bytes) -> bool:
         """Forgets a group. Returns whether there was one."""

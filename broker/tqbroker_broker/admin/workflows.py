@@ -22,9 +22,6 @@ from tqbroker_broker.records import State
 from tqbroker_broker.refusals import Invalid, NotFound
 from tqbroker_broker.workflows import JoinInfo, NodePage, WorkflowInfo
 
-EDITED = 1000
-"""Jobs that one commit of an order changes: others get their turn in between."""
-
 _HIT = frozenset({Cancelled.CANCELLED, Cancelled.RUNNING, Cancelled.PENDING})
 
 
@@ -126,9 +123,13 @@ async def edit_workflow(core: Core, request: pb.EditWorkflowRequest) -> pb.EditW
 
 
 async def _pages(core: Core, workflow: bytes) -> AsyncIterator[NodePage]:
+    """All nodes, a few at a time: large results must not pile up in memory, and others want their turn."""
     cursor = b""
+    count = SLICE
     while True:
-        page = await _page(core, workflow, cursor, EDITED)
+        page = await _page(core, workflow, cursor, count)
+        size = sum(size_of(node.job) for node in page.nodes)
+        count = min(count * 2, MAX_SLICE) if size < MAX_ANSWER // 32 else max(count // 4, 1)
         yield page
         cursor = page.cursor
         if not cursor:
