@@ -23,7 +23,6 @@ NAMES: dict[str, str] = {
     "after_finish_commit": "broker: outcomes are on the disk, the worker was not told",
     "after_workflow_commit": "broker: a part of a workflow is on the disk, the client was not answered",
     "after_order_commit": "broker: what an operator has changed is on the disk, nobody was told",
-    "after_workflow_commit": "broker: a workflow, or a part of one, is on the disk, the client was not answered",
     "after_annotate_commit": "broker: what jobs said of themselves is on the disk, the worker was not told",
     "after_payment": "broker: starts under a rate are on the disk, their jobs are not leased yet",
     "in_expire": "broker: a slice of endings by time was just applied",
