@@ -6,15 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from tqbroker.canvas_chain import chain
+from tqbroker.canvas_many import Many
 from tqbroker.canvas_options import as_signature
 from tqbroker.canvas_parts import Composite
 from tqbroker.canvas_signature import Signature
 
 if TYPE_CHECKING:
     from tqbroker.app import App
+    from tqbroker.group_result import GroupResult
 
 
-class group(Composite, kind="group"):  # noqa: N801 - Celery's name
+class group(Many, Composite, kind="group"):  # noqa: N801  # pyright: ignore[reportIncompatibleMethodOverride]
     """`group(a, b)`, `group([a, b])`, or `group(add.s(i, i) for i in range(9))`: all run, in any order.
 
     Its result is a GroupResult, with results in the order of the members. A group in a group is part of it. Options
@@ -27,7 +29,7 @@ class group(Composite, kind="group"):  # noqa: N801 - Celery's name
             tasks = tuple(tasks[0].tasks)
         super().__init__(*tasks, **options)
 
-    def __call__(self, *partial_args: Any, **options: Any) -> Any:
+    def __call__(self, *partial_args: Any, **options: Any) -> GroupResult:
         """Submits it, with these arguments in front of those of each member. Keywords are options."""
         return self.apply_async(partial_args, **options)
 

@@ -7,11 +7,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from tqbroker.canvas_group import group
+from tqbroker.canvas_many import Many
 from tqbroker.canvas_options import as_signature
 from tqbroker.canvas_signature import Signature
 
 if TYPE_CHECKING:
     from tqbroker.app import App
+    from tqbroker.group_result import GroupResult
     from tqbroker.task import Task
 
 _DESTINATION = frozenset({"queue", "exchange", "routing_key"})
@@ -72,7 +74,7 @@ class xstarmap(_Map, kind="xstarmap"):  # noqa: N801 - Celery's name
     _shown = "*x"
 
 
-class chunks(Signature[Any], kind="chunks"):  # noqa: N801 - Celery's name
+class chunks(Many, kind="chunks"):  # noqa: N801 - Celery's name
     """`task.chunks(it, n)`: a group of jobs, each of which calls the task with the next `n` lists of arguments.
 
     `group()` gives that group. Raises ValueError when `n` is less than 1.
@@ -90,7 +92,7 @@ class chunks(Signature[Any], kind="chunks"):  # noqa: N801 - Celery's name
         _, _, kwargs, options, _, _ = fields
         return cls(as_signature(kwargs["task"], "chunks", app), kwargs["it"], kwargs["n"], app=app, **options)
 
-    def __call__(self, **options: Any) -> Any:
+    def __call__(self, **options: Any) -> GroupResult:
         """Submits its group."""
         return self.apply_async(**options)
 

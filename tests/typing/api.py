@@ -11,8 +11,23 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, assert_type
 
-from tqbroker import App, AsyncResult, Celery, Queue, Task, current_app, current_task, shared_task
+from tqbroker import (
+    App,
+    AsyncResult,
+    Celery,
+    Queue,
+    Signature,
+    Task,
+    chain,
+    chord,
+    current_app,
+    current_task,
+    group,
+    shared_task,
+    signature,
+)
 from tqbroker.exceptions import Retry
+from tqbroker.result import GroupResult
 
 app = App("tasks", broker="tq://localhost", task_default_queue="mail", result_expires=3600)
 celery = Celery("tasks")
@@ -96,6 +111,44 @@ def calls() -> None:
     assert_type(add.apply_async((4, 4), queue=Queue("mail"), tenant="acme", idempotency_key="k"), AsyncResult[int])
     with app.batch():
         add.delay(1, 2)
+
+
+def workflows() -> None:
+    """Signatures know what their task returns, and whole workflows what kind of result they have."""
+    assert_type(add.s(4), Signature[int])
+    assert_type(add.si(4, 4), Signature[int])
+    assert_type(add.signature((4,), {"y": 4}, countdown=3), Signature[int])
+    assert_type(fetch.s("url"), Signature[bytes])
+    assert_type(add.s(4).delay(4), AsyncResult[int])
+    assert_type(add.s(4, 4).apply_async(queue="mail").get(), int)
+    assert_type(add.s(4).clone((4,)).set(priority=3).on_error(mail.s("a@b")), Signature[int])
+    assert_type(add.s(4, 4) | shared.s() | mail.si("a@b"), chain)
+    assert_type(chain(add.s(4, 4), add.s(4)).delay(), AsyncResult[Any])
+    assert_type(group(add.s(i, i) for i in range(3)).delay(), GroupResult)
+    assert_type(group(add.s(1, 1), add.s(2, 2)).apply_async(priority=3).completed_count(), int)
+    assert_type(chord([add.s(1, 1)], shared.s()).delay(), AsyncResult[Any])
+    assert_type(add.chunks([(1, 2), (3, 4)], 1).group(), group)
+    assert_type(signature("tasks.add", (4, 4), queue="mail"), Signature[Any])
+    assert_type(app.signature("tasks.add"), Signature[Any])
+    add.apply_async((4, 4), link=mail.s("a@b"), link_error=[mail.s("c@d")])
+    chord([add.s(1, 1), add.s(2, 2)])(shared.s())
+
+
+@app.task(bind=True)
+def replaced(self: Task[..., Any], x: int) -> int:
+    """Replacing ends the body, with and without `raise`."""
+    if x == 1:
+        raise self.replace(add.s(1, 1))
+    try:
+        self.add_to_chord(add.s(2, 2))
+        return x
+    except ValueError:
+        self.replace(group(add.s(1, 1)) | shared.s())
+
+
+async def asyncio_workflows() -> None:
+    """The same awaited."""
+    assert_type(await (await add.s(4).adelay(4)), int)
 
 
 async def asyncio_calls() -> None:

@@ -19,7 +19,7 @@ VALUES: list[tuple[Callable[[], Signature[Any]], Any]] = [
     (lambda: add(1, 2) | add(3) | add(4), 10),
     (lambda: add(1, 2) | T.add.si(5, 5), 10),
     (lambda: group(add(i, i) for i in range(4)), [0, 2, 4, 6]),
-    (lambda: group([]), []),
+    (lambda: group([], app=T.app), []),
     (lambda: chord([add(i, i) for i in range(4)], total()), 12),
     (lambda: chord([], total()), 0),
     (lambda: group([add(1, 1)]) | total(), 2),
