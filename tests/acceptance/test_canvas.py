@@ -271,6 +271,44 @@ def test_a_replacement_that_fails_fails_the_job(shop: Delivery) -> None:
         shop.tasks.becomes.delay("failing").get(timeout=PATIENCE)
 
 
+def test_a_member_of_a_chord_may_be_replaced_by_any_form(shop: Delivery) -> None:
+    t = shop.tasks
+    header = group(t.becomes.s("task"), t.add.s(1, 1), t.becomes.s("chord"), t.becomes.s("chain"))
+
+    body = (header | t.total.s()).delay()
+
+    assert body.get(timeout=PATIENCE) == 3 + 2 + 6 + 6
+    assert body.parent.get(timeout=PATIENCE) == [3, 2, 6, 6]
+
+
+def test_what_replaces_a_job_may_be_replaced_and_keeps_its_id(shop: Delivery) -> None:
+    t = shop.tasks
+    job = t.counts_down.delay(3)
+    last = (t.add.s(1, 1) | t.counts_down.si(2) | t.notes.s("down")).delay()
+
+    assert job.get(timeout=PATIENCE) == job.id
+    last.get(timeout=PATIENCE)
+    assert said(shop, "note", id=last.id)[0]["values"] == [last.parent.id, "down"]
+
+
+def test_callbacks_of_a_replaced_job_wait_for_what_replaces_it(shop: Delivery) -> None:
+    t, tag = shop.tasks, uuid4().hex
+    good = t.becomes.apply_async(("chain",), link=t.notes.s(tag), link_error=t.told.s(tag))
+    bad = t.becomes.apply_async(("failing",), link=t.notes.s("never", tag), link_error=t.told.s(tag))
+
+    until(lambda: said(shop, "told", tag=tag), "the error callback to run")
+    until(lambda: [line for line in said(shop, "note") if tag in line["values"]], "the callback to run")
+    assert good.get(timeout=PATIENCE) == 6
+    assert [line["failed"] for line in said(shop, "told", tag=tag)] == [bad.id]
+    assert [line["values"] for line in said(shop, "note") if tag in line["values"]] == [[6, tag]]
+
+
+def test_stamps_of_a_job_are_those_of_what_replaces_it(shop: Delivery) -> None:
+    job = shop.tasks.becomes.apply_async(("stamped",), stamps={"run": 7})
+
+    assert job.get(timeout=PATIENCE)["stamps"] == {"run": ["7"]}
+
+
 @pytest.mark.parametrize("lazy", [False, True])
 def test_what_is_added_to_a_chord_comes_last(shop: Delivery, lazy: bool) -> None:
     t = shop.tasks

@@ -88,9 +88,18 @@ def becomes(self: Task[..., Any], what: str) -> Any:
         "chain": add.s(1, 2) | add.s(3),
         "group": group(add.s(1, 1), add.s(2, 2)),
         "chord": chord([add.s(1, 1), add.s(2, 2)], total.s()),
+        "stamped": place.s(),
         "failing": chain(add.s(1, 2), fails.s()),
     }
     raise self.replace(forms[what])
+
+
+@app.task(bind=True)
+def counts_down(self: Task[..., Any], left: int, *_: Any) -> Any:
+    """Is replaced so many times."""
+    if left:
+        raise self.replace(chain(place.s(), counts_down.si(left - 1)))
+    return self.request.id
 
 
 @app.task(bind=True)
