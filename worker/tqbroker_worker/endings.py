@@ -11,6 +11,7 @@ from tqbroker.codec import encode
 from tqbroker.einfo import ExceptionInfo
 from tqbroker.exceptions import EncodeError, OperationalError, TimeLimitExceeded
 from tqbroker.failures import FailureData
+from tqbroker.handle import Handle
 from tqbroker.ids import text_of
 from tqbroker.request import Request
 from tqbroker.retrying import Ending, ending_of
@@ -76,7 +77,7 @@ class Endings:
         assert plan is not None
         runtime_us = attempt.runtime_us()
         hit("child_after_run")
-        result = b"" if job.head.ignore_result else encode(value, self._format)
+        result = b"" if job.head.ignore_result else encode(_as_data(value), self._format)
         if len(result) > MAX_RESULT:
             raise EncodeError(
                 f"the result of {job.head.task} has {len(result)} bytes, at most {MAX_RESULT} are allowed: "
@@ -117,6 +118,12 @@ def _with_trail(outcome: Success | Ended, request: Request | None) -> Success | 
         outcome.trail = trail
         return outcome
     return outcome._replace(trail=trail)
+
+
+def _as_data(value: Any) -> Any:
+    """What a job returned. The result of another job, or of a group, goes as the tuple that stands for it."""
+    as_tuple = getattr(value, "as_tuple", None) if isinstance(value, Handle) else None
+    return value if as_tuple is None else as_tuple()
 
 
 def _internal_error(attempt: Attempt, error: BaseException) -> None:

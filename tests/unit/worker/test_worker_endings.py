@@ -10,6 +10,7 @@ from tqbroker import App, Task, signals
 from tqbroker.codec import decode, decode_call, encode_call
 from tqbroker.exceptions import Ignore, Reject, Replaced, Retry, TaskRevokedError
 from tqbroker.failures import FailureData
+from tqbroker.result import result_from_tuple
 from tqbroker_worker.delivery import Job, Success, jobs_of
 from tqbroker_worker.execute import Executor
 from tqbroker_worker.jobs import Extra, Head, Jobs, Traits
@@ -18,6 +19,7 @@ from tqbroker_worker.slots import Slot
 
 app = App("tasks", broker="tq://localhost")
 calls: list[Any] = []
+GROUP = "0198c1a0-0000-7000-8000-000000000000"
 
 
 class Telling(Task[..., Any]):
@@ -78,7 +80,9 @@ def stops(self: Any) -> None:
 
 @app.task(name="returns", base=Telling)
 def returns(value: Any = 1) -> object:
-    return object() if value == "unsendable" else value
+    results = {"unsendable": object(), "result": app.AsyncResult("one")}
+    results["group"] = app.GroupResult(GROUP, [results["result"], app.AsyncResult("two")])
+    return results.get(value, value) if isinstance(value, str) else value
 
 
 @app.task(name="once", acks_late=False)
@@ -180,6 +184,12 @@ def test_a_result_that_cannot_be_sent_is_no_success_for_hooks() -> None:
     assert [call[:2] for call in calls] == [("on_failure", "EncodeError")]
     run("returns", 3)
     assert calls[-1] == ("on_success", 3)
+
+
+def test_results_of_other_jobs_are_sent_as_tuples_that_stand_for_them() -> None:
+    sent = [decode(run("returns", what).result, "json") for what in ("result", "group")]
+    assert sent == [(("one", None), None), ((GROUP, None), [(("one", None), None), (("two", None), None)])]
+    assert result_from_tuple(sent[1], app=app) == returns("group")
 
 
 def test_a_cancelled_job_that_gives_up_is_cancelled() -> None:
