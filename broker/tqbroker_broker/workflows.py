@@ -159,7 +159,10 @@ class Tally(NamedTuple):
 
 
 class WorkflowInfo(NamedTuple):
-    """A workflow with its progress. `first_failed` is the job that failed first, empty while none has."""
+    """A workflow with its progress. `first_failed` is the job that failed first, empty while none has.
+
+    When that is redriven it is the first of all in their order that is FAILED by itself.
+    """
 
     id: bytes
     name: str

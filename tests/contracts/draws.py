@@ -50,7 +50,6 @@ class Draws:
         self.digests: dict[JobId, bytes] = {}
         self.granted: dict[int, JobId] = {}
         self.replacements: list[bytes] = []
-        self.with_trails = True
         self.tenants = rng.choice((("",), ("", "t", "u")))
 
     def chance(self, share: float) -> bool:
@@ -87,9 +86,14 @@ class Draws:
         ids = [self.some_id() if self.chance(0.15) else self.new_id() for _ in range(rng.randint(0, 3))]
         digests = [bytes(16) if self.chance(0.1) else self.digests[job] for job in ids]
         due_ms = rng.choice((0, 0, now.wall_ms - 1000, now.wall_ms + 2000, now.wall_ms + 20_000))
-        expires_ms = rng.choice((0, 0, 0, 0, now.wall_ms + 3000, now.wall_ms + 30_000))
+        expires_ms = self.expires_ms(now)
         keys = [rng.choice(KEYS) for _ in ids] if head.traits.unique else ()
         return NewJobs(head, ids, [job[-3:] for job in ids], digests, due_ms, expires_ms, keys)
+
+    def expires_ms(self, now: Time) -> int:
+        """Mostly never; hardly ever at the moment of another job, because who then ends first is left to the engine."""
+        after_ms = self.rng.choice((0, 0, 0, 0, 3000, 30_000))
+        return now.wall_ms + after_ms + self.rng.randint(0, 2000) if after_ms else 0
 
     def head(self) -> Head:
         rng = self.rng
@@ -195,7 +199,7 @@ class Draws:
         ids = [self.granted.get(token, b"nobody") for token in tokens] if with_ids else None
         results = [b"result %d" % token for token in tokens]
         count = len(tokens)
-        children = {index: self.some_ids() for index in range(count) if self.with_trails and self.chance(0.1)}
+        children = {index: self.some_ids() for index in range(count) if self.chance(0.1)}
         return Successes(tokens, results, "json", [now.wall_ms - 5] * count, [5000] * count, ids, children)
 
     def ending(self, token: int, now: Time, *, with_ids: bool) -> Ending:
@@ -209,7 +213,7 @@ class Draws:
             id=self.granted.get(token, b"nobody") if with_ids else None,
             args=self.rng.choice((None, None, b"other arguments")),
             workflow=self.mostly(self.replacements, [b"no such workflow"]),
-            children=self.some_ids() if self.with_trails and self.chance(0.1) else (),
+            children=self.some_ids() if self.chance(0.1) else (),
         )
 
     def annotation(self, token: int, now: Time) -> Annotation:

@@ -105,7 +105,9 @@ class _Graph:
         member_of = self._member_of(after)
         silent, countdown_ms = draw.chance(0.15), draw.rng.choice((0, 0, 0, 2000)) if after else 0
         jobs = self._jobs(1 if takes_over else draw.rng.choice((1, 1, 2, 3)), waits=after > 0, takes_over=takes_over)
-        expires_in_ms = draw.rng.choice((0, 0, 0, 20_000)) if after and not jobs.expires_ms else 0
+        expires_in_ms = (
+            draw.rng.choice((0, 0, 0, draw.rng.randint(15_000, 20_000))) if after and not jobs.expires_ms else 0
+        )
         for number in member_of:
             members, followers = self._counts.get(number, (0, 0))
             self._counts[number] = members + len(jobs.ids), followers
@@ -153,7 +155,7 @@ class _Graph:
         head = replace(head, traits=replace(head.traits, unique=unique))
         ids: list[JobId] = [bytes(16)] if takes_over else [self._id() for _ in range(count)]
         due_ms = 0 if waits else rng.choice((0, 0, 0, now_ms - 1000, now_ms + 3000))
-        expires_ms = rng.choice((0, 0, 0, 0, now_ms + 5000, now_ms + 60_000))
+        expires_ms = draw.expires_ms(self._now)
         keys = [rng.choice(KEYS) for _ in ids] if unique else ()
         digests = [draw.digests.get(job, bytes(16)) for job in ids]
         return NewJobs(head, ids, [job[-3:] for job in ids], digests, due_ms, expires_ms, keys)

@@ -115,6 +115,16 @@ async def test_first_jobs_must_have_room_in_their_queue(engine: EngineUnderTest,
     assert await take(engine) == ["plain"]
 
 
+async def test_a_job_that_is_refused_stands_in_nobodys_way(engine: EngineUnderTest) -> None:
+    await engine.verbs.put_queue("default", QueueRule(max_length=1), engine.now)
+    await engine.put("plain")
+    flow = Flow().add("a", head=unique(), keys=["k"]).add("a", head=unique(), keys=["k"])
+
+    answer = await submit(engine, flow)
+
+    assert answer == PartAnswer(PartEffect.REFUSED, {(0, 0): Stored.QUEUE_FULL, (1, 0): Stored.QUEUE_FULL})
+
+
 async def test_waiting_jobs_need_no_room(engine: EngineUnderTest) -> None:
     await engine.verbs.put_queue("default", QueueRule(max_length=1), engine.now)
 

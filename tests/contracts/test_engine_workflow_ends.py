@@ -7,7 +7,7 @@ from tests.contracts.flows import Flow, fail, finals, places, run, states, submi
 from tests.contracts.harness import FAILURE, EngineUnderTest
 
 from tqbroker_broker.answers import CancelAnswer, Cancelled
-from tqbroker_broker.attempts import Verdict
+from tqbroker_broker.attempts import Ending, Verdict
 from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import Head, JobId, State, text_key
 from tqbroker_broker.rules import Overflow, QueueRule, Traits, Unique, UniqueConflict, UniqueUntil
@@ -337,3 +337,25 @@ async def test_a_new_process_of_a_worker_tells_what_ended_with_the_jobs_of_the_o
         await engine.take()
 
     assert finals(ended) == ["a", "b"]
+
+
+async def test_outcomes_of_one_message_are_told_before_what_follows_them(engine: EngineUnderTest) -> None:
+    await submit(engine, Flow("one").chain("a", "b"))
+    await submit(engine, Flow("two").chain("c", "d"))
+    tokens = await take_tokens(engine)
+    ending = Ending(0, Verdict.FAILED, FAILURE)
+
+    finished = await engine.verbs.finish("w", [], [ending._replace(token=tokens[name]) for name in "ac"], engine.now)
+
+    assert finals(finished.final) == ["a", "c", "b", "d"]
+
+
+async def test_who_ended_before_the_release_was_not_released(engine: EngineUnderTest) -> None:
+    flow = Flow().add("a")
+    await submit(engine, flow.add("b", "c", after=flow.join("a")))
+    await engine.cancel("b")
+
+    await run(engine, "a")
+
+    assert [(await engine.job(name)).parent for name in "bc"] == [b"", text_key("a")]
+    assert await engine.verbs.inputs(text_key("b"), 0) is None

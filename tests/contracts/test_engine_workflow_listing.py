@@ -119,7 +119,7 @@ async def test_a_spared_callback_does_not_spoil_a_success(engine: EngineUnderTes
     assert (answer.state, answer.tally) == (SUCCEEDED, Tally(3, 0, succeeded=1, unneeded=2))
 
 
-async def test_forgotten_jobs_are_still_counted_and_listed_by_their_ids(engine: EngineUnderTest) -> None:
+async def test_forgotten_jobs_are_still_counted_and_listed_in_their_places(engine: EngineUnderTest) -> None:
     await submit(engine, Flow().chain("a", "b"))
     await run(engine, "a")
     await run(engine, "b")
@@ -133,7 +133,7 @@ async def test_forgotten_jobs_are_still_counted_and_listed_by_their_ids(engine: 
         (State.UNKNOWN, True),
         (State.SUCCEEDED, False),
     ]
-    assert (page.nodes[0].after, page.nodes[0].member_of, page.nodes[1].after) == (0, (), 1)
+    assert (page.nodes[0].after, page.nodes[0].member_of, page.nodes[1].after) == (0, (1,), 1)
 
 
 async def test_progress_survives_a_restart(engine: EngineUnderTest) -> None:
@@ -372,3 +372,13 @@ async def test_an_error_callback_is_a_child_of_the_job_that_failed(engine: Engin
     await engine.end("w", tokens["a"], Verdict.FAILED, children=["x"])
 
     assert await children(engine, "a") == ["x", "error"]
+
+
+async def test_a_child_that_was_forgotten_is_still_one(engine: EngineUnderTest) -> None:
+    await submit(engine, Flow().chain("a", "b"))
+    await run(engine, "a")
+    await run(engine, "b")
+
+    assert await engine.forget("b") == 1
+
+    assert await children(engine, "a") == ["b"]

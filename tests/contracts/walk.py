@@ -39,9 +39,8 @@ LOOK_CLOSER_EVERY = 10
 class Walk:
     """One walk over a course."""
 
-    def __init__(self, course: Course, *, with_workflows: bool) -> None:
+    def __init__(self, course: Course) -> None:
         self._course = course
-        course.draw.with_trails = with_workflows
         self._time = TimeSteps(course)
         self._steps: dict[Step, int] = {
             **JobSteps(course).steps,
@@ -49,7 +48,7 @@ class Walk:
             **WorkerSteps(course).steps,
             **self._time.steps,
             **ScheduleSteps(course).steps,
-            **(WorkflowSteps(course).steps if with_workflows else {}),
+            **(WorkflowSteps(course).steps if course.has_workflows else {}),
         }
 
     async def run(self, steps: int) -> None:
@@ -62,12 +61,12 @@ class Walk:
         await self._course.look_back()
 
 
-async def walk(kinds: Sequence[str], directory: Path, rng: Random, steps: int, *, with_workflows: bool = True) -> None:
+async def walk(kinds: Sequence[str], directory: Path, rng: Random, steps: int) -> None:
     """Walks over engines of these kinds, the first being what the others are compared with."""
     engines = [EngineUnderTest(kind, directory / kind, CONFIG) for kind in kinds]
     course = Course(engines, rng)
     try:
-        await Walk(course, with_workflows=with_workflows).run(steps)
+        await Walk(course).run(steps)
     except AssertionError as problem:
         problem.add_note("\n".join(["the way there:", *course.trail[-30:]]))
         raise

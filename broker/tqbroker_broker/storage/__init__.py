@@ -235,13 +235,13 @@ class Engine(Protocol):
         When a job that is a member of joins ends, by whatever verb, `workflows.turn` says what follows in the same
         commit. RELEASE: the followers become QUEUED at the end of their lane, or SCHEDULED; lengths of queues bound
         nothing; inputs above `max_inputs_size` FAIL them (`inputs_too_large`). BREAK: they end as the member did, with
-        `follower_failure`, at once and as deep as it goes; SPARE: CANCELLED without failure. This is settled for one
-        ended job before the next one of the verb, from near to far: what ended first first, its joins in the order of
-        `member_of`, their followers in the order they were sent. Followers that have ended by themselves are left
-        alone, and members count (`workflows.counts`) also when their join is decided. A join is decided once,
-        unless `edit` opens it again. A node that was FAILED by itself may be redriven: what ended because of it waits
-        again, without a moment to expire, once no other member is in the way (one that ended without success, or was
-        dropped so): till then that member is the cause. Error callbacks that were released stay so.
+        `follower_failure`, at once and as deep as it goes; SPARE: CANCELLED without failure. This is settled after
+        each item of a verb, by `finish` and `join` after all of them, from near to far: what ended first first, its
+        joins in the order of `member_of`, their followers in the order they were sent. Followers that have ended by
+        themselves are left alone, and members count (`workflows.counts`) also when their join is decided. A join is
+        decided once, unless `edit` opens it again. A node that was FAILED by itself may be redriven: what ended because
+        of it waits again, without a moment to expire, once no other member is in the way (one that ended without
+        success, or was dropped so): till then that member is the cause. Error callbacks that were released stay so.
 
         Nothing of a workflow is dropped before all of it has ended, and all of it at once when the latest moment has
         come until which any of its jobs was to be kept. `forget` and Drop leave its jobs alone (HELD) unless all have

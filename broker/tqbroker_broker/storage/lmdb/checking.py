@@ -35,6 +35,7 @@ class Check:
         self.refused: dict[tuple[int, int], Stored] = {}
         self.holders: dict[tuple[int, int], JobId] = {}
         self._keys: dict[bytes, JobId] = {}
+        self._rooms: dict[str, list[int]] = {}
 
     def effect(self) -> PartEffect:
         """What is to become of the part; REFUSED with `refused` and `holders`."""
@@ -116,38 +117,52 @@ class Check:
     # -- jobs ----------------------------------------------------------------------------------------------------------
 
     def _look_at_jobs(self) -> None:
+        """One after the other, where anything can be in the way; a refused job leaves nothing to those after it."""
         group = self._group
         batches = [(i, nodes) for i, nodes in enumerate(self._part.nodes) if not nodes.takes_over]
         ids = [job for _, nodes in batches for job in nodes.jobs.ids]
         known = {key for key, _ in group.txn.cursor(group.store.db["ids"]).getmulti(ids)}
         again = len(set(ids)) < len(ids)
         for batch, nodes in batches:
-            if known or again:
-                self._look_for_conflicts(batch, nodes, known)
-            if nodes.jobs.head.traits.unique is not None:
-                self._look_for_holders(batch, nodes)
-        self._look_for_room()
+            room = self._room_for(nodes)
+            if known or again or room is not None or nodes.jobs.head.traits.unique is not None:
+                for i in range(len(nodes.jobs.ids)):
+                    refusal = self._refusal(batch, i, nodes, known, room)
+                    if refusal is not None:
+                        self.refused[batch, i] = refusal
 
-    def _look_for_conflicts(self, batch: int, nodes: NewNodes, known: set[JobId]) -> None:
-        for i, job in enumerate(nodes.jobs.ids):
-            if job in known:
-                self.refused[batch, i] = Stored.CONFLICT
-            known.add(job)
+    def _refusal(self, batch: int, i: int, nodes: NewNodes, known: set[JobId], room: list[int] | None) -> Stored | None:
+        """Why a job cannot be stored; if it can, it takes its id, its key and its room."""
+        jobs, now_ms = nodes.jobs, self._now.wall_ms
+        job, unique = jobs.ids[i], jobs.head.traits.unique
+        if job in known:
+            return Stored.CONFLICT
+        holder = self._holder(jobs.unique[i]) if unique is not None else None
+        if holder is not None:
+            self.holders[batch, i] = holder
+            return Stored.NOT_UNIQUE
+        if room is not None:
+            if room[0] <= 0:
+                return Stored.QUEUE_FULL
+            room[0] -= 1
+        known.add(job)
+        if unique is not None and holds_key(unique, self._state(nodes), now_ms, now_ms):
+            self._keys[jobs.unique[i]] = job
+        return None
 
-    def _look_for_holders(self, batch: int, nodes: NewNodes) -> None:
-        unique = nodes.jobs.head.traits.unique
-        assert unique is not None, "asked for by the caller"
-        now_ms = self._now.wall_ms
-        for i, (job, key) in enumerate(zip(nodes.jobs.ids, nodes.jobs.unique, strict=True)):
-            if (batch, i) in self.refused:
-                continue
-            holding = uniques.holder(self._group, key, self._now)
-            holder = self._keys.get(key) or (holding.id if holding is not None else None)
-            if holder is not None:
-                self.refused[batch, i] = Stored.NOT_UNIQUE
-                self.holders[batch, i] = holder
-            elif holds_key(unique, self._state(nodes), now_ms, now_ms):
-                self._keys[key] = job
+    def _holder(self, key: bytes) -> JobId | None:
+        holding = uniques.holder(self._group, key, self._now)
+        return self._keys.get(key) or (holding.id if holding is not None else None)
+
+    def _room_for(self, nodes: NewNodes) -> list[int] | None:
+        """How many more may wait in the queue of jobs that wait for nothing else; None: any number."""
+        queue = nodes.jobs.head.queue
+        rule = self._group.store.queue_rules.get(queue, NO_RULE)
+        if nodes.after or not rule.max_length:
+            return None
+        if queue not in self._rooms:
+            self._rooms[queue] = [rule.max_length - Room(self._group, queue, rule, self._now).length()]
+        return self._rooms[queue]
 
     def _state(self, nodes: NewNodes) -> State:
         """The state that new jobs will have."""
@@ -155,22 +170,3 @@ class Check:
             return State.WAITING
         due_ms = self._now.wall_ms + nodes.countdown_ms if nodes.countdown_ms else nodes.jobs.due_ms
         return State.SCHEDULED if due_ms > self._now.wall_ms else State.QUEUED
-
-    def _look_for_room(self) -> None:
-        """Jobs that wait for nothing count against the lengths of queues, in the order they come."""
-        rules = self._group.store.queue_rules
-        rooms: dict[str, int] = {}
-        for batch, nodes in enumerate(self._part.nodes):
-            queue = nodes.jobs.head.queue
-            rule = rules.get(queue, NO_RULE)
-            if nodes.after or nodes.takes_over or not rule.max_length:
-                continue
-            if queue not in rooms:
-                rooms[queue] = rule.max_length - Room(self._group, queue, rule, self._now).length()
-            for i in range(len(nodes.jobs.ids)):
-                if (batch, i) in self.refused:
-                    continue
-                if rooms[queue] <= 0:
-                    self.refused[batch, i] = Stored.QUEUE_FULL
-                else:
-                    rooms[queue] -= 1

@@ -36,7 +36,7 @@ def merge(group: Group, number: int, guest: Flow, seq: int, job: JobId) -> None:
 def _take_in(group: Group, number: int, guest: Flow, seq: int, job: JobId) -> None:
     row = group.store.job(group.txn, seq)
     head = _encode(row.head) if row is not None else b""
-    group.flows.put_run(seq, Nodes(1, number, (number, GATE), True, 0, 0, (), head))
+    group.flows.put_run(seq, Nodes(1, number, (number, GATE), False, 0, 0, (), head))
     note = group.note(seq)
     note.node = True
     group.put_note(seq, note)

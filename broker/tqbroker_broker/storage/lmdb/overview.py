@@ -102,10 +102,7 @@ class _Page:
         job_id, run = store.node_id(txn, seq), flows.run(seq)
         if not job_id or run is None:
             return None
-        job = look(store, txn, job_id)
-        if job.forgotten:
-            return Node(job, 0, False, ())
-        nodes = run.nodes
+        job, nodes = look(store, txn, job_id), run.nodes
         keys = [member.join for member in nodes.members]
         self._joins.update(keys)
         after = 0

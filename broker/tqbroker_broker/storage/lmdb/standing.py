@@ -98,7 +98,7 @@ def inputs_of(store: Store, txn: Txn, seq: int, first: int) -> Inputs | None:
     """Values that a job is handed, from an index on, as many as fit into a message; None when it is handed none."""
     note = store.note(txn, seq)
     flows = store.flows(txn)
-    stands = standing_of(flows, seq) if note.node and not note.bare else None
+    stands = standing_of(flows, seq) if note.node and not note.bare and not note.alone else None
     return values(store, txn, flows, stands, first) if stands is not None and stands.handed is not None else None
 
 
@@ -145,7 +145,8 @@ def describe(store: Store, txn: Txn, job: Job, seq: int, note: Note, final: Fina
     if stands is None:
         return
     join = stands.awaited
-    job.workflow, job.root, job.parent = stands.flow.id, stands.flow.root, stands.parent
+    job.workflow, job.root = stands.flow.id, stands.flow.root
+    job.parent = b"" if note.alone else stands.parent
     job.group, job.group_index, _ = stands.group(seq)
     if join is None:
         return
@@ -168,5 +169,5 @@ def children_of(store: Store, txn: Txn, seq: int) -> list[JobId]:
         join = flows.join(member.join)
         if join is not None and join.members == 1 and join.state == JoinState.RELEASED:
             seqs = (s for r in flows.followers(member.join) for s in range(r.first, r.first + r.nodes.count))
-            children += [job.id for s in seqs if (job := store.job(txn, s)) is not None]
+            children += [store.node_id(txn, s) for s in seqs]
     return children

@@ -119,10 +119,14 @@ class Attempts:
         self.make_final(row, state, now, effects)
 
     def make_final(self, row: Row, state: State, now: Time, effects: Effects) -> None:
-        """Puts the job into its final state, once, and those that wait for it where they belong then."""
+        """Puts the job into its final state, once. What follows is to be settled when the verb has done its own."""
         self._finals.make_final(row, state, now)
         effects.final.append(row.id)
-        self._joins.settle(row, now, effects)
+        effects.ended.append(row)
+
+    def settle(self, now: Time, effects: Effects) -> None:
+        """Puts those that waited for ended jobs where they belong now."""
+        self._joins.settle(now, effects)
 
 
 def _failure(lease: Lease, ending: Ending) -> Failure | None:

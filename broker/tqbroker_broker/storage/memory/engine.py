@@ -83,7 +83,7 @@ class MemoryEngine:
         self._submission = Submission(store, book, self._intake, joins, merging, config)
         self._reading = Reading(store, book, recovery, attempts, self._admission)
         self._overview = Overview(store, self._reading, config)
-        places = Places(inputs, self._reading)
+        places = Places(store, inputs)
         self._handout = Handout(store, book, recovery, self._admission, places, log)
         self._outcomes = Outcomes(store, book, attempts)
         self._orders = Orders(store, book, recovery, attempts, log, config)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from tqbroker_broker.records import JobId, State
-from tqbroker_broker.workflows import NewJoin, NewNodes, Tally, Turn
+from tqbroker_broker.workflows import NewJoin, NewNodes, On, Tally, Turn
 
 
 class Phase(Enum):
@@ -28,7 +28,7 @@ GOING = frozenset({Phase.DROPPING, Phase.GIVEN_UP})
 class Join:
     """Who waits for whom, in the order they were sent. `counted` are the members that are not waited for any more.
 
-    `turn` is what was decided, `cause` the member that broke it, or made it fail.
+    `turn` is what was decided, `decider` the member whose end did it.
     """
 
     new: NewJoin
@@ -36,19 +36,30 @@ class Join:
     followers: list[JobId] = field(default_factory=list)
     counted: set[JobId] = field(default_factory=set)
     turn: Turn = Turn.NOTHING
-    cause: JobId = b""
+    decider: JobId = b""
 
     @property
     def left(self) -> int:
         """Members that have not counted."""
         return len(self.members) - len(self.counted)
 
+    @property
+    def cause(self) -> JobId:
+        """The member that broke it, or made it fail."""
+        failed = self.turn is Turn.RELEASE and self.new.on is On.FAILURE
+        return self.decider if failed or self.turn is Turn.BREAK else b""
+
+
+TAKER: JobId = b""
+"""Stands for the job that takes over, which has no id of its own."""
+
 
 @dataclass(slots=True)
 class Workflow:
     """A workflow. `parts` are digests, `seq` a number of the store's counter, `uploaded_ms` when the newest part came.
 
-    `nodes` are in the order they were sent, the job that takes over being `TAKER` until it is known. `ended` are jobs
+    `nodes` are in the order they were sent, the job that takes over being `TAKER` until it is known; `seats` are their
+    places, also of those that were dropped. `ended` are jobs
     by how they ended, SPAREd ones being unneeded, in the order of their ends. `keep_until_ms` is the latest moment
     until which any of its jobs was to be kept.
     """
@@ -62,6 +73,7 @@ class Workflow:
     parts: list[bytes] = field(default_factory=list)
     joins: dict[int, Join] = field(default_factory=dict)
     nodes: list[JobId] = field(default_factory=list)
+    seats: dict[JobId, Seat] = field(default_factory=dict)
     taker: NewNodes | None = None
     ended: dict[JobId, tuple[State, bool]] = field(default_factory=dict)
     first_failed: JobId = b""
@@ -95,16 +107,12 @@ class Workflow:
         return [self.joins[number] for number in numbers]
 
 
-TAKER: JobId = b""
-"""Stands for the job that takes over, which has no id of its own."""
-
-
 @dataclass(slots=True)
 class Seat:
     """The place of a job in its workflow; see `workflows.NewNodes`.
 
-    `turn` is what the join it waits for has done to it, `parent` the member whose end released it. `handed`: it is
-    given what the members returned; not if it is silent, nor once it has other arguments.
+    `turn` is what the join it waits for has done to it. `handed`: it is given what the members returned; not if it is
+    silent, nor once it has other arguments.
     """
 
     workflow: Workflow
@@ -116,7 +124,11 @@ class Seat:
     handed: bool
     beside: bool = False
     turn: Turn = Turn.NOTHING
-    parent: JobId = b""
+
+    @property
+    def parent(self) -> JobId:
+        """The member whose end released it."""
+        return self.awaited.decider if self.awaited and self.turn is Turn.RELEASE else b""
 
     @property
     def awaited(self) -> Join | None:

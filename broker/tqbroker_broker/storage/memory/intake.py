@@ -49,6 +49,7 @@ class Intake:
                 answer.exceptions[index] = refusal
             else:
                 self.add(batch, index, now)
+            self._attempts.settle(now, answer.effects)
         stored, effects = len(batch.ids) - len(answer.exceptions), answer.effects
         return Enqueued(stored, answer.exceptions, answer.holders, tuple(effects.final), frozenset(effects.woken))
 

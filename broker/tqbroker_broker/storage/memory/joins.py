@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 
 from tqbroker_broker.config import StorageConfig
@@ -16,7 +15,7 @@ from tqbroker_broker.storage.memory.graph import Join, Phase, Seat, Workflow
 from tqbroker_broker.storage.memory.inputs import Inputs
 from tqbroker_broker.storage.memory.log import EventLog
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
-from tqbroker_broker.workflows import On, Turn, counts, follower_failure, inputs_too_large, turn
+from tqbroker_broker.workflows import Turn, counts, follower_failure, inputs_too_large, turn
 
 NO_RULE = QueueRule()
 
@@ -62,35 +61,31 @@ class Joins:
             row.order = self._store.next_number()
             effects.woken.add(row.head.queue)
 
-    def settle(self, row: Row, now: Time, effects: Effects) -> None:
-        """A job has ended: those that wait for it go on or end too, then those that wait for these, and so on."""
-        ended = deque([row])
-        while ended:
-            member = ended.popleft()
+    def settle(self, now: Time, effects: Effects) -> None:
+        """Jobs have ended: those that wait for them go on or end too, then those that wait for these, and so on."""
+        while effects.ended:
+            member = effects.ended.popleft()
             if member.seat:
                 for join in member.seat.joins:
-                    ended.extend(self._count(member, member.seat, join, now, effects))
+                    self._count(member, member.seat, join, now, effects)
 
-    def _count(self, member: Row, seat: Seat, join: Join, now: Time, effects: Effects) -> list[Row]:
-        """A member has ended. Returns the followers that end because of it."""
+    def _count(self, member: Row, seat: Seat, join: Join, now: Time, effects: Effects) -> None:
+        """A member has ended."""
         if counts(join.new.on, member.state):
             join.counted.add(member.id)
         if join.turn is not Turn.NOTHING:
-            return []
+            return
         join.turn = turn(join.new.on, member.state, join.left, unneeded=seat.turn is Turn.SPARE)
-        if join.turn is Turn.BREAK or (join.turn is Turn.RELEASE and join.new.on is On.FAILURE):
-            join.cause = member.id
+        join.decider = member.id
         rows = [row for job in join.followers if (row := self._store.jobs.get(job)) and row.state is State.WAITING]
         for row in rows:
             if row.seat:
                 self._follow(row, row.seat, join, member, now, effects)
-        return [row for row in rows if row.id in seat.workflow.ended]
 
     def _follow(self, row: Row, seat: Seat, join: Join, member: Row, now: Time, effects: Effects) -> None:
         seat.turn = join.turn
         match join.turn:
             case Turn.RELEASE:
-                seat.parent = member.id
                 size = self._inputs.size(row)
                 if size <= self._max_inputs_size:
                     self.start(row, seat, now, effects)
@@ -109,6 +104,7 @@ class Joins:
         """A follower ends without having run."""
         self._finals.make_final(row, state, now)
         effects.final.append(row.id)
+        effects.ended.append(row)
         if state is State.FAILED:
             self._log.job(EventKind.FAILED, row.id, row.head, failure=row.failure)
         else:

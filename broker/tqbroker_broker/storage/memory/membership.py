@@ -57,6 +57,7 @@ class Membership:
                 self._attempts.release(lease, effects)
             else:
                 self._attempts.lose(lease, DIED, now, effects)
+        self._attempts.settle(now, effects)
         return Joined(
             lost=[at.token for at in held if at.token not in adopted and self._store.final_token(at.id) != at.token],
             cancelled=[token for token, row in adopted.items() if row.marked],

@@ -68,7 +68,7 @@ class Merging:
         """One workflow of two. Returns the place of the job, and what was added to the numbers of the guest's joins."""
         if row.seat is None:
             guest.nodes = [row.id, *(job for job in guest.nodes if job != TAKER)]
-            row.seat = Seat(guest, 0, False, [], 0, 0, handed=True)
+            row.seat = guest.seats[row.id] = Seat(guest, 0, False, [], 0, 0, handed=True)
             return row.seat, 0
         host = row.seat.workflow
         offset = max(host.joins, default=0)
@@ -80,6 +80,7 @@ class Merging:
         for join in guest.joins.values():
             join.new = join.new._replace(number=join.new.number + offset)
             host.joins[join.new.number] = join
+        host.seats.update(guest.seats)
         host.nodes += [job for job in guest.nodes if job != TAKER]
         del self._store.workflows[guest.id]
         self._store.merged[guest.id] = Merged(host.id, tuple(guest.parts))
@@ -93,6 +94,8 @@ def _take_over(row: Row, seat: Seat, taker: NewNodes, offset: int) -> None:
     row.head = replace(head, traits=traits, parent=before.parent, root=before.root)
     row.args, row.due_ms, row.expires_ms = taker.jobs.args[0], taker.jobs.due_ms, taker.jobs.expires_ms
     row.checkpoint, row.checkpoint_format = b"", ""
+    if seat.awaited:
+        seat.awaited.followers.remove(row.id)
     seat.after = taker.after + offset if taker.after else 0
     seat.silent, seat.handed, seat.turn = taker.silent, not taker.silent, Turn.NOTHING
     seat.countdown_ms, seat.expires_in_ms = taker.countdown_ms, taker.expires_in_ms

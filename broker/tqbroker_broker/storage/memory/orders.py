@@ -65,6 +65,7 @@ class Orders:
             tokens.setdefault(lease.worker, []).append(lease.token)
             return Cancelled.RUNNING
         self._attempts.revoke(row, State.CANCELLED, now, effects)
+        self._attempts.settle(now, effects)
         return Cancelled.CANCELLED
 
     # -- forget ------------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ class Outcomes:
                 self._attempts.end(lease, ending, now, effects)
             else:
                 refused[ending.token] = self._refusal(ending.token, ending.id)
+        self._attempts.settle(now, effects)
         return Finished(refused, effects.final, frozenset(effects.woken), effects.next_due_ms)
 
     def _succeed(self, worker: str, batch: Successes, now: Time, effects: Effects, refused: dict[int, Refusal]) -> None:

@@ -8,7 +8,7 @@ from struct import pack
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.questions import Effect
 from tqbroker_broker.records import JobId, Time
-from tqbroker_broker.storage.memory.graph import STAGED, TAKER, Join, Phase, Workflow
+from tqbroker_broker.storage.memory.graph import STAGED, TAKER, Join, Phase, Seat, Workflow
 from tqbroker_broker.storage.memory.reading import Reading
 from tqbroker_broker.storage.memory.store import MemoryStore, SavedGroup
 from tqbroker_broker.workflows import (
@@ -52,18 +52,14 @@ class Overview:
         if known is None:
             return None
         ids = [job for job in known.nodes if job != TAKER]
-        nodes = [self._node(job) for job in ids[first : first + limit]]
+        nodes = [self._node(job, known.seats[job]) for job in ids[first : first + limit]]
         named = {number for node in nodes for number in (node.after, *node.member_of) if number}
         joins = [_join_info(join) for join in known.joins_of(sorted(named))]
         end = first + limit
         return NodePage(_info(known), nodes, joins, pack(">Q", end) if end < len(ids) else b"")
 
-    def _node(self, job: JobId) -> Node:
-        answer = self._reading.get(job)
-        row = self._store.jobs.get(job)
-        if row is None or row.seat is None:
-            return Node(answer, 0, False, ())
-        return Node(answer, row.seat.after, row.seat.silent, tuple(row.seat.member_of))
+    def _node(self, job: JobId, seat: Seat) -> Node:
+        return Node(self._reading.get(job), seat.after, seat.silent, tuple(seat.member_of))
 
     def drop_workflow(self, workflow: bytes) -> Effect:
         """Marks a workflow to be dropped, if all of its jobs have ended."""

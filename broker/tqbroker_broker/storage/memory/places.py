@@ -6,17 +6,17 @@ from tqbroker_broker.answers import Job
 from tqbroker_broker.attempts import Place
 from tqbroker_broker.storage.memory.graph import Seat
 from tqbroker_broker.storage.memory.inputs import Inputs
-from tqbroker_broker.storage.memory.reading import Reading
-from tqbroker_broker.storage.memory.store import Row
+from tqbroker_broker.storage.memory.reading import stored
+from tqbroker_broker.storage.memory.store import MemoryStore, Row
 from tqbroker_broker.workflows import On
 
 
 class Places:
     """What goes with the delivery of a job of a workflow."""
 
-    def __init__(self, inputs: Inputs, reading: Reading) -> None:
+    def __init__(self, store: MemoryStore, inputs: Inputs) -> None:
+        self._store = store
         self._inputs = inputs
-        self._reading = reading
 
     def place(self, row: Row) -> Place | None:
         """Where the job stands and what it is handed; None for a job of no workflow."""
@@ -40,4 +40,5 @@ class Places:
         join = seat.awaited
         if join is None or join.new.on is not On.FAILURE or not seat.handed:
             return None
-        return self._reading.get(join.cause, with_args=True)
+        row = self._store.jobs.get(join.cause)
+        return stored(row, with_args=True) if row else None

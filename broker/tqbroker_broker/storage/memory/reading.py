@@ -5,6 +5,7 @@ from __future__ import annotations
 from struct import pack
 
 from tqbroker_broker.answers import Job, QueueCounts, Stats
+from tqbroker_broker.lifecycle import FINAL
 from tqbroker_broker.questions import Filter, Page
 from tqbroker_broker.records import JobId, State
 from tqbroker_broker.selection import fate_matches, submit_matches
@@ -74,35 +75,42 @@ class Reading:
         return stats
 
     def _job(self, row: Row, with_args: bool) -> Job:
+        job = stored(row, with_args)
         lease = self._book.by_job.get(row.id)
-        state = self._attempts.state(row)
-        recovering = lease is None and self._recovery.covers(row)
-        obstacle = self._admission.obstacle(row.head) if state is State.QUEUED and not recovering else None
-        job = Job(
-            id=row.id,
-            state=state,
-            head=row.head,
-            args=row.args if with_args else b"",
-            submitted_ms=row.submitted_ms,
-            due_ms=row.due_ms,
-            expires_ms=row.expires_ms,
-            started_ms=lease.since_ms if lease else row.started_ms,
-            finished_ms=row.finished_ms,
-            worker=lease.worker if lease else row.worker,
-            retries=row.retries,
-            lost=row.lost,
-            token=lease.token if lease else row.token,
-            result=row.result,
-            result_format=row.result_format,
-            failure=row.failure,
-            cancel_requested=row.marked > 0,
-            recovering=recovering,
-            held_by=obstacle.word if obstacle else "",
-            progress=row.progress,
-        )
-        if row.seat:
-            _fill(job, row.seat)
+        job.state = self._attempts.state(row)
+        job.recovering = lease is None and self._recovery.covers(row)
+        obstacle = self._admission.obstacle(row.head) if job.state is State.QUEUED and not job.recovering else None
+        job.held_by = obstacle.word if obstacle else ""
+        if lease:
+            job.started_ms, job.worker, job.token = lease.since_ms, lease.worker, lease.token
         return job
+
+
+def stored(row: Row, with_args: bool) -> Job:
+    """A job without what only the moment decides, who holds it and why it waits: QUEUED unless it has ended."""
+    job = Job(
+        id=row.id,
+        state=row.state if row.state in FINAL else State.QUEUED,
+        head=row.head,
+        args=row.args if with_args else b"",
+        submitted_ms=row.submitted_ms,
+        due_ms=row.due_ms,
+        expires_ms=row.expires_ms,
+        started_ms=row.started_ms,
+        finished_ms=row.finished_ms,
+        worker=row.worker,
+        retries=row.retries,
+        lost=row.lost,
+        token=row.token,
+        result=row.result,
+        result_format=row.result_format,
+        failure=row.failure,
+        cancel_requested=row.marked > 0,
+        progress=row.progress,
+    )
+    if row.seat:
+        _fill(job, row, row.seat)
+    return job
 
 
 def _children(row: Row) -> list[JobId]:
@@ -112,11 +120,11 @@ def _children(row: Row) -> list[JobId]:
     return [*row.children, *(job for join in alone for job in join.followers)]
 
 
-def _fill(job: Job, seat: Seat) -> None:
+def _fill(job: Job, row: Row, seat: Seat) -> None:
     """What is told of a job of a workflow beside what is told of every job."""
     group, join = seat.group, seat.awaited
     job.workflow, job.root, job.parent, job.cause = seat.workflow.id, seat.workflow.root, seat.parent, seat.cause
     if group:
         job.group, job.group_index = group.new.id, group.members.index(job.id)
-    if join and job.state is State.WAITING:
+    if join and row.state is State.WAITING:
         job.left, job.members, job.for_failure = join.left, len(join.members), join.new.on is On.FAILURE

@@ -39,16 +39,16 @@ class Reopening:
         workflow.ended.pop(row.id, None)
         workflow.finished_ms = 0
         if workflow.first_failed == row.id:
-            rows = [self._store.jobs[job] for job in workflow.ended if job in self._store.jobs]
+            rows = self._store.rows_of(workflow)
             workflow.first_failed = next((each.id for each in rows if _failed_itself(each)), b"")
 
     def _mend(self, member: Row, join: Join) -> list[Row]:
         """Opens a broken join, unless another member is in the way. Returns the followers that wait again."""
         blocker = next((job for job in join.members if self._is_in_the_way(job, join)), b"")
         if blocker:
-            join.cause = blocker if join.cause == member.id else join.cause
+            join.decider = blocker if join.decider == member.id else join.decider
             return []
-        join.turn, join.cause = Turn.NOTHING, b""
+        join.turn, join.decider = Turn.NOTHING, b""
         rows = [row for job in join.followers if (row := self._store.jobs.get(job))]
         broken = [row for row in rows if row.seat and row.seat.turn is Turn.BREAK]
         for row in broken:
@@ -72,4 +72,4 @@ class Reopening:
 
 
 def _failed_itself(row: Row) -> bool:
-    return row.state in (State.FAILED, State.EXPIRED) and not (row.seat and row.seat.cause)
+    return row.state is State.FAILED and not (row.seat and row.seat.cause)

@@ -164,7 +164,7 @@ class Submission:
             row = self._intake.add(nodes.jobs, index, now)
             row.state, row.order = State.WAITING, 0
             row.expires_ms = nodes.jobs.expires_ms
-            row.seat = seat_of(workflow, nodes)
+            row.seat = workflow.seats[row.id] = seat_of(workflow, nodes)
 
     def _complete(self, workflow: Workflow, part: Part, now: Time, effects: Effects) -> None:
         """The last part is here."""

@@ -78,6 +78,7 @@ class Upkeep:
             leases = self._book.of_worker(worker)
             for lease in leases[: effects.limit]:
                 self._attempts.lose(lease, SILENT, now, effects)
+                self._attempts.settle(now, effects)
             if len(leases) <= effects.limit:
                 self.strike(worker)
                 self._log.worker(EventKind.WORKER_OFFLINE, worker)
@@ -110,4 +111,5 @@ class Upkeep:
         for row in rows[: effects.limit]:
             if row.state not in FINAL:  # it may have waited for one before it in this slice
                 self._attempts.revoke(row, state, now, effects)
+                self._attempts.settle(now, effects)
             effects.limit -= 1
