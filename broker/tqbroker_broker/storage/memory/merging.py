@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from tqbroker_broker.attempts import Ending, Verdict
 from tqbroker_broker.config import StorageConfig
-from tqbroker_broker.records import State, Time
+from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.storage.memory.effects import Effects
 from tqbroker_broker.storage.memory.finals import Finals
 from tqbroker_broker.storage.memory.graph import TAKER, Phase, Seat, Workflow
@@ -54,15 +56,20 @@ class Merging:
         guest = self._store.workflows[workflow]
         assert guest.taker
         joins = list(guest.joins.values())
-        rows = [row if job == TAKER else self._store.jobs[job] for job in guest.nodes]
+        rows = self._by_submit(row, guest.nodes)
         for join in joins:
             join.members = [row.id if job == TAKER else job for job in join.members]
-            join.followers = [row.id if job == TAKER else job for job in join.followers]
+            join.followers = [each.id for each in self._by_submit(row, join.followers)]
         seat, offset = self._merge(guest, row)
         _take_over(row, seat, guest.taker, offset)
         if seat.after:
             self._finals.move(row, State.WAITING)
         self._joins.begin(seat.workflow, joins, rows, now, effects)
+
+    def _by_submit(self, row: Row, ids: Iterable[JobId]) -> list[Row]:
+        """The jobs with these ids, one of which takes over, in the order in which they go on: that of their submits."""
+        rows = [row if job == TAKER else self._store.jobs[job] for job in ids]
+        return sorted(rows, key=lambda each: each.seq)
 
     def _merge(self, guest: Workflow, row: Row) -> tuple[Seat, int]:
         """One workflow of two. Returns the place of the job, and what was added to the numbers of the guest's joins."""
