@@ -6,6 +6,7 @@ import builtins
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
+from tqbroker.canvas_fields import NAMES, Fields, fields_of, name_of
 from tqbroker.canvas_options import merged, with_callback
 from tqbroker.parameters import positional
 
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_NAMES = ("task", "args", "kwargs", "options", "subtask_type", "immutable")
 
-
-class Signature(dict[str, Any], Generic[R]):
+class Signature(Fields, Generic[R]):
     """A call that has not been made: the name of a task, arguments and options.
 
     It is a dict of plain values under Celery's names, so it can be written as JSON, and `Signature.from_dict` makes it
@@ -58,13 +57,13 @@ class Signature(dict[str, Any], Generic[R]):
         **ex: Any,
     ) -> None:
         if isinstance(task, dict):
-            fields = _fields(task)
+            fields = fields_of(task)
         else:
-            named = _name_of(type if task is None else task)
+            named = name_of(type if task is None else task)
             given = positional(args, f"the signature of {named}")
             fields = named, given, kwargs or {}, {**(options or {}), **ex}, subtask_type or self._kind, immutable
             self._type = task if named is not task else type
-        super().__init__(zip(_NAMES, fields, strict=True))
+        super().__init__(zip(NAMES, fields, strict=True))
         self["args"], self["kwargs"], self["options"] = tuple(self["args"]), dict(self["kwargs"]), dict(self["options"])
         self._app = app
 
@@ -79,81 +78,15 @@ class Signature(dict[str, Any], Generic[R]):
         kind = d.get("subtask_type")
         if kind is not None and kind not in cls.TYPES:
             raise ValueError(f"subtask_type={kind!r} is none: allowed are {', '.join(sorted(cls.TYPES))}, or None")
-        made = (Signature if kind is None else cls.TYPES[kind])._rebuilt(_fields(d), app)
+        made = (Signature if kind is None else cls.TYPES[kind])._rebuilt(fields_of(d), app)
         made._app = app
         return made
 
     @classmethod
     def _rebuilt(cls, fields: tuple[Any, ...], app: App | None) -> Signature[Any]:
-        return cls(dict(zip(_NAMES, fields, strict=True)))
+        return cls(dict(zip(NAMES, fields, strict=True)))
 
-    # -- its parts ----------------------------------------------------------------------------------------------------
-
-    @property
-    def task(self) -> str:
-        """The name of the task."""
-        return cast(str, self["task"])
-
-    @property
-    def name(self) -> str:
-        """The same, as of a task."""
-        return self.task
-
-    @property
-    def args(self) -> tuple[Any, ...]:
-        """Positional arguments, without those that it will be handed."""
-        return cast("tuple[Any, ...]", self["args"])
-
-    @args.setter
-    def args(self, args: Sequence[Any]) -> None:
-        self["args"] = tuple(args)
-
-    @property
-    def kwargs(self) -> dict[str, Any]:
-        """Keyword arguments."""
-        return cast("dict[str, Any]", self["kwargs"])
-
-    @kwargs.setter
-    def kwargs(self, kwargs: Mapping[str, Any]) -> None:
-        self["kwargs"] = dict(kwargs)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Options of `apply_async`."""
-        return cast("dict[str, Any]", self["options"])
-
-    @options.setter
-    def options(self, options: Mapping[str, Any]) -> None:
-        self["options"] = dict(options)
-
-    @property
-    def subtask_type(self) -> str | None:
-        """What kind of workflow it is; None for the call of a task."""
-        return cast("str | None", self["subtask_type"])
-
-    @property
-    def immutable(self) -> bool:
-        """Whether it is left alone: neither given more arguments nor handed a result."""
-        return bool(self["immutable"])
-
-    @immutable.setter
-    def immutable(self, immutable: bool) -> None:
-        self["immutable"] = bool(immutable)
-
-    @property
-    def id(self) -> str | None:
-        """The id that its job will have, if that is fixed: by `freeze` or the option `task_id`."""
-        return self.options.get("task_id")
-
-    @property
-    def parent_id(self) -> str | None:
-        """The option `parent_id`."""
-        return self.options.get("parent_id")
-
-    @property
-    def root_id(self) -> str | None:
-        """The option `root_id`."""
-        return self.options.get("root_id")
+    # -- its task and app ---------------------------------------------------------------------------------------------
 
     @property
     def app(self) -> App:
@@ -184,7 +117,7 @@ class Signature(dict[str, Any], Generic[R]):
         new_args, new_kwargs, options = self._merge(args, kwargs, opts)
         new = builtins.type(self).__new__(builtins.type(self))
         fields = self["task"], tuple(new_args), dict(new_kwargs), options, self["subtask_type"], self["immutable"]
-        dict.__init__(new, zip(_NAMES, fields, strict=True))
+        dict.__init__(new, zip(NAMES, fields, strict=True))
         new._app, new._type, new._beside = self._app, self._type, self._beside
         return new
 
@@ -351,37 +284,3 @@ class Signature(dict[str, Any], Generic[R]):
         new = Signature.from_dict(deepcopy(dict(self), memo), app=self._app)
         new._type = self._type
         return new
-
-
-def _name_of(task: Any) -> str:
-    if isinstance(task, str):
-        return task
-    name = getattr(task, "name", None)
-    if not isinstance(name, str) or not hasattr(task, "apply_async"):
-        raise TypeError(f"a signature needs a task or the name of one, not {task!r:.200}: decorate it with @app.task")
-    return name
-
-
-def _fields(given: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What stands in a mapping, as a signature has it."""
-    if "task" not in given:
-        raise TypeError(f"{given!r:.200} is no signature: it needs the keys {', '.join(_NAMES)}")
-    task = given["task"]
-    return (
-        task,
-        positional(given.get("args"), f"the signature of {task}"),
-        given.get("kwargs") or {},
-        _read_options(given.get("options") or {}),
-        given.get("subtask_type"),
-        bool(given.get("immutable")),
-    )
-
-
-def _read_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options with their callbacks as signatures."""
-    from tqbroker.canvas_options import CALLBACKS, listed
-
-    read = dict(options)
-    for name in CALLBACKS & read.keys():
-        read[name] = listed(name, read[name])
-    return read
