@@ -172,9 +172,9 @@ class chord(Signature[Any], kind="chord"):  # noqa: N801 - Celery's name
 
     partial = clone
 
-    def _own_app(self) -> App | None:
+    def _inside(self) -> Sequence[Signature[Any]]:
         body = self["kwargs"]["body"]
-        return self._app or self.header._own_app() or (None if body is None else body._own_app())
+        return [self.header] if body is None else [self.header, body]
 
     def __call__(self, body: Any = None, **options: Any) -> Any:
         """Submits it, with this body if one is given. Keywords are options."""

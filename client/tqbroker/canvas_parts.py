@@ -70,8 +70,8 @@ class Composite(Signature[Any]):
         """Keyword arguments for its first calls."""
         return cast("dict[str, Any]", self["kwargs"].get("kwargs") or {})
 
-    def _own_app(self) -> App | None:
-        return self._app or next((app for part in self.parts if (app := part._own_app()) is not None), None)
+    def _inside(self) -> Sequence[Signature[Any]]:
+        return self.parts
 
 
 def _given(tasks: tuple[Any, ...]) -> Iterable[Any]:

@@ -99,7 +99,18 @@ class Signature(Fields, Generic[R]):
         return the_app()
 
     def _own_app(self) -> App | None:
-        return self._app or (self._type.app if self._type is not None else None)
+        """The app that it, or the first of its parts that has one, belongs to."""
+        waiting: list[Signature[Any]] = [self]
+        while waiting:
+            each = waiting.pop()
+            if each._app is not None or each._type is not None:
+                return each._app or each._type.app  # type: ignore[union-attr]
+            waiting.extend(reversed(each._inside()))
+        return None
+
+    def _inside(self) -> Sequence[Signature[Any]]:
+        """The signatures that it is made of."""
+        return ()
 
     @property
     def type(self) -> Task[..., R]:

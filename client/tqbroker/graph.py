@@ -42,12 +42,13 @@ class Outcome(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """A workflow before anything is encoded. `result` is the outcome of the whole."""
+    """A workflow before anything is encoded. `result` is the outcome of the whole; `fixed`: no id in it is new."""
 
     nodes: list[Node]
     joins: list[Join]
     outcomes: list[Outcome]
     result: int
+    fixed: bool = False
 
     def results(self, job: Callable[[Outcome], Any], group: Callable[[Outcome, list[Any]], Any]) -> Any:
         """The result of the whole, of what these make for jobs and groups, each with its `parent`."""
@@ -68,6 +69,8 @@ class Draft:
         self.nodes: list[Node] = []
         self.joins: list[Join] = []
         self.outcomes: list[Outcome] = []
+        self.fixed = True
+        """Whether every id was there before."""
         self._keys: list[bytes] = []
 
     def join(self, on: Literal["success", "failure"], *, many: bool = False) -> int:
@@ -91,6 +94,7 @@ class Draft:
 
     def fresh(self) -> bytes:
         """A new id; they rise."""
+        self.fixed = False
         if not self._keys:
             self._keys = new_keys(_KEYS_AT_ONCE)[::-1]
         return self._keys.pop()

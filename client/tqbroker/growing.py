@@ -13,7 +13,7 @@ from tqbroker.canvas_parts import Composite
 from tqbroker.canvas_shape import Hoisted, Member, is_empty, leads_to_many, members, shared_errbacks
 from tqbroker.canvas_signature import Signature
 from tqbroker.canvas_walk import Walk, run
-from tqbroker.graph import Draft, Graph, Node, chosen_id, group_key
+from tqbroker.graph import TAKES_OVER, Draft, Graph, Node, chosen_id, group_key
 from tqbroker.ids import Key
 from tqbroker.unique import body_id
 
@@ -69,7 +69,7 @@ def grow(
     """
     draft = Draft(freeze)
     result = run(_Grower(draft, errors_in_header).part(sig, _Spot(key=key, beside=beside)))
-    return Graph(draft.nodes, draft.joins, draft.outcomes, result)
+    return Graph(draft.nodes, draft.joins, draft.outcomes, result, draft.fixed and key != TAKES_OVER)
 
 
 class _Grower:
@@ -122,14 +122,13 @@ class _Grower:
             outcome = yield self._empty_chain(sig, spot)
             return outcome
         options = merged(sig.options, spot.options)
-        links, errbacks = (
-            listed("link", options.pop("link", None)),
-            listed("link_error", options.pop("link_error", None)),
-        )
-        key = chosen_id(options, spot.key)
+        links = listed("link", options.pop("link", None))
+        errbacks = listed("link_error", options.pop("link_error", None))
         failure = (self._draft.join("failure"),) if errbacks else ()
+        here = spot._replace(key=chosen_id(options, spot.key), options=options)
+        here = here._replace(each=(*failure, *spot.each), hoisted=(*spot.hoisted, *errbacks))
         args, kwargs = _partial(sig, spot)
-        here = spot._replace(key=key, each=(*failure, *spot.each), options=options, args=args, kwargs=kwargs)
+        here = here._replace(args=args, kwargs=kwargs)
         many = leads_to_many(parts[-1])
         success = self._draft.join("success", many=many) if links else 0
         if success:
@@ -157,7 +156,7 @@ class _Grower:
             mine = [(each.errback, join) for each, join in hoisted if number in each.parts]
             if mine:
                 errbacks, joins = zip(*mine, strict=True)
-                here = here._replace(each=(*here.each, *joins), hoisted=errbacks)
+                here = here._replace(each=(*here.each, *joins), hoisted=(*here.hoisted, *errbacks))
             outcome = yield self.part(part, here)
         return outcome
 

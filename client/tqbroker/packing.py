@@ -16,7 +16,7 @@ from tqbroker.options import check_call_options
 from tqbroker.plans import prepare_by_name
 from tqbroker.sending import MAX_ARGS
 from tqbroker.trail import inherited, job_here
-from tqbroker.unique import unique_key
+from tqbroker.unique import unique_key, workflow_id
 
 if TYPE_CHECKING:
     from tqbroker.app import App
@@ -40,7 +40,8 @@ def pack(graph: Graph, app: App, name: str) -> Packed:
     packer = _Packer(app)
     for node in graph.nodes:
         packer.add(node, told=bool(node.after) and graph.joins[node.after - 1].on == "failure")
-    return Packed(Workflow(new_key(), name, graph.joins, packer.nodes), packer.timeout)
+    id = workflow_id(node.key for node in graph.nodes) if graph.fixed else new_key()  # noqa: A001 - what it is
+    return Packed(Workflow(id, name, graph.joins, packer.nodes), packer.timeout)
 
 
 class _Packer:

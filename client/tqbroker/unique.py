@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
 from tqbroker import codec
+from tqbroker.ids import Key
 
 
 def unique_key(task: str, text: str | None, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
@@ -24,6 +25,12 @@ def idempotent_id(task: str, key: str) -> bytes:
 def body_id(group: bytes) -> bytes:
     """The id of the body of a chord whose header is this group: a UUID of version 8."""
     return _uuid8(_digest(b"body", "", group))
+
+
+def workflow_id(keys: Iterable[Key]) -> bytes:
+    """The id of a workflow whose jobs have fixed ids: sent again, it is the same one."""
+    texts = (key if isinstance(key, bytes) else key.encode() for key in keys)
+    return _uuid8(_digest(b"flow", "", b"\0".join(texts)))
 
 
 def _uuid8(digest: bytes) -> bytes:

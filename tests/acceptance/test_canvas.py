@@ -139,6 +139,18 @@ def test_frozen_ids_are_those_it_runs_under(shop: Delivery) -> None:
     assert frozen.parent.parent.id == whole.tasks[0].id
 
 
+def test_a_frozen_workflow_that_is_sent_twice_runs_once(shop: Delivery) -> None:
+    t, tag = shop.tasks, uuid4().hex
+    whole = group(t.notes.si(tag, 1), t.notes.si(tag, 2)) | t.notes.si(tag, 3)
+    whole.freeze()
+
+    first, second = whole.delay(), whole.delay()
+
+    assert first.id == second.id
+    second.get(timeout=PATIENCE)
+    assert len([line for line in said(shop, "note") if tag in line["values"]]) == 3
+
+
 # -- callbacks --------------------------------------------------------------------------------------------------------
 
 

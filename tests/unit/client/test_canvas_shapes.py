@@ -110,6 +110,10 @@ LINKS: list[tuple[Callable[[], Signature[Any]], str]] = [
         "add(1, 1) >2 >1\n2 value> add(2) >1\n1 error> note('e')",
     ),
     (
+        lambda: _linked(add(1, 1) | add(2).on_error(note("e")), link_error=note("e")),
+        "add(1, 1) >2 >1\n2 value> add(2) >1\n1 error> note('e')",
+    ),
+    (
         lambda: add(1, 1).on_error(note("a")) | add(2).on_error(note("b")),
         "add(1, 1) >1 >2\n2 error> note('a')\n1 value> add(2) >3\n3 error> note('b')",
     ),
@@ -223,4 +227,8 @@ def test_long_chains_and_deep_nests_need_no_stack() -> None:
 
     assert len(grow(long).nodes) == 10_001
     assert len(grow(deep).nodes) == 6_001
+    assert deep.app is T.app
+    assert len(grow(deep.clone()).nodes) == 6_001
+    deep.stamp(run=1)
+    assert deep.freeze().id == deep.id
     assert drawn_graph(grow(long)).count("value>") == 10_000
