@@ -157,6 +157,10 @@ class Core:
         wanted = {"with_args": with_args, "with_attempts": with_attempts, "with_children": with_children}
         return await self._guard.do(self.engine.get(ids, **wanted))
 
+    async def ended(self, ids: Sequence[JobId]) -> list[Job]:
+        """What is known of those of a few ids that have ended, or are not known."""
+        return await self._guard.do(self.engine.ended(ids))
+
     async def read(
         self, ids: Sequence[JobId], *, with_args: bool = False, with_children: bool = False
     ) -> AsyncIterator[list[Job]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
-from uuid import UUID
 
 import msgspec
 
@@ -90,4 +89,7 @@ def key_text(key: JobId) -> str:
 
 def id_text(job: JobId) -> str:
     """The id as people see it."""
-    return str(UUID(bytes=job)) if len(job) == 16 else key_text(job)
+    if len(job) != 16:
+        return key_text(job)
+    text = job.hex()  # several times faster than a UUID, and each job of a workflow that is handed out names two
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -8,13 +8,9 @@ from tqbroker.v1 import queue_pb2 as pb
 from tqbroker_broker.answers import Job
 from tqbroker_broker.calls import EOF, Context, run_pair
 from tqbroker_broker.core import Core
-from tqbroker_broker.lifecycle import FINAL
 from tqbroker_broker.messages.ids import read_ids
 from tqbroker_broker.messages.status import size_of, write_status
-from tqbroker_broker.records import State
 from tqbroker_broker.waiters import Watcher
-
-ANSWERED = FINAL | {State.UNKNOWN}
 
 SLICE_BYTES = 1 << 20
 """Bytes one message aims at."""
@@ -63,7 +59,7 @@ class WaitCall:
                 await self._wake.wait()
                 self._wake.clear()
                 continue
-            jobs = [job for job in await self._core.get(ids) if job.state in ANSWERED]
+            jobs = await self._core.ended(ids)
             size = sum(map(size_of, jobs))
             count = min(count * 2, 512) if size < SLICE_BYTES // 4 else max(count // 4, 1)
             if jobs:

@@ -6,6 +6,7 @@ from tests.contracts.every_state import put_one_in_every_state
 from tests.contracts.harness import EngineUnderTest
 
 from tqbroker_broker.answers import Job, QueueCounts
+from tqbroker_broker.lifecycle import FINAL
 from tqbroker_broker.records import State, text_key
 
 
@@ -28,6 +29,19 @@ async def test_arguments_come_only_when_asked_for(engine: EngineUnderTest) -> No
 
     assert job.args == b""
     assert (await engine.job("a")).args == b"a"
+
+
+async def test_who_asks_for_ends_hears_of_final_and_unknown_jobs_only_and_as_much_as_who_asks_for_all(
+    engine: EngineUnderTest,
+) -> None:
+    await put_one_in_every_state(engine)
+    names = ("succeeded", "failed", "running", "expired", "nobody", "queued", "cancelled", "scheduled", "succeeded")
+    ids = [text_key(name) for name in names]
+
+    ended = await engine.verbs.ended(ids)
+
+    assert ended == [job for job in await engine.verbs.get(ids) if job.state in FINAL | {State.UNKNOWN}]
+    assert {job.state for job in ended} == FINAL | {State.UNKNOWN}
 
 
 async def test_an_empty_store_has_no_queues(engine: EngineUnderTest) -> None:

@@ -322,6 +322,10 @@ class Engine(Protocol):
         """What is known of these ids, in order; a never-seen id is UNKNOWN."""
         ...
 
+    async def ended(self, ids: Sequence[JobId]) -> list[Job]:
+        """What is known of those of these ids that are final or UNKNOWN, in order. Costs little for the others."""
+        ...
+
     async def scan(self, wanted: Filter, cursor: bytes, limit: int, *, with_args: bool = False) -> Page:
         """Jobs that match, from a cursor of the same filter on (empty: from the start); looks at a bounded number.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from . import delayed, footprint, lanes, limited, machine, operators, report, rivals, servers, startup
+from . import delayed, footprint, lanes, limited, machine, operators, report, rivals, servers, startup, workflows
 from .processes import RunError
 from .rounds import Round, Sample
 from .sizes import FULL, MILLION, QUICK, TINY, Sizes
@@ -22,6 +22,7 @@ FEATURES: dict[str, tuple[str, Callable[[Sizes, Path], Sample]]] = {
     "lanes": ("ordering keys", lanes.measure),
     "limited": ("a rate over several workers", limited.measure),
     "operators": ("operators at a long queue", operators.measure),
+    "workflows": ("groups, chords and chains", workflows.measure),
 }
 """What only ours is measured at, once each."""
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
+from threading import Event, Thread
 
 SETTLE = 0.5
 LONGEST = 5.0
+SAMPLED = 0.02
+"""Seconds between two looks for the most that a process has had."""
 
 
 def anonymous_bytes(pid: int) -> int:
@@ -39,3 +42,25 @@ def tree_bytes(root: int) -> int:
 def disk_bytes(folder: Path) -> int:
     """What the files of a directory occupy; holes in sparse files do not count."""
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+
+
+class Peak:
+    """The most anonymous memory that a process has while this is entered, as `bytes`."""
+
+    def __init__(self, pid: int) -> None:
+        self.bytes = 0
+        self._pid = pid
+        self._over = Event()
+        self._thread = Thread(target=self._look)
+
+    def _look(self) -> None:
+        while not self._over.wait(SAMPLED):
+            self.bytes = max(self.bytes, anonymous_bytes(self._pid))
+
+    def __enter__(self) -> Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()

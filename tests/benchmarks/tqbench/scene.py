@@ -11,14 +11,15 @@ from . import servers
 from .load import Watch
 from .processes import Process, free_port
 from .rounds import Sample, answer
-from .systems import HERE, OUR_BIN, plain_environment
+from .systems import OUR_BIN, plain_environment
 
 
 class Scene:
-    """`with` stops everything. Data, logs and what jobs leave are in `folder`."""
+    """`with` stops everything. Data, logs and what jobs leave are in `folder`; `app` is a module of apps."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, app: str = "tq_features") -> None:
         self.folder = folder
+        self._app = f"tqbench.apps.{app}"
         self.marks = folder / "marks"
         self.marks.mkdir(parents=True)
         self.watch = Watch()
@@ -40,12 +41,12 @@ class Scene:
 
     def worker(self, name: str, slots: int) -> Process:
         """One more worker; it may not be connected yet."""
-        arguments = ["worker", "-A", "tqbench.apps.tq_features", "--loglevel=error", "-n", name, "-c", str(slots)]
+        arguments = ["worker", "-A", self._app, "--loglevel=error", "-n", name, "-c", str(slots)]
         return self._stack.enter_context(self._process(f"worker-{name}", [str(OUR_BIN / "tqbroker"), *arguments]))
 
     def client(self, step: str, *numbers: int) -> Process:
         """A client process that has begun with a step."""
-        command = [str(OUR_BIN / "python"), "-m", "tqbench.apps.tq_features", step, *map(str, numbers)]
+        command = [str(OUR_BIN / "python"), "-m", self._app, step, *map(str, numbers)]
         return self._stack.enter_context(self._process(step, command))
 
     def step(self, step: str, *numbers: int) -> Sample:
@@ -60,7 +61,7 @@ class Scene:
 
     def _process(self, name: str, command: list[str]) -> Process:
         urls = {"TQBROKER_URL": f"tq://127.0.0.1:{self._port}"}
-        ours = {"PYTHONPATH": str(HERE), "BENCH_MARKS": str(self.marks), "NO_COLOR": "1"}
+        ours = {"BENCH_MARKS": str(self.marks), "NO_COLOR": "1"}
         return Process(name, command, plain_environment() | urls | ours, self.folder)
 
     def __enter__(self) -> Scene:

@@ -26,6 +26,11 @@ class Sizes:
     lanes: int
     limited_s: int
     backlog: int
+    chord: int
+    chord_rounds: int
+    """Times that jobs, groups and chords of this size are measured, in turn."""
+    chord_large: int
+    links: int
 
 
 FULL = Sizes(
@@ -45,6 +50,10 @@ FULL = Sizes(
     lanes=100_000,
     limited_s=10,
     backlog=500_000,
+    chord=10_000,
+    chord_rounds=7,
+    chord_large=100_000,
+    links=2000,
 )
 QUICK = Sizes(
     rounds=3,
@@ -63,6 +72,10 @@ QUICK = Sizes(
     lanes=100_000,
     limited_s=5,
     backlog=200_000,
+    chord=10_000,
+    chord_rounds=3,
+    chord_large=100_000,
+    links=500,
 )
 TINY = Sizes(
     rounds=1,
@@ -81,5 +94,9 @@ TINY = Sizes(
     lanes=200,
     limited_s=1,
     backlog=2000,
+    chord=200,
+    chord_rounds=1,
+    chord_large=1000,
+    links=20,
 )
 MILLION = replace(FULL, delayed=1_000_000, delayed_lead_s=90.0, delayed_span_s=20.0)

@@ -36,7 +36,7 @@ class System:
 
     def environment(self, urls: dict[str, str], marks: Path) -> dict[str, str]:
         """What its client and worker processes see."""
-        return plain_environment() | urls | {"PYTHONPATH": str(HERE), "BENCH_MARKS": str(marks), "NO_COLOR": "1"}
+        return plain_environment() | urls | {"BENCH_MARKS": str(marks), "NO_COLOR": "1"}
 
     def client(self, step: str, count: int) -> list[str]:
         """The command of a client process that does one step."""
@@ -44,8 +44,12 @@ class System:
 
 
 def plain_environment() -> dict[str, str]:
-    """Ours without anybody's settings: a TQBROKER_... of the caller must not change what is measured."""
-    return {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+    """Ours without anybody's settings: a TQBROKER_... of the caller must not change what is measured.
+
+    A PYTHONPATH does on purpose: by it another checkout is measured.
+    """
+    path = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
+    return {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ} | {"PYTHONPATH": path}
 
 
 CELERY_WORKER = (("celery", "-A", "tqbench.apps.celery_app", "worker", "--loglevel=warning", "-c", "2"),)

@@ -311,6 +311,9 @@ class LmdbEngine:
     ) -> list[Job]:
         return reading.get(self._store, ids, with_args, with_attempts, with_children)
 
+    async def ended(self, ids: Sequence[JobId]) -> list[Job]:
+        return reading.ended(self._store, ids)
+
     async def scan(self, wanted: Filter, cursor: bytes, limit: int, *, with_args: bool = False) -> Page:
         return scanning.scan(self._store, wanted, cursor, limit, with_args)
 

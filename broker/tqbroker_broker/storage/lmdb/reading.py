@@ -30,6 +30,21 @@ def get(store: Store, ids: Sequence[JobId], with_args: bool, with_attempts: bool
         store.done_reading()
 
 
+def ended(store: Store, ids: Sequence[JobId]) -> list[Job]:
+    """What is known of those that have ended, or are not known, in order."""
+    txn = store.read()
+    try:
+        seqs = [(job, store.seq_of(txn, job)) for job in ids]
+        return [look_at(store, txn, job, seq) for job, seq in seqs if seq is None or _has_ended(store, txn, seq)]
+    finally:
+        store.done_reading()
+
+
+def _has_ended(store: Store, txn: Txn, seq: int) -> bool:
+    """Whether a job has an outcome, or was dropped, or cannot be read, which counts as failed."""
+    return txn.get(U64.pack(seq), db=store.db["final"]) is not None or store.job(txn, seq) is None
+
+
 def look(
     store: Store,
     txn: Txn,
@@ -41,18 +56,25 @@ def look(
 ) -> Job:
     """What is known of one id."""
     seq = store.seq_of(txn, job_id)
+    job = look_at(store, txn, job_id, seq, with_args=with_args)
+    if seq is None or job.head is None:
+        return job
+    if with_attempts:
+        job.attempts = attempts_of(store, txn, seq)
+    if with_children:
+        job.children = children_of(store, txn, seq)
+    return job
+
+
+def look_at(store: Store, txn: Txn, job_id: JobId, seq: int | None, *, with_args: bool = False) -> Job:
+    """What is known of the id of this number, without its history."""
     if seq is None:
         return Job(job_id, State.UNKNOWN)
     row = store.job(txn, seq)
     if row is None:
         stored = txn.get(U64.pack(seq), db=store.db["jobs"]) is not None
         return Job(job_id, State.FAILED, failure=DAMAGED) if stored else Job(job_id, State.UNKNOWN, forgotten=True)
-    job = describe(store, txn, seq, row, with_args)
-    if with_attempts:
-        job.attempts = attempts_of(store, txn, seq)
-    if with_children:
-        job.children = children_of(store, txn, seq)
-    return job
+    return describe(store, txn, seq, row, with_args)
 
 
 def inputs(store: Store, job: JobId, first: int) -> Inputs | None:

@@ -21,9 +21,9 @@ from tqbroker_broker.answers import (
 )
 from tqbroker_broker.attempts import Annotation, Ending, HandedOut, Held, Refusal, Successes, Want
 from tqbroker_broker.config import StorageConfig
-from tqbroker_broker.lifecycle import next_epoch, stall
+from tqbroker_broker.lifecycle import FINAL, next_epoch, stall
 from tqbroker_broker.questions import Change, EditAnswer, Effect, EventPage, Filter, Page
-from tqbroker_broker.records import JobId, NewJobs, Time
+from tqbroker_broker.records import JobId, NewJobs, State, Time
 from tqbroker_broker.rules import LimitRule, LimitState, QueueRule
 from tqbroker_broker.schedules import Fire, FireAnswer, ScheduleState
 from tqbroker_broker.storage.memory.admission import Admission
@@ -250,6 +250,9 @@ class MemoryEngine:
     ) -> list[Job]:
         get = partial(self._reading.get, with_args=with_args, with_attempts=with_attempts, with_children=with_children)
         return [get(job) for job in ids]
+
+    async def ended(self, ids: Sequence[JobId]) -> list[Job]:
+        return [job for job in map(self._reading.get, ids) if job.state in FINAL or job.state is State.UNKNOWN]
 
     async def scan(self, wanted: Filter, cursor: bytes, limit: int, *, with_args: bool = False) -> Page:
         return self._reading.scan(wanted, cursor, limit, with_args=with_args)
