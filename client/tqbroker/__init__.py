@@ -26,11 +26,12 @@ eager, eager_workflows, models           running it in place; pydantic models as
 schedules, schedule_*, scheduling, crontab*, periodic    what is submitted again and again, and when
 retrying, hooks, einfo                  how an attempt goes on; what is called around it
 control, inspection, events, operations   what operators ask, order and follow
+workflow_info                           likewise: workflows with their jobs
 exceptions, failures, states, handle    what is raised; how a job failed; where it stands; what cannot be copied
 signal_names                            signals of the system, as people write them
 transport                               what the client needs from a broker
 messages, admin_messages, _grpc*        the only modules that know the wire (tqbroker.v1)
-shipping, workflow_shipping             likewise: submits cut into requests
+workflow_messages, shipping, workflow_shipping   likewise: workflows; submits cut into requests
 cli, commands, exits, utils             the console script, loaded by name; Celery's loggers
 v1                                      the wire, generated from proto/
 _daemon, _failpoint                     for the daemons only: logging and signals; places where tests break them

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -42,6 +42,8 @@ from tqbroker.schedule_messages import preview, schedule_message, schedule_state
 from tqbroker.schedule_values import Declared, Preview, ScheduleState
 from tqbroker.transport import JobInfo
 from tqbroker.v1 import admin_pb2 as pb
+from tqbroker.workflow_info import JoinState, Node, WorkflowInfo, WorkflowOrder, WorkflowState, WorkflowView
+from tqbroker.workflow_messages import join_state, node, workflow_info
 
 PAGE = 500
 """Jobs in one answer of a list."""
@@ -130,6 +132,52 @@ class GrpcOperator:
     def set_limits(self, rules: Sequence[LimitRule], remove: Sequence[str] = ()) -> None:
         """Sets and removes limits."""
         self._ask("SetLimits", pb.SetLimitsRequest(set=map(limit_message, rules), remove=remove))
+
+    # -- workflows ----------------------------------------------------------------------------------------------------
+
+    def workflows(self, states: Collection[WorkflowState] = (), most: int | None = None) -> Iterator[WorkflowInfo]:
+        """Workflows in one of these states (none named: in any), the oldest first, at most so many."""
+        request = pb.ListWorkflowsRequest(states=[int(state) for state in states])  # type: ignore[misc]
+        left = most
+        while left is None or left > 0:
+            request.limit = PAGE if left is None else min(left, PAGE)
+            answer = self._ask("ListWorkflows", request)
+            yield from map(workflow_info, answer.workflows)
+            if left is not None:
+                left -= len(answer.workflows)
+            if not answer.cursor:
+                return
+            request.cursor = answer.cursor
+
+    def workflow(self, id: bytes, most: int | None = None) -> WorkflowView:  # noqa: A002 - the word of the wire
+        """One workflow with its jobs, at most so many. OperationalError with reason NOT_FOUND when there is none."""
+        request = pb.GetWorkflowRequest(id=id)
+        nodes: list[Node] = []
+        joins: dict[int, JoinState] = {}
+        while True:
+            request.limit = PAGE if most is None else min(most - len(nodes), PAGE)
+            answer = self._ask("GetWorkflow", request)
+            nodes += map(node, answer.nodes)
+            joins.update((join.join.number, join) for join in map(join_state, answer.joins))
+            if not answer.cursor or (most is not None and len(nodes) >= most):
+                return WorkflowView(workflow_info(answer.workflow), nodes, joins)
+            request.cursor = answer.cursor
+
+    def edit_workflow(
+        self,
+        id: bytes,  # noqa: A002
+        order: WorkflowOrder,
+        *,
+        terminate: bool = False,
+        signal: str = "",
+    ) -> int:
+        """Cancels, retries or deletes a whole workflow, and says how many jobs were changed by that.
+
+        `terminate` and `signal` are of a CANCEL: running jobs are stopped by force.
+        """
+        request = pb.EditWorkflowRequest(id=id, terminate=terminate, signal=signal)
+        request.order = pb.WorkflowOrder.ValueType(int(order))
+        return int(self._ask("EditWorkflow", request).changed)
 
     # -- schedules ----------------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "status": _Entry("tqbroker.commands.status:status", "Show the broker, its queues and its workers."),
     "queues": _Entry("tqbroker.commands.queues:queues", "List queues; pause, bound, empty and delete them."),
     "jobs": _Entry("tqbroker.commands.jobs:jobs", "List, show, cancel, move and reschedule jobs."),
+    "workflows": _Entry("tqbroker.commands.workflows:workflows", "List, show, cancel, retry and delete workflows."),
     "dead": _Entry("tqbroker.commands.dead:dead", "List, redrive and purge dead letters."),
     "limits": _Entry("tqbroker.commands.limits:limits", "List and change limits on rates and numbers."),
     "schedules": _Entry("tqbroker.commands.schedules:schedules", "List, add, pause, run and preview schedules."),

@@ -192,6 +192,7 @@ def _queue_info(queue: admin_pb2.QueueInfo) -> QueueInfo:
         failed=queue.failed,
         cancelled=queue.cancelled,
         expired=queue.expired,
+        waiting=queue.waiting,
     )
 
 

@@ -162,6 +162,12 @@ class ResultView(Handle):
         return datetime.fromtimestamp(millis / 1000, UTC) if millis else None
 
     @property
+    def workflow_id(self) -> str | None:
+        """The id of the workflow that it is part of, for `tqbroker workflows show`."""
+        workflow = self._info().workflow
+        return text_of(workflow) if workflow else None
+
+    @property
     def group_id(self) -> str | None:
         """The id of the group that it is a member of."""
         group = self._info().group

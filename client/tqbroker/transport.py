@@ -114,6 +114,8 @@ class QueueInfo:
     failed: int
     cancelled: int
     expired: int
+    waiting: int = 0
+    """For other jobs of their workflow."""
 
 
 @dataclass(slots=True)

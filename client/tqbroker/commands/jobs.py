@@ -17,8 +17,8 @@ from tqbroker.operations import Cancel, Drop, Move, Reschedule
 from tqbroker.signal_names import signal_name
 from tqbroker.states import FINAL, Phase
 
-UNFINISHED = frozenset({Phase.SCHEDULED, Phase.QUEUED, Phase.RUNNING})
-_states = click.Choice([phase.name.lower() for phase in Phase if phase not in (Phase.UNKNOWN, Phase.WAITING)])
+UNFINISHED = frozenset({Phase.SCHEDULED, Phase.WAITING, Phase.QUEUED, Phase.RUNNING})
+_states = click.Choice([phase.name.lower() for phase in Phase if phase is not Phase.UNKNOWN])
 
 
 @click.group(cls=Family)

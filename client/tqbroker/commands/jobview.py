@@ -30,7 +30,7 @@ def job_line(job: JobInfo) -> tuple[str, ...]:
 def _note(job: JobInfo) -> str:
     if job.phase is Phase.SCHEDULED:
         return f"due {moment(job.due_ms)}"
-    if job.phase is Phase.QUEUED:
+    if job.phase in (Phase.QUEUED, Phase.WAITING):
         return job.waits_for
     if job.phase is Phase.FAILED and job.failure is not None:
         return job.failure.type
@@ -46,6 +46,7 @@ def job_lines(job: JobInfo) -> Iterator[str]:
     yield f"task       {job.task}{_call(job)}"
     yield f"queue      {job.queue}, priority {job.priority}"
     yield from (f"{name:<10} {value}" for name, value in _traits(job).items())
+    yield from (f"{name:<10} {value}" for name, value in _relatives(job).items() if value is not None)
     yield f"submitted  {moment(job.submitted_ms)}"
     for name, millis in (("due", job.due_ms), ("expires", job.expires_ms), ("started", job.started_ms)):
         if millis:
@@ -90,6 +91,8 @@ def job_json(job: JobInfo) -> dict[str, Any]:
         "queue": job.queue,
         "priority": job.priority,
         **_traits(job),
+        **_relatives(job),
+        "group_index": job.group_index if job.group else None,
         "submitted_ms": job.submitted_ms,
         "due_ms": job.due_ms,
         "expires_ms": job.expires_ms,
@@ -168,6 +171,17 @@ def _progress_json(progress: ProgressInfo) -> dict[str, Any]:
         "total": progress.total,
         "note": progress.note,
         "at_ms": progress.at_ms,
+    }
+
+
+def _relatives(job: JobInfo) -> dict[str, str | None]:
+    """The ids of its workflow and of other jobs that it has to do with. `cause`: whose end ended this one."""
+    return {
+        "workflow": text_of(job.workflow) if job.workflow else None,
+        "group": text_of(job.group) if job.group else None,
+        "parent": job.parent or None,
+        "root": job.root or None,
+        "cause": job.cause or None,
     }
 
 

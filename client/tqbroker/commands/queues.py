@@ -35,7 +35,7 @@ def listing(app: str | None, broker: str | None, as_json: bool) -> None:
     if as_json:
         print_json([{**asdict(queue), "rule": asdict(rules.get(queue.name, QueueRule()))} for queue in found])
         return
-    names = ("queued", "running", "scheduled", "succeeded", "dead", "cancelled", "expired", "rule")
+    names = ("queued", "running", "scheduled", "waiting", "succeeded", "dead", "cancelled", "expired", "rule")
     for line in table([("QUEUE", *names), *(_row(queue, rules.get(queue.name, QueueRule())) for queue in found)]):
         click.echo(line)
 
@@ -141,8 +141,9 @@ def describe(rule: QueueRule) -> str:
 
 
 def _row(queue: QueueInfo, rule: QueueRule) -> tuple[str, ...]:
-    counts = (queue.queued, queue.running, queue.scheduled, queue.succeeded, queue.failed, queue.cancelled)
-    return (queue.name, *map(str, counts), str(queue.expired), describe(rule))
+    here = (queue.queued, queue.running, queue.scheduled, queue.waiting)
+    over = (queue.succeeded, queue.failed, queue.cancelled, queue.expired)
+    return (queue.name, *map(str, here + over), describe(rule))
 
 
 def _weight(text: str) -> tuple[str, int]:

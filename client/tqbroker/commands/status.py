@@ -46,7 +46,7 @@ def _queues(info: BrokerInfo) -> Iterator[str]:
     if not info.queues:
         yield "no queues yet: the first job makes one"
         return
-    names = ("queued", "running", "scheduled", "succeeded", "failed", "cancelled", "expired")
+    names = ("queued", "running", "scheduled", "waiting", "succeeded", "failed", "cancelled", "expired")
     rows = [(queue.name, *(str(getattr(queue, name)) for name in names)) for queue in info.queues]
     yield from table([("QUEUE", *names), *rows])
 
