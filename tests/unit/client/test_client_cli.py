@@ -95,9 +95,9 @@ def test_status_shows_broker_queues_and_workers() -> None:
         "",
         "no workers: start one with `tqbroker worker -A your_module`",
     ]
-    info.queues = [QueueInfo("default", 5, 1, 0, 1000, 0, 0, 0)]
+    info.queues = [QueueInfo("default", 5, 1, 0, 1000, 0, 0, 0, waiting=2)]
     info.workers = [WorkerInfo("w@a", False, ["default", "mail"], ["t"], 8, "process", "a", 5, "1.2", 1)]
     lines = list(describe(info, "tq://h", 1_090))
 
-    assert lines[6] == "default  5       1        0          1000       0       0          0"
+    assert lines[6] == "default  5       1        0          2        1000       0       0          0"
     assert lines[9] == "w@a     awaited  1/8      process  default,mail  1      1.2"
