@@ -106,9 +106,9 @@ def test_a_failure_keeps_its_class_and_names_who_is_at_fault(shop: Delivery) -> 
     assert isinstance(caught.value.__cause__, ArithmeticError)
     assert isinstance(body.parent, GroupResult)
     assert body.cause == body.parent[0]
-    with pytest.raises(ArithmeticError, match="4 is broken") as caught:
+    with pytest.raises(ArithmeticError, match="4 is broken") as of_member:
         body.parent.get(timeout=PATIENCE)
-    assert body.parent[0].id in caught.value.__notes__[0]
+    assert body.parent[0].id in of_member.value.__notes__[0]
 
 
 def test_a_failed_workflow_is_mended_and_its_results_change(shop: Delivery) -> None:
