@@ -115,6 +115,13 @@ async def take_tokens(engine: EngineUnderTest) -> dict[str, int]:
     return await engine.take()
 
 
+async def start(engine: EngineUnderTest, name: str) -> int:
+    """Runs a job, the only one that is ready. Returns its token."""
+    tokens = await take_tokens(engine)
+    assert list(tokens) == [name]
+    return tokens[name]
+
+
 async def run(engine: EngineUnderTest, *names: str, result: bytes = b"8") -> list[str]:
     """Runs these jobs, which must be the next ones, to success. Returns what became final, by name."""
     tokens = await take_tokens(engine)

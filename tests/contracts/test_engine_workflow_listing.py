@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 from tests.contracts.flows import Flow, fail, finals, flow_id, ids, run, submit, take_tokens
-from tests.contracts.harness import FAILURE, RESULT_TTL, EngineUnderTest
+from tests.contracts.harness import EngineUnderTest
 
-from tqbroker_broker.attempts import Successes, Verdict
+from tqbroker_broker.attempts import Verdict
 from tqbroker_broker.questions import Redrive
 from tqbroker_broker.records import State, text_key
 from tqbroker_broker.workflows import (
     JoinInfo,
-    Members,
     NewJoin,
     On,
     Shape,
@@ -242,143 +241,3 @@ async def test_an_upload_is_shown_as_far_as_it_has_come(engine: EngineUnderTest)
 
 async def test_nobody_knows_a_workflow_that_never_came(engine: EngineUnderTest) -> None:
     assert await engine.verbs.nodes(flow_id("none"), b"", 10) is None
-
-
-# -- groups ----------------------------------------------------------------------------------------------------------
-
-
-async def test_the_members_of_a_group_can_be_asked_for(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chord("a", "b", "c", body="body"))
-
-    assert await engine.verbs.group(flow_id("group"), 0, 2) == Members(ids("a", "b"), 3)
-    assert await engine.verbs.group(flow_id("group"), 2, 2) == Members(ids("c"), 3)
-    assert await engine.verbs.group(flow_id("group"), 5, 2) == Members([], 3)
-    assert await engine.verbs.group(flow_id("none"), 0, 2) is None
-
-
-async def test_a_group_is_known_when_its_workflow_is_live_and_as_long_as_that_is_kept(engine: EngineUnderTest) -> None:
-    first, last = Flow().chord("a", "b", body="body").parts([2, 1])
-    await engine.verbs.submit(first, engine.now)
-    assert await engine.verbs.group(flow_id("group"), 0, 2) is None
-
-    await engine.verbs.submit(last, engine.now)
-    await engine.cancel("a", "b")
-    assert await engine.verbs.group(flow_id("group"), 0, 2) == Members(ids("a", "b"), 2)
-
-    await engine.verbs.drop_workflow(FLOW, engine.now)
-    await engine.expire_all(10)
-    assert await engine.verbs.group(flow_id("group"), 0, 2) is None
-
-
-async def test_a_group_can_be_saved_and_deleted(engine: EngineUnderTest) -> None:
-    await engine.verbs.save_group(flow_id("g"), ids("a", "b"), engine.now)
-    assert await engine.verbs.group(flow_id("g"), 0, 10) == Members(ids("a", "b"), 2)
-
-    await engine.verbs.save_group(flow_id("g"), ids("c"), engine.now)
-    await engine.restart()
-    assert await engine.verbs.group(flow_id("g"), 0, 10) == Members(ids("c"), 1)
-
-    assert await engine.verbs.delete_group(flow_id("g")) is True
-    assert await engine.verbs.delete_group(flow_id("g")) is False
-    assert await engine.verbs.group(flow_id("g"), 0, 10) is None
-
-
-async def test_a_saved_group_is_kept_as_long_as_results_are(engine: EngineUnderTest) -> None:
-    await engine.verbs.save_group(flow_id("g"), ids("a"), engine.now)
-    engine.advance(RESULT_TTL - 1)
-    await engine.expire_all(10)
-    assert await engine.verbs.group(flow_id("g"), 0, 10) is not None
-
-    engine.advance(1)
-    await engine.expire_all(10)
-
-    assert await engine.verbs.group(flow_id("g"), 0, 10) is None
-
-
-async def test_what_was_saved_goes_before_what_a_workflow_has(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chord("a", "b", body="body"))
-    await engine.verbs.save_group(flow_id("group"), ids("x"), engine.now)
-    assert await engine.verbs.group(flow_id("group"), 0, 10) == Members(ids("x"), 1)
-
-    assert await engine.verbs.delete_group(flow_id("group")) is True
-
-    assert await engine.verbs.group(flow_id("group"), 0, 10) == Members(ids("a", "b"), 2)
-    assert await engine.verbs.delete_group(flow_id("group")) is False
-
-
-async def test_an_empty_group_can_be_saved(engine: EngineUnderTest) -> None:
-    await engine.verbs.save_group(flow_id("g"), [], engine.now)
-
-    assert await engine.verbs.group(flow_id("g"), 0, 10) == Members([], 0)
-
-
-# -- trails ----------------------------------------------------------------------------------------------------------
-
-
-async def children(engine: EngineUnderTest, name: str) -> list[str]:
-    return finals((await engine.verbs.get(ids(name), with_children=True))[0].children)
-
-
-async def test_a_job_knows_what_its_body_has_submitted(engine: EngineUnderTest) -> None:
-    await engine.put("a", "b")
-    tokens = list((await take_tokens(engine)).values())
-    batch = Successes(tokens, [b"1", b"2"], "json", [engine.now.wall_ms] * 2, [1, 1], children={1: ids("x", "y")})
-    await engine.verbs.finish("w", [batch], [], engine.now)
-    await engine.leave()
-    await engine.restart()
-
-    assert [await children(engine, name) for name in "ab"] == [[], ["x", "y"]]
-    assert (await engine.job("b")).children == ()
-
-
-async def test_what_a_failed_body_has_submitted_is_known_too(engine: EngineUnderTest) -> None:
-    await engine.put("a")
-    tokens = await take_tokens(engine)
-    await engine.end("w", tokens["a"], Verdict.FAILED, failure=FAILURE, children=["x"])
-
-    assert await children(engine, "a") == ["x"]
-
-    await engine.verbs.edit(ids("a"), Redrive(), engine.now)
-    assert await children(engine, "a") == []
-
-
-async def test_only_what_the_last_attempt_has_submitted_is_kept(engine: EngineUnderTest) -> None:
-    await engine.put("a")
-    tokens = await take_tokens(engine)
-    await engine.end("w", tokens["a"], Verdict.RETRY, children=["x"])
-    assert await children(engine, "a") == []
-    tokens = await take_tokens(engine)
-    await engine.end("w", tokens["a"], Verdict.FAILED, children=["y"])
-
-    assert await children(engine, "a") == ["y"]
-
-
-async def test_what_waited_for_a_job_alone_is_among_its_children_when_released(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a", "b")
-    link, both, error = flow.join("a"), flow.list_of("a", "b"), flow.failure_of("a")
-    await submit(engine, flow.add("next", "link", after=link).add("body", after=both).add("error", after=error))
-    assert await children(engine, "a") == []
-    await run(engine, "a", "b")
-
-    assert await children(engine, "a") == ["next", "link"]
-    assert await children(engine, "b") == []
-
-
-async def test_an_error_callback_is_a_child_of_the_job_that_failed(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    flow.add("b", after=flow.join("a"))
-    await submit(engine, flow.add("error", after=flow.failure_of("a")))
-    tokens = await take_tokens(engine)
-    await engine.end("w", tokens["a"], Verdict.FAILED, children=["x"])
-
-    assert await children(engine, "a") == ["x", "error"]
-
-
-async def test_a_child_that_was_forgotten_is_still_one(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
-    await run(engine, "a")
-    await run(engine, "b")
-
-    assert await engine.forget("b") == 1
-
-    assert await children(engine, "a") == ["b"]
