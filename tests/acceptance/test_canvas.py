@@ -315,6 +315,18 @@ def test_callbacks_of_a_replaced_job_wait_for_what_replaces_it(shop: Delivery) -
     assert [line["values"] for line in said(shop, "note") if tag in line["values"]] == [[6, tag]]
 
 
+def test_what_replaces_a_job_has_callbacks_of_its_own(shop: Delivery) -> None:
+    t = shop.tasks
+    good, bad = t.becomes.delay("linked"), (t.becomes.s("errors") | t.add.s(1)).delay()
+
+    assert good.get(timeout=PATIENCE) == 3
+    with pytest.raises(KeyError, match="always"):
+        bad.get(timeout=PATIENCE)
+    until(lambda: [line for line in said(shop, "note") if line["values"] == [3, "inside"]], "the callback to run")
+    until(lambda: said(shop, "told", tag="inside"), "the error callback to run")
+    assert len(said(shop, "told", tag="inside")) == 1
+
+
 def test_stamps_of_a_job_are_those_of_what_replaces_it(shop: Delivery) -> None:
     job = shop.tasks.becomes.apply_async(("stamped",), stamps={"run": 7})
 

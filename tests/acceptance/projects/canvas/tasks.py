@@ -75,6 +75,11 @@ def place(self: Task[..., Any], *_: Any) -> dict[str, Any]:
     }
 
 
+def _linked(sig: Signature[Any]) -> Signature[Any]:
+    sig.link(notes.s("inside"))
+    return sig
+
+
 class Watched(Task[..., Any]):
     """Says what replaces its jobs."""
 
@@ -91,6 +96,8 @@ def becomes(self: Task[..., Any], what: str) -> Any:
         "group": group(add.s(1, 1), add.s(2, 2)),
         "chord": chord([add.s(1, 1), add.s(2, 2)], total.s()),
         "stamped": place.s(),
+        "linked": _linked(add.s(1, 1) | add.s(1)),
+        "errors": (add.s(1, 1) | fails.s() | add.s(1)).on_error(told.s("inside")),
         "failing": chain(add.s(1, 2), fails.s()),
     }
     raise self.replace(forms[what])
