@@ -57,8 +57,8 @@ class NewNodes(NamedTuple):
 
     `after` is the join they wait for (0: none), `member_of` the joins that wait for them; `silent`: they are not handed
     what the members returned. The two durations count from their release: of jobs that wait for nobody, from when the
-    workflow is live. Moments stand in `jobs`, a due one only of jobs that wait for nobody. `takes_over`: this one job,
-    without a row under its id, becomes the body of the job that is replaced. `beside`: they become members of the
+    workflow is live. Moments stand in `jobs`: released before it is due, a job waits for that. `takes_over`: this one
+    job, without a row under its id, becomes the body of the job that is replaced. `beside`: they become members of the
     groups of `Part.beside`.
     """
 

@@ -145,5 +145,3 @@ def _check_head(node: Node, head: Head, own: Own) -> None:
         )
     if unique is not None and node.key == TAKES_OVER:
         raise ValueError(f"{head.task}: what replaces a job has its unique key: give this call no unique_until")
-    if node.after and head.eta_unix_ms:
-        raise ValueError(f"{head.task}: eta is for calls that wait for no other, give countdown, from their release on")

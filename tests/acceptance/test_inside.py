@@ -108,7 +108,7 @@ def test_a_job_knows_its_call(shop: Delivery) -> None:
         "correlation_id": job.id,
         "is_eager": False,
         "called_directly": False,
-        "root_id": None,
+        "root_id": job.id,
         "parent_id": None,
     }
 

@@ -158,6 +158,30 @@ async def test_the_countdown_of_a_follower_begins_with_its_release(engine: Engin
     assert (job.state, job.due_ms) == (State.SCHEDULED, engine.later(60))
 
 
+async def test_a_follower_that_is_released_before_its_moment_waits_for_it(engine: EngineUnderTest) -> None:
+    flow = Flow().add("a", "b")
+    both = flow.list_of("a", "b")
+    moment = engine.later(60)
+    await submit(engine, flow.add("soon", after=both, due_ms=engine.later(1)).add("late", after=both, due_ms=moment))
+    engine.advance(5)
+
+    finished = await engine.succeed("w", (await take_tokens(engine)).values())
+
+    assert finished.next_due_ms == moment
+    assert await states(engine, "soon", "late") == [QUEUED, State.SCHEDULED]
+    assert (await engine.job("late")).due_ms == moment
+
+
+async def test_a_follower_with_a_moment_can_be_cancelled_while_it_waits_for_others(engine: EngineUnderTest) -> None:
+    flow = Flow().add("a")
+    await submit(engine, flow.add("b", after=flow.join("a"), due_ms=engine.later(60)))
+    assert await states(engine, "b") == [WAITING]
+
+    await engine.cancel("b")
+
+    assert await states(engine, "a", "b") == [QUEUED, State.CANCELLED]
+
+
 async def test_the_expiry_of_a_follower_counts_from_its_release(engine: EngineUnderTest) -> None:
     flow = Flow().add("a")
     await submit(engine, flow.add("b", after=flow.join("a"), expires_in=60))

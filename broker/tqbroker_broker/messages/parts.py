@@ -67,9 +67,6 @@ def _jobs(
     if node.takes_over:
         wire = _named(wire)
     jobs, _, wrong = read_batch(wire, config, now, later=True)
-    if node.after and wire.eta_unix_ms:
-        eta = Invalid("eta_unix_ms is set for jobs that wait for others: give countdown_ms, from their release on")
-        wrong = [(index, eta) for index in range(len(wire.args))]
     refused.extend(Refused(number, index, error) for index, error in wrong)
     if jobs is None:
         return None

@@ -161,7 +161,7 @@ class NodeBatch(_message.Message):
     @_builtins.property
     def jobs(self) -> _job_pb2.JobBatch:
         """Countdown and expires_in count from their release: of jobs that wait for nobody, from when the workflow is live.
-        Only those may have an eta.
+        Of a moment that comes before their release nothing is left.
         """
 
     @_builtins.property

@@ -218,7 +218,6 @@ def test_more_than_a_request_may_have_is_refused_with_the_limit() -> None:
     [
         (batch(b"a", task=""), {}, "task"),
         (batch(b"a", args=[b"x" * 1025]), {}, "1024"),
-        (batch(b"a", eta_unix_ms=5), {"after": 1}, "countdown_ms, from their release"),
         (batch(b"a", parent="x" * 129), {}, "not allowed"),
         (batch(b"a", root="\n"), {}, "not allowed"),
         (batch(b"a", traits=job_pb2.Traits(unique=KEEP), unique_keys=[b"u" * 16]), {}, "must be REJECT"),

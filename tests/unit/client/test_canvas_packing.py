@@ -128,11 +128,6 @@ def test_stamps_and_headers_reach_every_call() -> None:
         (lambda: chain(add(1, 1).set(priority=11)), ValueError, "priority=11 is not allowed"),
         (lambda: chain(add(1, 1).set(idempotency_key="k")), ValueError, "idempotency_key is for single calls"),
         (
-            lambda: add(1, 1) | add(2).set(eta="2030-01-01T00:00:00"),
-            ValueError,
-            "eta is for calls that wait for no other",
-        ),
-        (
             lambda: chain(add(1, 1).set(unique_until="finished", unique_on_conflict="keep")),
             ValueError,
             "unique_on_conflict='keep' is for single calls",

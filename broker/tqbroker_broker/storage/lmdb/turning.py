@@ -13,7 +13,7 @@ from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.rules import QueueRule
 from tqbroker_broker.storage.lmdb.counting import Counting, Decided
 from tqbroker_broker.storage.lmdb.endings import put_final
-from tqbroker_broker.storage.lmdb.flowrows import GATE, JoinState
+from tqbroker_broker.storage.lmdb.flowrows import JoinState
 from tqbroker_broker.storage.lmdb.flows import Ended, Run
 from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, WAITING, Group
 from tqbroker_broker.storage.lmdb.keys import EXPIRY, NOTED, U64, delayed_key, first_number
@@ -121,10 +121,10 @@ class Follow:
         self._go_on(run, waiting, due_ms if due_ms > self.now.wall_ms else 0)
 
     def _due(self, run: Run) -> int:
-        """When the jobs of a run are due, now that they wait for nothing. Entries have the time that they came with."""
+        """When the jobs of a run are due, now that they wait for nothing: at once, or at their own moment."""
         if run.nodes.countdown_ms:
             return self.now.wall_ms + run.nodes.countdown_ms
-        job = self.group.store.job(self.group.txn, run.first) if run.nodes.after[1] == GATE else None
+        job = self.group.store.job(self.group.txn, run.first)
         return job.due_ms if job is not None else 0
 
     def _waiting(self, run: Run) -> list[tuple[bytes, bytes]]:
