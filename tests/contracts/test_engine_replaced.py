@@ -318,3 +318,19 @@ async def test_only_one_job_can_take_over_and_only_of_a_held_workflow(engine: En
     assert await submit(engine, flow) == PartAnswer(PartEffect.UNKNOWN_JOIN)
     two = flow.add("two", takes_over=True).part(held=True)
     assert await engine.verbs.submit(two, engine.now) == PartAnswer(PartEffect.UNKNOWN_JOIN)
+
+
+async def test_the_moment_at_which_the_replaced_body_was_to_expire_does_not_hold_any_more(
+    engine: EngineUnderTest,
+) -> None:
+    await engine.put("a", expires_ms=engine.later(10))
+    token = await start(engine, "a")
+    await hold(engine, Flow("guest").add("taker", takes_over=True, expires_ms=engine.later(20)))
+    await replace_by(engine, token)
+    await engine.leave()
+
+    engine.advance(10)
+    assert (await engine.expire_all(10)).final == []
+
+    engine.advance(10)
+    assert finals((await engine.expire_all(10)).final) == ["a"]

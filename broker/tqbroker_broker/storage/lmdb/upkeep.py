@@ -115,6 +115,8 @@ class Slice:
         self.left = limit
         self.looks = 0
         self.cleared = False
+        self.when_ms = 0
+        """The moment of the row under way."""
         self.midway = False
         """Whether the row looked at last was left in its middle."""
         self.final: list[JobId] = []
@@ -125,7 +127,9 @@ class Slice:
         """Ends a job that waits, if it still does. A cancel mark wins over every other end."""
         store, txn = self.group.store, self.group.txn
         job = store.job(txn, seq)
-        if job is None or (state is State.EXPIRED and not job.expires_ms):  # a redriven job has no expiry any more
+        if job is None:
+            return
+        if state is State.EXPIRED and job.expires_ms != self.when_ms:  # it was redriven or replaced since
             return
         note = store.note(txn, seq)
         if end_waiting(self.group, seq, job, note, State.CANCELLED if note.cancel else state, self.now):
@@ -206,6 +210,7 @@ def _work_off(work: Slice, kind: bytes, until_ms: int) -> None:
         if work.looks <= 0:
             group.store.resume[kind] = key
             return
+        work.when_ms = when_ms
         rest = HANDLERS[kind](work, packed)
         _rewrite(work, key, packed, rest)
         if work.midway:
