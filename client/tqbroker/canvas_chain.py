@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tqbroker.canvas_options import refuse_task
 from tqbroker.canvas_parts import Composite
 from tqbroker.canvas_signature import Signature
 
@@ -28,6 +29,7 @@ class chain(Composite, kind="chain"):  # noqa: N801 - Celery's name
 
     def __or__(self, other: Any) -> chain:  # type: ignore[override]
         if not isinstance(other, Signature):
+            refuse_task(other)
             return NotImplemented
         new = self.clone()
         new._append(other)

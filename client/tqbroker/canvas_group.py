@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from tqbroker.canvas_chain import chain
 from tqbroker.canvas_many import Many
-from tqbroker.canvas_options import as_signature
+from tqbroker.canvas_options import as_signature, refuse_task
 from tqbroker.canvas_parts import Composite
 from tqbroker.canvas_signature import Signature
 
@@ -35,6 +35,7 @@ class group(Many, Composite, kind="group"):  # noqa: N801  # pyright: ignore[rep
 
     def __or__(self, other: Any) -> Any:
         if not isinstance(other, Signature):
+            refuse_task(other)
             return NotImplemented
         if isinstance(other, group) and not other.parts:
             return self
@@ -182,6 +183,7 @@ class chord(Signature[Any], kind="chord"):  # noqa: N801 - Celery's name
 
     def __or__(self, other: Any) -> Any:
         if not isinstance(other, Signature):
+            refuse_task(other)
             return NotImplemented
         after = other.alone()
         if isinstance(after, (group, chain)):

@@ -32,6 +32,17 @@ def destination(app: App, sig: Signature[Any], options: Mapping[str, Any]) -> Ma
     return {"queue": head.queue, **options}
 
 
+def _values(it: Iterable[Any], name: str) -> list[Any]:
+    """The values of a map. Raises TypeError for what has none, and for a row of starmap or chunks that has none."""
+    if not isinstance(it, Iterable):
+        raise TypeError(f"{name} takes an iterable of values, not {it!r:.200}: one is written [{it!r:.200}]")
+    values = list(it)
+    for row in values if name != "map" else ():
+        if not isinstance(row, Iterable):
+            raise TypeError(f"{name} takes lists of arguments, not {row!r:.200}: one is written ({row!r:.200},)")
+    return values
+
+
 class _Map(Signature[Any]):
     """A call of one of our own tasks, with a task and many arguments for it."""
 
@@ -39,9 +50,8 @@ class _Map(Signature[Any]):
 
     def __init__(self, task: Any, it: Iterable[Any], app: App | None = None, **options: Any) -> None:
         sig = as_signature(task.s() if hasattr(task, "apply_async") and not isinstance(task, dict) else task, "a map")
-        super().__init__(
-            self._own_task, (), {"task": sig, "it": list(it)}, options, immutable=True, app=app or sig._own_app()
-        )
+        fields = {"task": sig, "it": _values(it, self._own_task.removeprefix("tqbroker."))}
+        super().__init__(self._own_task, (), fields, options, immutable=True, app=app or sig._own_app())
 
     @classmethod
     def _rebuilt(cls, fields: tuple[Any, ...], app: App | None) -> Signature[Any]:
@@ -84,7 +94,7 @@ class chunks(Many, kind="chunks"):  # noqa: N801 - Celery's name
         if not isinstance(n, int) or n < 1:
             raise ValueError(f"chunks of n={n!r} is not allowed: give an int from 1 up")
         sig = as_signature(task.s() if hasattr(task, "apply_async") and not isinstance(task, dict) else task, "chunks")
-        fields = {"task": sig, "it": list(it), "n": n}
+        fields = {"task": sig, "it": _values(it, "chunks"), "n": n}
         super().__init__("tqbroker.chunks", (), fields, options, immutable=True, app=app or sig._own_app())
 
     @classmethod

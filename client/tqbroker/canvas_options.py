@@ -62,6 +62,12 @@ def as_signature(value: Any, where: str, app: App | None = None) -> Signature[An
     raise TypeError(f"{where} takes signatures, not {value!r:.200}: {hint}")
 
 
+def refuse_task(value: Any) -> None:
+    """Raises TypeError for a task in `signature | value`: it is easily written for its signature."""
+    if hasattr(value, "apply_async"):
+        as_signature(value, "a chain")
+
+
 def _both(first: list[Signature[Any]], second: list[Signature[Any]]) -> list[Signature[Any]]:
     return [*first, *(sig for sig in second if sig not in first)]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
 from tqbroker.canvas_fields import NAMES, Fields, fields_of, name_of
-from tqbroker.canvas_options import merged, with_callback
+from tqbroker.canvas_options import merged, refuse_task, with_callback
 from tqbroker.parameters import positional
 
 if TYPE_CHECKING:
@@ -158,6 +158,7 @@ class Signature(Fields, Generic[R]):
 
     def __or__(self, other: Any) -> chain:  # type: ignore[override]
         if not isinstance(other, Signature):
+            refuse_task(other)
             return NotImplemented
         from tqbroker.canvas_chain import chain
 

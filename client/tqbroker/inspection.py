@@ -21,6 +21,10 @@ MOST_LISTED = 10_000
 """Scheduled and revoked jobs that are listed at most; `tqbroker jobs list` pages through all."""
 
 
+BROKER = "broker"
+"""Stands for a worker's name where no worker has what is listed."""
+
+
 class Inspect:
     """Questions to workers. Each answer maps a worker's name to what it said.
 
@@ -75,19 +79,36 @@ class Inspect:
         """What every thread of every child does now."""
         return self._ask("stacks")
 
-    def scheduled(self) -> list[dict[str, Any]]:
-        """Jobs that are not due yet. The broker holds them, no worker, so this is one list."""
+    def scheduled(self) -> dict[str, Any]:
+        """Jobs that are not due yet, each once. The broker holds them, so they are listed under the first worker that
+        takes their queue, and those that no worker takes under "broker", unless certain workers are asked."""
+        takers = self.active_queues()
+        held: dict[str, Any] = {name: said if _is_error(said) else [] for name, said in takers.items()}
+        taken = {name: {queue["name"] for queue in takers[name]} for name in sorted(held) if held[name] == []}
         wanted = JobFilter(phases=frozenset({Phase.SCHEDULED}))
-        jobs = self._app.operator.jobs(wanted, MOST_LISTED, with_args=True)
-        return [{"eta": _iso(job.due_ms), "priority": job.priority, "request": _request(job)} for job in jobs]
+        for job in self._app.operator.jobs(wanted, MOST_LISTED, with_args=True):
+            name = next((name for name, queues in taken.items() if job.queue in queues), BROKER)
+            if name != BROKER or not self._destination:
+                item = {"eta": _iso(job.due_ms), "priority": job.priority, "request": _request(job)}
+                held.setdefault(name, []).append(item)
+        return held
 
-    def revoked(self) -> list[str]:
-        """Ids of jobs that were cancelled or expired and are still kept."""
+    def revoked(self) -> dict[str, Any]:
+        """Ids of jobs that were cancelled or expired and are still kept: every worker has the same, as the broker
+        tells them. Where no worker is, they are listed under "broker"."""
+        held = self.ping()
         wanted = JobFilter(phases=frozenset({Phase.CANCELLED, Phase.EXPIRED}))
-        return [text_of(job.key) for job in self._app.operator.jobs(wanted, MOST_LISTED)]
+        ids = [text_of(job.key) for job in self._app.operator.jobs(wanted, MOST_LISTED)]
+        if not held and ids and not self._destination:
+            return {BROKER: ids}
+        return {name: said if _is_error(said) else list(ids) for name, said in held.items()}
 
     def _ask(self, command: str, **arguments: Any) -> dict[str, Any]:
         return by_worker(self._app.operator.control(command, arguments, self._destination, self._timeout))
+
+
+def _is_error(said: Any) -> bool:
+    return isinstance(said, dict) and said.keys() == {"error"}
 
 
 def named(destination: str | Sequence[str] | None) -> list[str]:

@@ -119,7 +119,7 @@ SHARED: dict[str, Rule] = {
     "exchange": text(255),
     "routing_key": text(255),
     "ignore_result": FLAG,
-    "result_expires": SPAN,
+    "result_expires": LONG,
     "serializer": SERIALIZER,
     "compression": COMPRESSION,
     "time_limit": LONG,

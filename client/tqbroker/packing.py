@@ -39,7 +39,10 @@ def pack(graph: Graph, app: App, name: str) -> Packed:
         raise ValueError(f"a workflow of {len(graph.nodes)} jobs is not allowed: make it at most {MAX_JOBS}")
     packer = _Packer(app)
     for node in graph.nodes:
-        packer.add(node, told=bool(node.after) and graph.joins[node.after - 1].on == "failure")
+        try:
+            packer.add(node, told=bool(node.after) and graph.joins[node.after - 1].on == "failure")
+        except (TypeError, ValueError) as error:
+            raise _of_the_call(node, error) from None
     id = workflow_id(node.key for node in graph.nodes) if graph.fixed else new_key()  # noqa: A001 - what it is
     return Packed(Workflow(id, name, graph.joins, packer.nodes), packer.timeout)
 
@@ -118,6 +121,17 @@ class _Packer:
             head, own = task._call(node.args, node.kwargs, options)
         _check_head(node, head, own)
         return head, own
+
+
+def _of_the_call(node: Node, error: TypeError | ValueError) -> TypeError | ValueError:
+    """The same error, which names the call of the workflow that it is about."""
+    name, said = node.sig.task, str(error)
+    if said.startswith(f"{name}("):
+        handed = (
+            " is handed a result as its first argument, .si(...) takes none" if node.after and not node.silent else ""
+        )
+        return type(error)(f"{node.sig!r:.200}{handed}: {said}")
+    return error if name in said else type(error)(f"{name}: {said}")
 
 
 def _check(task: Task[..., Any], node: Node, *, told: bool) -> None:

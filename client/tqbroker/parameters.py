@@ -94,6 +94,8 @@ class Parameters:
             signature = inspect.signature(self._function)
         except (TypeError, ValueError):
             return  # a builtin that does not tell: the worker will see
+        if not isinstance(kwargs, Mapping):
+            raise TypeError(f"{name}: kwargs must be a mapping of names to values, not {kwargs!r:.200}")
         try:
             signature.bind(*(None,) * self._skip, *args, **kwargs)
         except TypeError as error:

@@ -39,10 +39,11 @@ def entry_of(
         wire_options(own, app.conf)
     except (TypeError, ValueError) as error:
         raise ImproperlyConfigured(f"periodic task {name or sig!r:.200}: {error}") from None
-    if name is None and key in app.periodic_tasks:
-        _log.warning("periodic task %s replaces another one of that name: give each a name=", key)
     entry = {"task": call.task, "schedule": found, "args": call.args, "kwargs": call.kwargs, "options": call.options}
-    return key, {**entry, **own}
+    entry |= own
+    if app.periodic_tasks.get(key, entry) != entry:
+        _log.warning("periodic task %s replaces another one of that name: give each a name= of its own", key)
+    return key, entry
 
 
 def call_of(sig: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Call:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,6 +10,8 @@ from tqbroker.exceptions import ImproperlyConfigured
 from tqbroker.option_rules import text
 from tqbroker.schedule_options import MAX_NAME, NAMES, check_names, check_zone, wire_options, zone_name
 from tqbroker.schedule_values import Declared, When
+
+_log = logging.getLogger("tqbroker")
 
 if TYPE_CHECKING:
     from tqbroker.app import App
@@ -49,6 +52,10 @@ class Call(NamedTuple):
 def declared(app: App) -> list[Declared]:
     """See `tqbroker.schedules.declared`."""
     app.finalize()
+    _ = app.conf.zone  # an unknown one is refused here, where a worker starts, and not in its first job
+    twice = sorted(app.periodic_tasks.keys() & app.conf.beat_schedule.keys())
+    if twice:
+        _log.warning("beat_schedule replaces the periodic tasks of the same names: %s", ", ".join(twice))
     entries = {**app.periodic_tasks, **app.conf.beat_schedule}
     if entries and not app.main:
         raise ImproperlyConfigured(

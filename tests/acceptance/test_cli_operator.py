@@ -49,6 +49,30 @@ def failed_job(site: Site, amount: int) -> str:
     return job
 
 
+# -- exit codes ------------------------------------------------------------------------------------------------------
+
+
+def test_a_command_for_ids_that_changed_nothing_does_not_exit_with_0(shop: Site) -> None:
+    ended = printed(shop, "call", "tasks.add", "1", "2")
+    printed(shop, "result", ended, "--wait")
+
+    assert "0 of 1 jobs changed" in refused(shop, FAILED, "jobs", "cancel", ended)
+    assert "0 of 2 jobs changed" in refused(shop, FAILED, "jobs", "cancel", ended, NOBODY)
+    assert "0 of 1 jobs changed" in refused(shop, NOT_FOUND, "jobs", "drop", NOBODY)
+    refused(shop, NOT_FOUND, "jobs", "run-now", NOBODY, "--json")
+    refused(shop, FAILED, "dead", "redrive", ended)
+    printed(shop, "jobs", "drop", ended, NOBODY)
+    printed(shop, "dead", "redrive", "--task", "tasks.nobody")
+
+
+def test_purge_of_dead_letters_drops_no_result_that_somebody_waits_for(shop: Site) -> None:
+    ended = printed(shop, "call", "tasks.add", "1", "2")
+    printed(shop, "result", ended, "--wait")
+
+    assert "no dead letter, so nothing was dropped" in refused(shop, FAILED, "dead", "purge", ended)
+    assert printed(shop, "result", ended) == "3"
+
+
 # -- queues ----------------------------------------------------------------------------------------------------------
 
 

@@ -65,12 +65,22 @@ def test_running_jobs_are_active_until_they_end(shop: Workshop) -> None:
 def test_scheduled_jobs_are_listed_by_the_broker(shop: Workshop) -> None:
     job = shop.send("step", "later", countdown=3600, priority=7)
 
-    (item,) = shop.app.control.inspect().scheduled()
+    (item,) = ask(shop, "scheduled")["first@test"]
 
     assert (item["request"]["id"], item["request"]["args"], item["priority"]) == (job.id, ("later",), 7)
     job.revoke()
-    assert shop.app.control.inspect().scheduled() == []
-    assert job.id in shop.app.control.inspect().revoked()
+    assert ask(shop, "scheduled") == {"first@test": [], "second@test": []}
+    assert all(job.id in ids for ids in ask(shop, "revoked").values())
+
+
+def test_scheduled_jobs_that_no_worker_takes_are_listed_under_the_broker(shop: Workshop) -> None:
+    job = shop.send("step", "far", countdown=3600, queue="nobody")
+
+    (item,) = shop.app.control.inspect(timeout=5).scheduled()["broker"]
+
+    assert item["request"]["id"] == job.id
+    assert shop.app.control.inspect(["first@test"], timeout=5).scheduled() == {"first@test": []}
+    job.revoke()
 
 
 def test_workers_tell_what_they_are(shop: Workshop) -> None:

@@ -32,7 +32,7 @@ from tqbroker_worker.runners import eventloop, threads
 from tqbroker_worker.slots import Slots, die_by
 from tqbroker_worker.watchdog import Watchdog
 
-_BEFORE_THE_APP = (__file__, loader.__file__, os.path.dirname(importlib.__file__), "<frozen importlib")
+_BEFORE_THE_APP = (*(os.path.dirname(path) for path in (__file__, loader.__file__, importlib.__file__)), "<frozen ")
 
 
 def main() -> int:

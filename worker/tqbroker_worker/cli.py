@@ -25,7 +25,7 @@ _QUIET = "ERROR"
 @click.option("-l", "--loglevel", metavar="LEVEL", default="WARNING", show_default=True, help="Least level to log.")
 @click.option("-q", "--quiet", is_flag=True, help="Log errors only.")
 @click.option("-c", "--concurrency", type=int, metavar="N", help="Jobs run at once.  [default: processors]")
-@click.option("-Q", "--queues", metavar="NAMES", default="", help="Queues to take jobs from: a,b.  [those of the app]")
+@click.option("-Q", "--queues", metavar="NAMES", help="Queues to take jobs from: a,b.  [those of the app]")
 @click.option("-X", "--exclude-queues", metavar="NAMES", default="", help="Queues not to take jobs from.")
 @click.option("-L", "--label", metavar="LABEL", multiple=True, help="What this worker has: gpu, region=eu. Repeatable.")
 @click.option("-I", "--include", metavar="MODULES", default="", help="Modules with tasks to import as well.")
@@ -83,7 +83,7 @@ def _config(options: dict[str, Any]) -> WorkerConfig:
         app=options["app"] or "",
         loglevel=_QUIET if options["quiet"] else options["loglevel"],
         concurrency=options["concurrency"],
-        queues=_names(options["queues"]),
+        queues=_queues(options["queues"]),
         name=options["hostname"],
         pool=options["pool"],
         broker=options["broker"] or "",
@@ -105,6 +105,14 @@ def _background(options: dict[str, Any], name: str) -> Background:
     names = ("workdir", "uid", "gid", "umask", "detach")
     logfile, pidfile = (expand_file(options[file], name) for file in ("logfile", "pidfile"))
     return Background(logfile=logfile, pidfile=pidfile, **{name: options[name] for name in names})
+
+
+def _queues(text: str | None) -> tuple[str, ...]:
+    """None when -Q is not there. One that names nothing is a variable that is not set, and not every queue."""
+    names = _names(text or "")
+    if text is not None and not names:
+        raise ImproperlyConfigured(f"-Q {text!r} names no queue: write -Q a,b, or leave it out for those of the app")
+    return names
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import json
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
 
 from tqbroker.app import App
-from tqbroker.exceptions import ImproperlyConfigured, NotRegistered, OperationalError, ResultNotFound
+from tqbroker.exceptions import ImproperlyConfigured, NotRegistered, OperationalError, ResultNotFound, TqbrokerError
 from tqbroker.exits import FAILED, NOT_FOUND, UNREACHABLE, USAGE
 from tqbroker.loader import find_app
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _CODES = {"UNREACHABLE": UNREACHABLE, "NOT_FOUND": NOT_FOUND}
+_OURS = (str(Path(__file__).parents[1]), str(Path(importlib.__file__).parent), "<frozen ")
+"""Where the files are whose frames stand above those of an app that is loaded."""
 
 _app = click.option("-A", "--app", metavar="MODULE[:APP]", help="App to speak for; its broker and its tasks' options.")
 _broker = click.option("-b", "--broker", metavar="URL", help="Broker, for example tq://localhost.  [TQBROKER_URL]")
@@ -61,7 +66,7 @@ def client(app: str | None, broker: str | None) -> Iterator[App]:
     """The app of -A, or one without tasks; at the broker of -b if given. Errors end the command with their code."""
     speaker: App | None = None
     try:
-        speaker = find_app(app) if app else App()
+        speaker = _loaded(app) if app else App()
         if broker is not None:
             speaker.conf.broker_url = broker
         yield speaker
@@ -74,6 +79,31 @@ def client(app: str | None, broker: str | None) -> Iterator[App]:
     finally:
         if speaker is not None:
             speaker.close()
+
+
+def _loaded(spec: str) -> App:
+    """The app of -A."""
+    with code_of(spec):
+        return find_app(spec)
+
+
+@contextmanager
+def code_of(spec: str) -> Iterator[None]:
+    """Code of the app that -A names: an error in it is printed without our frames above it, and ends the command."""
+    try:
+        yield
+    except TqbrokerError:
+        raise
+    except Exception as error:
+        _cannot_load(spec, error)
+
+
+def _cannot_load(spec: str, error: Exception) -> NoReturn:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
+        trace = trace.tb_next
+    click.echo("".join(traceback.format_exception(error.with_traceback(trace))), err=True, nl=False)
+    fail(f"the app {spec!r} cannot be loaded", FAILED)
 
 
 def fail(message: str, code: int) -> NoReturn:

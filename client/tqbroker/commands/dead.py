@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -11,11 +12,11 @@ from tqbroker.commands.common import Family, client, client_options, fail, from_
 from tqbroker.commands.filters import chosen, edit, edit_options, filter_options, job_filter, keys, look, report
 from tqbroker.commands.jobview import job_json
 from tqbroker.commands.tables import moment, table
-from tqbroker.exits import NOT_FOUND
+from tqbroker.exits import FAILED, NOT_FOUND
 from tqbroker.ids import text_of
 from tqbroker.operations import Drop, Redrive
 from tqbroker.rates import parse_rates
-from tqbroker.states import Phase
+from tqbroker.states import FINAL, Phase
 from tqbroker.transport import JobInfo
 
 DEAD = frozenset({Phase.FAILED})
@@ -67,15 +68,29 @@ def redrive(
         if args_ is not None or kwargs is not None:
             body = _edited(speaker.operator.job(keys(ids)[0]), args_, kwargs)
         change = Redrive(body, _spacing(rate))
-        report(speaker.operator.edit(wanted, change, dry_run=dry_run), as_json, dry_run)
+        code = report(speaker.operator.edit(wanted, change, dry_run=dry_run), as_json, dry_run)
+    sys.exit(code if ids else 0)
 
 
 @dead.command()
 @edit_options
 @client_options
-def purge(ids: tuple[str, ...], **rest: Any) -> None:
+def purge(ids: tuple[str, ...], app: str | None, broker: str | None, **rest: Any) -> None:
     """Drops dead letters for good."""
-    edit(ids, DEAD, Drop(), **rest)
+    if ids:
+        _check_dead(ids, app, broker)
+    edit(ids, DEAD, Drop(), app=app, broker=broker, **rest)
+
+
+def _check_dead(ids: tuple[str, ...], app: str | None, broker: str | None) -> None:
+    """Ends the command when one of the jobs is no dead letter: somebody may still wait for its result."""
+    with client(app, broker) as speaker:
+        for key in keys(ids):
+            phase = speaker.operator.job(key).phase
+            if phase not in (Phase.FAILED, Phase.UNKNOWN):
+                name = text_of(key)
+                hint = f": `tqbroker jobs drop {name}` drops a finished job" if phase in FINAL else ""
+                fail(f"job {name} is {phase.name}, which is no dead letter, so nothing was dropped{hint}", FAILED)
 
 
 def _row(job: JobInfo) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from tqbroker.commands.common import client, print_json
+from tqbroker.exits import FAILED, NOT_FOUND
 from tqbroker.ids import Key, key_of
 from tqbroker.operations import Change, Edited, JobFilter
 from tqbroker.states import Phase
@@ -33,6 +35,9 @@ _EDIT_OPTIONS = (
     click.option("--all", "everything", is_flag=True, help="Every job that the command is for."),
     click.option("--dry-run", "-n", is_flag=True, help="Change nothing, only say what would be."),
 )
+_UNKNOWN = "no such job"
+"""How a broker's refusal for an id that it does not know begins."""
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -103,20 +108,30 @@ def edit(
     """Changes the jobs that `edit_options` name, of those in `phases`, and prints what became of each."""
     wanted = chosen(ids, everything, job_filter(phases, given))
     with client(app, broker) as speaker:
-        report(speaker.operator.edit(wanted, change, dry_run=dry_run), as_json, dry_run)
+        code = report(speaker.operator.edit(wanted, change, dry_run=dry_run), as_json, dry_run)
+    sys.exit(code if ids else 0)
 
 
-def report(done: Iterable[Edited], as_json: bool, dry_run: bool) -> None:
-    """Prints what became of each job, as it is told, and at the end how many."""
+def report(done: Iterable[Edited], as_json: bool, dry_run: bool) -> int:
+    """Prints what became of each job, as it is told, and at the end how many. Returns the exit code for named ids.
+
+    That is not 0 when nothing has come of any of them: NOT_FOUND when there is none of them, else FAILED.
+    """
+    told = list(done) if as_json else done
     if as_json:
-        print_json([job._asdict() for job in done])
-        return
-    changed = looked_at = 0
-    for job in done:
-        click.echo(f"{job.id}  {job.effect or job.refusal}")
+        print_json([job._asdict() for job in told])
+    changed = found = looked_at = 0
+    for job in told:
+        if not as_json:
+            click.echo(f"{job.id}  {job.effect or job.refusal}")
         changed += bool(job.effect)
+        found += not job.refusal.startswith(_UNKNOWN)
         looked_at += 1
-    click.echo(f"{changed} of {looked_at} jobs {'would be changed' if dry_run else 'changed'}", err=True)
+    if not as_json:
+        click.echo(f"{changed} of {looked_at} jobs {'would be changed' if dry_run else 'changed'}", err=True)
+    if changed:
+        return 0
+    return FAILED if found else NOT_FOUND
 
 
 def _millis(name: str, text: str | None) -> int:

@@ -38,18 +38,15 @@ def inspect(
         raise click.UsageError(f"{question} takes no arguments")
     with client(app, broker) as speaker:
         asked = speaker.control.inspect(names, timeout)
-        answer: Any = getattr(asked, question)(*arguments)
+        answer: dict[str, Any] = getattr(asked, question)(*arguments)
     if as_json:
         print_json(answer)
-    elif isinstance(answer, dict):
+    else:
         for name, said in sorted(answer.items()):
             _print(name, said)
-    else:
-        for each in answer:
-            click.echo(show(each))
-    if isinstance(answer, dict) and not answer and not names:
+    if not answer and not names:
         fail("no worker is connected: nobody was asked", FAILED)
-    silent = [name for name, said in answer.items() if _is_error(said)] if isinstance(answer, dict) else []
+    silent = [name for name, said in answer.items() if _is_error(said)]
     if silent:
         fail(f"no complete answer: {', '.join(sorted(silent))} did not answer", FAILED)
 

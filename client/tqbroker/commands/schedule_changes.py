@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from tqbroker.commands.common import client, client_options, fail, from_json, print_json, refuse_unknown_options
+from tqbroker.app import App
+from tqbroker.commands.common import (
+    client,
+    client_options,
+    code_of,
+    fail,
+    from_json,
+    print_json,
+    refuse_unknown_options,
+)
 from tqbroker.commands.schedule_input import known, of_entry, read_file, refused, span, when_options
 from tqbroker.commands.schedule_view import done, planned_text, schedule_json, zone_of
 from tqbroker.exceptions import OperationalError
@@ -50,14 +60,20 @@ def add(
     refuse_unknown_options([name, task, *args])
     entry = _entry(name, task, args, given)
     with client(app, broker) as speaker:
-        speaker.schedules.put([of_entry(speaker, entry)])
+        if app is not None:
+            _load(speaker, app)
+        found = of_entry(speaker, entry)
+        speaker.schedules.put([found])
         state = known(speaker, name)
+        notes = _unknown(speaker, app, found)
     if as_json:
         print_json(schedule_json(state))
     else:
         zone = zone_of(state.schedule.when.zone)
         due = "paused" if state.schedule.paused else planned_text(state.next_ms, zone) if state.next_ms else "never"
         click.echo(f"{name}: next {due}")
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
 
 
 def _entry(name: str, task: str, args: Sequence[str], given: dict[str, Any]) -> dict[str, Any]:
@@ -79,9 +95,9 @@ def _entry(name: str, task: str, args: Sequence[str], given: dict[str, Any]) -> 
 @client_options
 def sync(app: str | None, broker: str | None, as_json: bool) -> None:
     """Tells the broker what the app of -A declares, as its workers do. What it has ceased to declare is removed."""
-    _needs_app(app)
-    with client(app, broker) as speaker:
-        speaker.load_modules()
+    spec = _needed(app)
+    with client(spec, broker) as speaker:
+        _load(speaker, spec)
         names = speaker.schedules.sync()
     done("declared", names, as_json)
 
@@ -118,13 +134,12 @@ def lint(file: str | None, app: str | None, broker: str | None, as_json: bool) -
 
     Says what the broker would refuse, and what is allowed but probably not meant.
     """
-    if file is None:
-        _needs_app(app)
-    with client(app, broker) as speaker:
-        if file is None:
-            speaker.load_modules()
+    spec = _needed(app) if file is None else app
+    with client(spec, broker) as speaker:
+        if spec is not None:
+            _load(speaker, spec)
         found = declared(speaker) if file is None else [of_entry(speaker, entry) for entry in read_file(file)]
-        notes = {each.name: _notes(speaker.schedules, each) for each in found}
+        notes = {each.name: [*_unknown(speaker, spec, each), *_notes(speaker.schedules, each)] for each in found}
     bad = any(note.startswith("refused: ") for each in notes.values() for note in each)
     if as_json:
         print_json(notes)
@@ -144,6 +159,23 @@ def _notes(schedules: Schedules, each: Declared) -> list[str]:
         return [f"refused: {error}"]
 
 
-def _needs_app(app: str | None) -> None:
+def _unknown(speaker: App, spec: str | None, each: Declared) -> list[str]:
+    """A note of a task that the app does not have. Another app may have it, so this is no refusal."""
+    if spec is None or each.head.task in speaker.tasks:
+        return []
+    close = difflib.get_close_matches(each.head.task, speaker.tasks, 1)
+    hint = f"did you mean {close[0]}?" if close else "its jobs wait for a worker that has it"
+    return [f"app {spec} has no task {each.head.task}: {hint}"]
+
+
+def _load(speaker: App, spec: str) -> None:
+    """The app's modules, and what is connected to on_after_configure."""
+    with code_of(spec):
+        speaker.load_modules()
+        speaker.finalize()
+
+
+def _needed(app: str | None) -> str:
     if app is None:
         fail("which app? Write -A MODULE, for example tqbroker -A tasks schedules sync", USAGE)
+    return app

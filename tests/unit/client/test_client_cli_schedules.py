@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,29 @@ def test_beat_says_in_one_sentence_that_there_is_nothing_to_run() -> None:
     assert result.exit_code == 0
     assert result.output.startswith("schedules live in the broker")
     assert len(result.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("1 / 0", "line 3, in <module>\n    1 / 0"),
+        ("app.on_after_configure.connect(lambda sender, **_: {}[sender])", "in <lambda>"),
+    ],
+)
+def test_an_error_in_the_code_of_an_app_is_shown_without_our_frames(
+    line: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "brokenapp.py").write_text(f"from tqbroker import App\napp = App('broken')\n{line}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "brokenapp", raising=False)
+
+    result = CliRunner().invoke(cli, ["-A", "brokenapp", "schedules", "lint"])
+
+    assert result.exit_code == 1, result.output
+    assert shown in result.output
+    assert "click" not in result.output
+    assert result.output.endswith("tqbroker: the app 'brokenapp' cannot be loaded\n")
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,27 @@ def test_the_same_call_twice_is_said(caplog: pytest.LogCaptureFixture) -> None:
     assert "t() replaces another one of that name: give each a name=" in caplog.text
 
 
+def test_a_name_that_is_given_twice_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    made = app()
+    for _ in range(2):
+        made.add_periodic_task(30, made.tasks["shop.add"].s(1), name="same")  # a module that is imported twice
+    assert not caplog.records
+
+    made.add_periodic_task(60, made.tasks["shop.add"].s(1), name="same")
+    made.conf.beat_schedule = {"same": {"task": "shop.add", "schedule": 5, "args": (1,)}}
+    declared(made)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "periodic task same replaces another one of that name: give each a name= of its own",
+        "beat_schedule replaces the periodic tasks of the same names: same",
+    ]
+
+
+def test_an_unknown_zone_of_the_app_is_refused_before_a_worker_starts() -> None:
+    with pytest.raises(ImproperlyConfigured, match="timezone='Mars/Olympus' is not known here: write a name such as"):
+        declared(app(timezone="Mars/Olympus"))
+
+
 def test_an_error_in_the_setup_is_raised_and_nothing_is_declared_until_it_is_gone() -> None:
     made = app()
     faults = [ValueError("not yet")]

@@ -118,6 +118,14 @@ def test_nothing_is_purged_unasked(configs: list[WorkerConfig], answer: str, sta
 
 
 @pytest.mark.usefixtures("configs")
+@pytest.mark.parametrize("names", ["", ",", " "])
+def test_queues_that_name_none_are_not_all_of_them(names: str) -> None:
+    result = invoke("-Q", names)
+    assert result.exit_code == 2
+    assert "names no queue: write -Q a,b, or leave it out" in result.output
+
+
+@pytest.mark.usefixtures("configs")
 def test_names_of_files_may_have_that_of_the_worker_in_them(tmp_path: Path) -> None:
     assert invoke("-n", "w1@here.example.org", "--pidfile", f"{tmp_path}/%n-%h-%d-%i%I.pid").exit_code == 0
     assert invoke("-n", "w1@here", "--pidfile", f"{tmp_path}/%p%%.pid").exit_code == 0
