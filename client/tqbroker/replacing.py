@@ -28,7 +28,8 @@ def replacement(task: TaskBody, sig: Any) -> Signature[Any]:
     if isinstance(wanted, Composite) and is_empty(wanted) and not leads_to_many(wanted):
         raise ImproperlyConfigured(f"replace of {task.name}: this chain has no parts, give it at least one signature")
     if leads_to_many(wanted):
-        wanted = chain(wanted, builtin(task.app, "tqbroker.accumulate").s(index=0))
+        last = builtin(task.app, "tqbroker.accumulate").s(index=0)
+        wanted = last.clone(([],)) if is_empty(wanted) else chain(wanted, last)
     if request.stamps:
         stamps: dict[str, Any] = request.stamps
         wanted = wanted.clone().stamp(None, True, **stamps)

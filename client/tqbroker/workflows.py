@@ -32,7 +32,7 @@ def apply_async(
     """Submits a signature: the call of one task as a job, all else as a workflow. Returns its result."""
     ready = given(sig, args, kwargs, options)
     app = ready.app
-    if app.conf.task_always_eager:
+    if _runs_here(ready, app):
         return ready.apply()
     if is_call(ready):
         return _call(ready, app)
@@ -49,7 +49,7 @@ async def aapply_async(
     """`apply_async` for asyncio."""
     ready = given(sig, args, kwargs, options)
     app = ready.app
-    if app.conf.task_always_eager:
+    if _runs_here(ready, app):
         import asyncio
 
         return await asyncio.to_thread(ready.apply)
@@ -60,6 +60,11 @@ async def aapply_async(
         await asend(app, sent.workflow, sent.timeout)
         _remember(ready, sent.result)
     return sent.result
+
+
+def _runs_here(sig: Signature[Any], app: App) -> bool:
+    """Whether it is run in place: all calls are, or the chord is to which it is added."""
+    return bool(app.conf.task_always_eager) or isinstance(sig._beside, list)
 
 
 def freeze(sig: Signature[Any], task_id: str | None) -> Any:

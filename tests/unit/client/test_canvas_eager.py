@@ -174,6 +174,7 @@ def make_app() -> tuple[App, dict[str, Task[..., Any]]]:
             "group": group(add.s(1, 1), add.s(2, 2)),
             "chord": chord([add.s(1, 1), add.s(2, 2)], total.s()),
             "nothing": chain(),
+            "nobody": group([]),
             "failing": tasks.boom.s(),
         }
         raise self.replace(sigs[what])
@@ -193,7 +194,9 @@ def make_app() -> tuple[App, dict[str, Task[..., Any]]]:
     return app, {"replaced": replaced, "adding": adding, "seen": seen, "total": total, "add": add}
 
 
-@pytest.mark.parametrize(("what", "value"), [("task", 3), ("chain", 6), ("group", [2, 4]), ("chord", 6)])
+@pytest.mark.parametrize(
+    ("what", "value"), [("task", 3), ("chain", 6), ("group", [2, 4]), ("nobody", []), ("chord", 6)]
+)
 def test_what_replaces_a_job_gives_its_value(what: str, value: Any) -> None:
     _, tasks = make_app()
 
@@ -225,7 +228,6 @@ def test_replacing_and_adding_are_for_running_jobs() -> None:
 @pytest.mark.parametrize("lazy", [False, True])
 def test_what_is_added_to_a_chord_comes_last(lazy: bool) -> None:
     _, tasks = make_app()
-    tasks["add"].app.conf.update({"task_always_eager": True})
 
     assert (group(tasks["adding"].s(lazy), tasks["add"].s(2, 2)) | tasks["total"].s()).apply().get() == 25
 
