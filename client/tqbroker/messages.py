@@ -77,7 +77,7 @@ def unpack_ids(ids: job_pb2.Ids) -> list[Key]:
 
 def job_info(status: job_pb2.JobStatus) -> JobInfo:
     """A job's status as the client keeps it."""
-    return JobInfo(
+    info = JobInfo(
         key=status.uuid or status.text,
         phase=Phase(status.state),
         forgotten=status.forgotten,
@@ -104,14 +104,18 @@ def job_info(status: job_pb2.JobStatus) -> JobInfo:
         traits=_traits(status.traits) if status.HasField("traits") else {},
         progress=_progress(status.progress) if status.HasField("progress") else None,
         attempts=[_attempt(attempt) for attempt in status.attempts],
-        workflow=status.workflow,
-        parent=status.parent,
-        root=status.root,
-        cause=status.cause,
-        group=status.group,
-        group_index=status.group_index,
-        children=unpack_ids(status.children),
     )
+    if status.workflow or status.root:
+        _fill_place(info, status)
+    if status.HasField("children"):
+        info.children = unpack_ids(status.children)
+    return info
+
+
+def _fill_place(info: JobInfo, status: job_pb2.JobStatus) -> None:
+    """What only jobs of workflows have, and those that jobs have submitted."""
+    info.workflow, info.parent, info.root, info.cause = status.workflow, status.parent, status.root, status.cause
+    info.group, info.group_index = status.group, status.group_index
 
 
 def _traits(traits: job_pb2.Traits) -> dict[str, Any]:

@@ -147,9 +147,10 @@ class ResultSet(Handle):
         """`join`, but the first failure that is seen raises at once, and `callback` hears of values as they come."""
         joining = self._joining(timeout, interval, on_message, on_interval, disable_sync_subtasks)
         for info in joining:
-            value = joining.checked(info, propagate)
             if callback is not None:
-                callback(text_of(info.key), value)
+                callback(text_of(info.key), joining.checked(info, propagate))
+            elif info.phase is not Phase.SUCCEEDED:
+                joining.checked(info, propagate)
         return [] if callback is not None else [joining.value(each, propagate) for each in self.results]
 
     def get(

@@ -77,7 +77,8 @@ class Endings:
         assert plan is not None
         runtime_us = attempt.runtime_us()
         hit("child_after_run")
-        result = b"" if job.head.ignore_result else encode(_as_data(value), self._format)
+        data = _as_data(value) if isinstance(value, Handle) else value
+        result = b"" if job.head.ignore_result else encode(data, self._format)
         if len(result) > MAX_RESULT:
             raise EncodeError(
                 f"the result of {job.head.task} has {len(result)} bytes, at most {MAX_RESULT} are allowed: "
@@ -120,9 +121,9 @@ def _with_trail(outcome: Success | Ended, request: Request | None) -> Success | 
     return outcome._replace(trail=trail)
 
 
-def _as_data(value: Any) -> Any:
-    """What a job returned. The result of another job, or of a group, goes as the tuple that stands for it."""
-    as_tuple = getattr(value, "as_tuple", None) if isinstance(value, Handle) else None
+def _as_data(value: Handle) -> Any:
+    """The result of another job, or of a group, that a job returned: it goes as the tuple that stands for it."""
+    as_tuple = getattr(value, "as_tuple", None)
     return value if as_tuple is None else as_tuple()
 
 
