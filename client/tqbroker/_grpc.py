@@ -5,12 +5,13 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tqbroker._grpc_admin import GrpcOperator
 from tqbroker._grpc_connection import Connection
 from tqbroker._grpc_forks import settle
 from tqbroker._grpc_submit import Submitter
+from tqbroker._grpc_tell import Teller
 from tqbroker._grpc_wait import Waiter
 from tqbroker._grpc_workflow import WorkflowSubmitter
 from tqbroker.call import Batch, Workflow
@@ -34,6 +35,7 @@ class GrpcTransport:
         self._submitter = Submitter(self.connection)
         self._workflows = WorkflowSubmitter(self.connection)
         self._waiter = Waiter(self.connection)
+        self._teller = Teller(self._waiter)
 
     def submit(self, batches: Sequence[Batch], timeout: float) -> list[Refused]:
         """See Transport.submit."""
@@ -46,6 +48,10 @@ class GrpcTransport:
     def ends(self, keys: Sequence[Key], timeout: float | None, contact_timeout: float) -> Iterator[JobInfo]:
         """See Transport.ends."""
         return self._waiter.ends(keys, timeout, contact_timeout)
+
+    def tell(self, keys: Sequence[Key], callback: Callable[[JobInfo], object]) -> None:
+        """See Transport.tell."""
+        self._teller.tell(keys, callback)
 
     def get(
         self, keys: Sequence[Key], timeout: float, *, with_args: bool = False, with_children: bool = False
@@ -137,6 +143,7 @@ class GrpcTransport:
 
     def close(self) -> None:
         """See Transport.close."""
+        self._teller.stop()
         self.connection.close()
 
 

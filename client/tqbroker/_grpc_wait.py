@@ -120,8 +120,13 @@ class Waiter:
             yield from self._harvest(watch, left, deadline)
             if not left or time.monotonic() >= deadline:
                 return
+            watch = self.again(watch, deadline)
+
+    def again(self, watch: Watch | None, deadline: float) -> Watch | None:
+        """A healthy line: another one when that one broke, None at the deadline. Raises when waiting cannot help."""
+        if watch is not None and watch.line.broken is not None:
             self._lost(watch, deadline)
-            watch = self._open(deadline)
+        return self._open(deadline)
 
     def _harvest(self, watch: Watch, left: dict[Key, None], deadline: float) -> Iterator[JobInfo]:
         """The ends that come on this line until it breaks, none is left, or the deadline. Takes them out of `left`."""

@@ -123,6 +123,20 @@ class AsyncResult(ResultView, Generic[R]):
         """Raises what the job raised, if it has; else returns its value, None while it has not ended. Never waits."""
         return self._look(self._info(), callback, propagate)
 
+    def then(
+        self,
+        callback: Callable[[AsyncResult[R]], object],
+        on_error: Callable[[Exception], object] | None = None,
+        weak: bool = False,
+    ) -> None:
+        """Calls `callback` with this result once the job has ended, however it did: from a thread, in this process.
+
+        What the callback raises goes to `on_error`, or is logged. Results are held until then, `weak` or not.
+        """
+        from tqbroker.watching import then
+
+        then(self, [self], callback, on_error)
+
     # -- others -------------------------------------------------------------------------------------------------------
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from tqbroker.async_result import AsyncResult
 from tqbroker.blocking import refuse_to_block
@@ -15,7 +15,7 @@ from tqbroker.outcomes import meta_of
 from tqbroker.result_tree import leaves, units
 from tqbroker.signal_names import signal_name
 from tqbroker.states import FINAL, Phase, RevokeEffect
-from tqbroker.watching import OnInterval, OnMessage
+from tqbroker.watching import OnInterval, OnMessage, then
 
 if TYPE_CHECKING:
     from tqbroker.app import App
@@ -205,6 +205,15 @@ class ResultSet(Handle):
                 each._look(infos[each._key], callback, propagate)
             else:
                 each.get(propagate=propagate)
+
+    def then(
+        self,
+        callback: Callable[[Self], object],
+        on_error: Callable[[Exception], object] | None = None,
+        weak: bool = False,
+    ) -> None:
+        """Calls `callback` with this set once all have ended; see AsyncResult.then."""
+        then(self, leaves(self.results), callback, on_error)
 
     # -- what to do with them -----------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -189,6 +189,10 @@ class Transport(Protocol):
 
         Otherwise as `wait`.
         """
+        ...
+
+    def tell(self, keys: Sequence[Key], callback: Callable[[JobInfo], object]) -> None:
+        """Calls back once for each of these jobs when it has ended (or is unknown), from a thread, until `close`."""
         ...
 
     def cancel(

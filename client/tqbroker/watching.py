@@ -1,21 +1,24 @@
-"""Waiting in steps, for those who want to hear of a job while it has not ended."""
+"""Hearing of jobs: in steps while they have not ended, or once they have."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqbroker.outcomes import meta_of
 
 if TYPE_CHECKING:
     from tqbroker.app import App
+    from tqbroker.async_result import AsyncResult
     from tqbroker.ids import Key
     from tqbroker.transport import JobInfo
 
 OnMessage = Callable[[dict[str, Any]], object]
 OnInterval = Callable[[], object]
+
+T = TypeVar("T")
 
 
 def watch(
@@ -59,6 +62,37 @@ def ends(
         if not left:
             return
         on_interval()
+
+
+def then(
+    whole: T,
+    jobs: Sequence[AsyncResult[Any]],
+    callback: Callable[[T], object],
+    on_error: Callable[[Exception], object] | None,
+) -> None:
+    """Calls `callback` with the whole when all of these jobs have ended: at once, or from a thread."""
+
+    def call() -> None:
+        try:
+            callback(whole)
+        except Exception as error:
+            if on_error is None:
+                raise
+            on_error(error)
+
+    by_key = {job._key: job for job in jobs}
+    left = set(by_key)
+
+    def heard(info: JobInfo) -> None:
+        by_key[info.key]._keep(info)
+        left.discard(info.key)
+        if not left:
+            call()
+
+    if left:
+        jobs[0].app.transport.tell(list(by_key), heard)
+    else:
+        call()
 
 
 def _steps(timeout: float | None, interval: float) -> Iterator[float]:
