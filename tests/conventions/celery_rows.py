@@ -27,6 +27,10 @@ FIRING = "tests/acceptance/test_schedules.py"
 SCHEDULES = "tests/unit/client/test_client_declared.py"
 FLAGS = "tests/unit/worker/test_worker_flags.py"
 LOGS = "tests/integration/worker/test_worker_logs.py"
+RESULTS = "tests/acceptance/test_workflow_results.py"
+SETS = "tests/integration/client/test_client_result_sets.py"
+TREES = "tests/integration/client/test_client_result_trees.py"
+WAIT = "tests/integration/client/test_client_wait.py"
 DAEMON = "tests/integration/worker/test_worker_daemon.py"
 
 _SHARED = {
@@ -272,6 +276,49 @@ ROWS: dict[str, dict[str, str]] = {
         "-X": "tests/acceptance/test_routing.py::test_an_excluded_queue_is_not_taken_and_its_job_says_so",
         "--autoscale": f"{PROGRAMS}::test_an_autoscaled_worker_is_given_other_bounds",
         "--version": "tests/acceptance/test_cli.py::test_a_message_says_which_commands_there_are",
+    },
+    "Results": {
+        **dict.fromkeys(("get", "wait"), f"{WAIT}::test_a_result_is_pushed_to_the_waiting_caller_and_read_once"),
+        **dict.fromkeys(
+            ("ready", "successful", "state", "status", "result", "info"),
+            f"{WAIT}::test_a_result_is_pushed_to_the_waiting_caller_and_read_once",
+        ),
+        "failed": f"{RESULTS}::test_a_group_is_counted_waited_for_and_found_again_by_its_id",
+        "traceback": f"{WAIT}::test_a_job_that_raised_raises_here_with_its_traceback",
+        "exists": f"{WAIT}::test_an_unknown_job_raises_at_once",
+        **dict.fromkeys(
+            ("name", "args", "kwargs", "worker", "date_done", "retries", "queue"),
+            f"{WAIT}::test_details_of_a_job_are_there",
+        ),
+        "parent": f"{RESULTS}::test_a_chain_leads_to_its_parents_and_through_a_tuple",
+        **dict.fromkeys(
+            ("children", "collect", "iterdeps", "get_leaf", "build_graph"),
+            f"{RESULTS}::test_what_a_body_submits_and_what_follows_are_children",
+        ),
+        "forget": f"{TREES}::test_forgetting_takes_the_parents_along",
+        "revoke": f"{RESULTS}::test_a_cancelled_group_says_so_of_each",
+        "then": "tests/integration/client/test_client_then.py::test_a_callback_gets_the_result_once_it_has_ended",
+        "maybe_throw": f"{SETS}::test_a_failure_raises_at_once_with_its_own_class_and_says_who",
+        **dict.fromkeys(
+            ("as_tuple", "as_list", "result_from_tuple"),
+            f"{TREES}::test_a_tree_of_results_comes_back_from_its_tuple",
+        ),
+        **dict.fromkeys(
+            ("ResultSet", "add", "remove", "discard", "update", "clear"),
+            f"{SETS}::test_a_set_is_changed_like_a_list_without_repeats",
+        ),
+        **dict.fromkeys(
+            ("waiting", "completed_count", "iter_native", "GroupResult", "restore"),
+            f"{RESULTS}::test_a_group_is_counted_waited_for_and_found_again_by_its_id",
+        ),
+        **dict.fromkeys(("join", "join_native"), f"{SETS}::test_values_come_in_order_whatever_the_order_of_the_ends"),
+        "iterate": f"{SETS}::test_values_are_handed_out_as_they_come",
+        **dict.fromkeys(("save", "delete"), f"{RESULTS}::test_jobs_of_any_kind_are_saved_as_a_group_of_their_own"),
+        "EagerResult": f"{SETS}::test_groups_in_a_set_and_what_was_run_in_place_are_part_of_it",
+        **dict.fromkeys(
+            ("allow_join_result", "denied_join_result"),
+            f"{TREES}::test_waiting_inside_of_a_task_is_refused_unless_it_is_allowed",
+        ),
     },
     "Workflows": {
         **dict.fromkeys(

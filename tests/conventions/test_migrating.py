@@ -9,7 +9,7 @@ import click
 import pytest
 
 import tqbroker
-from tqbroker import App, Task, exceptions, queues, schedule_options, schedules
+from tqbroker import App, Task, eager, exceptions, queues, result, schedule_options, schedules
 from tqbroker.known_options import CALL, TASK
 from tqbroker.known_settings import SETTINGS
 from tqbroker.option_rules import CALL as CALL_RULES
@@ -63,6 +63,11 @@ def test_options_that_are_taken_are_typed_and_those_that_work_have_a_rule() -> N
 def test_methods_of_a_task_are_there_unless_the_table_says_otherwise() -> None:
     for name, verdict in table("Methods of a task").items():
         assert hasattr(Task, name) == (verdict in THERE), name
+
+
+def test_methods_of_results_are_there() -> None:
+    for name in table("Results"):
+        assert any(hasattr(where, name) for where in (result, result.AsyncResult, result.GroupResult, eager)), name
 
 
 def test_exceptions_can_be_imported_by_the_names_of_the_table() -> None:
