@@ -8,7 +8,7 @@ from random import Random
 from typing import TypeVar
 
 from tests.contracts.draws import Client, Draws
-from tests.contracts.draws_of_flows import Flows
+from tests.contracts.draws_of_workflows import Workflows
 from tests.contracts.harness import EngineUnderTest
 from tests.contracts.witness import Witness
 
@@ -41,7 +41,7 @@ class Course:
         self.rng = rng
         self.trail: list[str] = []
         self.draw = Draws(rng)
-        self.flows = Flows(self.draw)
+        self.workflows = Workflows(self.draw)
         self.has_workflows = rng.random() < 0.75
         self.witness = Witness()
         self.clients = [Client(name) for name in NAMES]
@@ -96,18 +96,18 @@ class Course:
         await self.same("stats", lambda engine: engine.verbs.stats(), lambda stats: stats.queues)
         for job in ids:
             await self._same_job(job)
-        if self.flows.ids:
+        if self.workflows.ids:
             await self._compare_workflows()
 
     async def _compare_workflows(self) -> None:
         """How workflows do, what they are made of, and groups."""
         for states in (frozenset[WorkflowState](), *(frozenset({state}) for state in WorkflowState)):
             await self.same(f"workflows {states}", lambda engine, states=states: _workflows(engine, states))  # type: ignore[misc]
-        for workflow in self.flows.ids:
+        for workflow in self.workflows.ids:
             await self.same(f"nodes {workflow!r}", lambda engine, it=workflow: _nodes(engine, it))  # type: ignore[misc]
-        for group in self.flows.groups:
+        for group in self.workflows.groups:
             await self.same(f"group {group!r}", lambda engine, it=group: engine.verbs.group(it, 0, 1000))  # type: ignore[misc]
-        del self.trail[-2 * (len(WorkflowState) + 1 + len(self.flows.ids) + len(self.flows.groups)) :]
+        del self.trail[-2 * (len(WorkflowState) + 1 + len(self.workflows.ids) + len(self.workflows.groups)) :]
 
     async def _same_job(self, job: JobId) -> None:
         await self.same(

@@ -20,7 +20,7 @@ class WorkflowSteps:
     def __init__(self, course: Course) -> None:
         self._course = course
         self._draw = course.draw
-        self._flows = course.flows
+        self._workflows = course.workflows
         self.steps: dict[Step, int] = {
             self._whole: 6,
             self._upload: 3,
@@ -39,22 +39,22 @@ class WorkflowSteps:
         if part is None:
             return
         await self._course.same(f"submit {part}", lambda engine: engine.verbs.submit(part, engine.now))
-        self._flows.sent.append(part)
+        self._workflows.sent.append(part)
 
     async def _whole(self) -> None:
-        await self._submit(self._flows.whole(self._course.now))
+        await self._submit(self._workflows.whole(self._course.now))
 
     async def _upload(self) -> None:
-        await self._submit(self._flows.upload(self._course.now))
+        await self._submit(self._workflows.upload(self._course.now))
 
     async def _next_part(self) -> None:
-        await self._submit(self._flows.next_part())
+        await self._submit(self._workflows.next_part())
 
     async def _held(self) -> None:
-        await self._submit(self._flows.held(self._course.now))
+        await self._submit(self._workflows.held(self._course.now))
 
     async def _again(self) -> None:
-        await self._submit(self._flows.again())
+        await self._submit(self._workflows.again())
 
     async def _beside(self) -> None:
         """Mostly a worker adds to a job that it runs."""
@@ -63,7 +63,7 @@ class WorkflowSteps:
             return
         token = self._course.rng.choice(list(client.held))
         job = client.held[token] if self._draw.chance(0.9) else self._draw.some_id()
-        await self._submit(self._flows.beside(self._course.now, Held(job, token)))
+        await self._submit(self._workflows.beside(self._course.now, Held(job, token)))
 
     async def _inputs(self) -> None:
         running = [job for client in self._course.clients for job in client.held.values()]
@@ -88,14 +88,14 @@ class WorkflowSteps:
             await self._drop_one(self._course.rng.choice(page.workflows).id)
 
     async def _drop(self) -> None:
-        await self._drop_one(self._flows.some_id())
+        await self._drop_one(self._workflows.some_id())
 
     async def _drop_one(self, workflow: bytes) -> None:
         await self._course.same(f"drop {workflow!r}", lambda engine: engine.verbs.drop_workflow(workflow, engine.now))
 
     async def _groups(self) -> None:
         """Saves, deletes and asks for groups."""
-        group, ids = self._flows.some_group(), self._draw.some_ids()
+        group, ids = self._workflows.some_group(), self._draw.some_ids()
         if self._draw.chance(0.3):
             await self._course.same(
                 f"save {group!r} {ids}", lambda engine: engine.verbs.save_group(group, ids, engine.now)

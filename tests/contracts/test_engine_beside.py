@@ -6,29 +6,29 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.contracts.flows import Flow, fail, finals, flow_id, ids, run, start, submit, take, take_tokens
 from tests.contracts.harness import CONFIG, ENGINES, EngineUnderTest
+from tests.contracts.workflows import Workflow, fail, finals, ids, run, start, submit, take, take_tokens, workflow_id
 
 from tqbroker_broker.attempts import Held, Verdict
 from tqbroker_broker.records import State, text_key
 from tqbroker_broker.workflows import Inputs, Members, PartAnswer, PartEffect, Shape, Tally
 
 WAITING = State.WAITING
-GUEST = flow_id("guest")
+GUEST = workflow_id("guest")
 
 
-async def add_beside(engine: EngineUnderTest, flow: Flow, name: str, token: int) -> PartAnswer:
-    return await engine.verbs.submit(flow.part(beside=Held(text_key(name), token)), engine.now)
+async def add_beside(engine: EngineUnderTest, workflow: Workflow, name: str, token: int) -> PartAnswer:
+    return await engine.verbs.submit(workflow.part(beside=Held(text_key(name), token)), engine.now)
 
 
 async def test_a_job_of_a_group_can_add_members_to_it(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow("host").chord("a", "b", body="body"))
+    await submit(engine, Workflow("host").chord("a", "b", body="body"))
     tokens = await take_tokens(engine)
 
-    answer = await add_beside(engine, Flow("guest").add("c", beside=True), "a", tokens["a"])
+    answer = await add_beside(engine, Workflow("guest").add("c", beside=True), "a", tokens["a"])
 
     assert answer == PartAnswer(PartEffect.STORED, woken=frozenset({"default"}))
-    assert await engine.verbs.group(flow_id("group"), 0, 10) == Members(ids("a", "b", "c"), 3)
+    assert await engine.verbs.group(workflow_id("group"), 0, 10) == Members(ids("a", "b", "c"), 3)
     await engine.succeed("w", tokens.values(), result=b"1")
     assert (await engine.job("body")).state is WAITING
     assert await run(engine, "c", result=b"2") == ["c"]
@@ -36,10 +36,10 @@ async def test_a_job_of_a_group_can_add_members_to_it(engine: EngineUnderTest) -
 
 
 async def test_only_the_end_of_what_is_added_is_a_member(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow("host").chord("a", "b", body="body"))
+    await submit(engine, Workflow("host").chord("a", "b", body="body"))
     tokens = await take_tokens(engine)
-    flow = Flow("guest").add("c")
-    await add_beside(engine, flow.add("d", after=flow.join("c"), beside=True), "a", tokens["a"])
+    workflow = Workflow("guest").add("c")
+    await add_beside(engine, workflow.add("d", after=workflow.join("c"), beside=True), "a", tokens["a"])
     await engine.succeed("w", tokens.values())
 
     await run(engine, "c")
@@ -49,12 +49,12 @@ async def test_only_the_end_of_what_is_added_is_a_member(engine: EngineUnderTest
 
 
 async def test_what_is_added_belongs_to_the_workflow_of_the_job(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow("host").chord("a", "b", body="body"))
+    await submit(engine, Workflow("host").chord("a", "b", body="body"))
     tokens = await take_tokens(engine)
-    flow = Flow("guest").add("c")
-    await add_beside(engine, flow.add("d", after=flow.join("c"), beside=True), "a", tokens["a"])
+    workflow = Workflow("guest").add("c")
+    await add_beside(engine, workflow.add("d", after=workflow.join("c"), beside=True), "a", tokens["a"])
 
-    page = await engine.verbs.nodes(flow_id("host"), b"", 10)
+    page = await engine.verbs.nodes(workflow_id("host"), b"", 10)
 
     assert page is not None
     assert [(node.job.id, node.after, node.member_of) for node in page.nodes] == [
@@ -66,31 +66,31 @@ async def test_what_is_added_belongs_to_the_workflow_of_the_job(engine: EngineUn
     ]
     job = await engine.job("d")
     assert (job.workflow, job.root, job.group, job.group_index) == (
-        flow_id("host"),
+        workflow_id("host"),
         text_key("a"),
-        flow_id("group"),
+        workflow_id("group"),
         2,
     )
 
 
 async def test_a_failure_of_what_was_added_breaks_the_group(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow("host").chord("a", "b", body="body"))
+    await submit(engine, Workflow("host").chord("a", "b", body="body"))
     tokens = await take_tokens(engine)
-    await add_beside(engine, Flow("guest").add("c", beside=True), "a", tokens["a"])
+    await add_beside(engine, Workflow("guest").add("c", beside=True), "a", tokens["a"])
 
     assert await fail(engine, "c") == ["c", "body"]
 
 
 async def test_joins_of_one_job_and_joins_that_are_decided_take_no_member(engine: EngineUnderTest) -> None:
-    flow = Flow("host").add("a", "b")
-    flow.add("link", after=flow.join("a"))
-    await submit(engine, flow.add("body", after=flow.list_of("a", "b")))
+    workflow = Workflow("host").add("a", "b")
+    workflow.add("link", after=workflow.join("a"))
+    await submit(engine, workflow.add("body", after=workflow.list_of("a", "b")))
     tokens = await take_tokens(engine)
     await engine.end("w", tokens["b"], Verdict.FAILED)
 
-    await add_beside(engine, Flow("guest").add("c", beside=True), "a", tokens["a"])
+    await add_beside(engine, Workflow("guest").add("c", beside=True), "a", tokens["a"])
 
-    page = await engine.verbs.nodes(flow_id("host"), b"", 10)
+    page = await engine.verbs.nodes(workflow_id("host"), b"", 10)
     assert page is not None
     assert [join.members for join in page.joins] == [1, 2]
     assert page.nodes[-1].member_of == ()
@@ -100,7 +100,7 @@ async def test_a_plain_job_gets_a_workflow_with_what_is_added(engine: EngineUnde
     await engine.put("a")
     token = await start(engine, "a")
 
-    await add_beside(engine, Flow("guest").add("c", beside=True), "a", token)
+    await add_beside(engine, Workflow("guest").add("c", beside=True), "a", token)
 
     page = await engine.verbs.nodes(GUEST, b"", 10)
     assert page is not None
@@ -112,57 +112,57 @@ async def test_a_plain_job_gets_a_workflow_with_what_is_added(engine: EngineUnde
 
 
 async def test_what_was_added_can_be_sent_again(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow("host").chord("a", "b", body="body"))
+    await submit(engine, Workflow("host").chord("a", "b", body="body"))
     tokens = await take_tokens(engine)
-    flow = Flow("guest").add("c", beside=True)
-    await add_beside(engine, flow, "a", tokens["a"])
+    workflow = Workflow("guest").add("c", beside=True)
+    await add_beside(engine, workflow, "a", tokens["a"])
     await engine.succeed("w", [tokens["a"]])
 
-    assert await add_beside(engine, flow, "a", tokens["a"]) == PartAnswer(PartEffect.DUPLICATE)
+    assert await add_beside(engine, workflow, "a", tokens["a"]) == PartAnswer(PartEffect.DUPLICATE)
 
 
 async def test_only_who_runs_the_job_can_add_to_it(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow("host").chord("a", "b", body="body"))
+    await submit(engine, Workflow("host").chord("a", "b", body="body"))
     tokens = await take_tokens(engine)
-    flow = Flow("guest").add("c", beside=True)
+    workflow = Workflow("guest").add("c", beside=True)
 
-    assert await add_beside(engine, flow, "a", tokens["b"]) == PartAnswer(PartEffect.LEASE_LOST)
-    assert await add_beside(engine, flow, "nobody", tokens["a"]) == PartAnswer(PartEffect.LEASE_LOST)
+    assert await add_beside(engine, workflow, "a", tokens["b"]) == PartAnswer(PartEffect.LEASE_LOST)
+    assert await add_beside(engine, workflow, "nobody", tokens["a"]) == PartAnswer(PartEffect.LEASE_LOST)
     await engine.succeed("w", [tokens["a"]])
-    assert await add_beside(engine, flow, "a", tokens["a"]) == PartAnswer(PartEffect.LEASE_LOST)
+    assert await add_beside(engine, workflow, "a", tokens["a"]) == PartAnswer(PartEffect.LEASE_LOST)
     assert (await engine.job("c")).state is State.UNKNOWN
 
 
 async def test_what_is_added_is_refused_as_any_workflow_is(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow("host").chord("a", "b", body="body"))
+    await submit(engine, Workflow("host").chord("a", "b", body="body"))
     tokens = await take_tokens(engine)
 
-    answer = await add_beside(engine, Flow("guest").add("b", beside=True), "a", tokens["a"])
+    answer = await add_beside(engine, Workflow("guest").add("b", beside=True), "a", tokens["a"])
 
     assert answer.effect is PartEffect.REFUSED
-    assert await engine.verbs.group(flow_id("group"), 0, 10) == Members(ids("a", "b"), 2)
+    assert await engine.verbs.group(workflow_id("group"), 0, 10) == Members(ids("a", "b"), 2)
 
 
 @pytest.mark.parametrize("kind", ENGINES)
 async def test_what_is_added_counts_towards_the_size_of_the_workflow(kind: str, tmp_path: Path) -> None:
     engine = EngineUnderTest(kind, tmp_path, replace(CONFIG, max_workflow_jobs=3))
     await engine.open()
-    await submit(engine, Flow("host").chain("a", "b"))
+    await submit(engine, Workflow("host").chain("a", "b"))
     token = await start(engine, "a")
 
-    assert await add_beside(engine, Flow("two").add("c", "d"), "a", token) == PartAnswer(PartEffect.TOO_LARGE)
-    assert (await add_beside(engine, Flow("one").add("c"), "a", token)).effect is PartEffect.STORED
+    assert await add_beside(engine, Workflow("two").add("c", "d"), "a", token) == PartAnswer(PartEffect.TOO_LARGE)
+    assert (await add_beside(engine, Workflow("one").add("c"), "a", token)).effect is PartEffect.STORED
     await engine.verbs.close()
 
 
 async def test_several_workflows_can_be_added(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow("host").chord("a", "b", body="body"))
+    await submit(engine, Workflow("host").chord("a", "b", body="body"))
     tokens = await take_tokens(engine)
     for number in range(3):
-        flow = Flow(f"guest {number}").chain(f"c{number}", f"d{number}")
-        await add_beside(engine, flow, "a", tokens["a"])
+        workflow = Workflow(f"guest {number}").chain(f"c{number}", f"d{number}")
+        await add_beside(engine, workflow, "a", tokens["a"])
 
-    page = await engine.verbs.nodes(flow_id("host"), b"", 10)
+    page = await engine.verbs.nodes(workflow_id("host"), b"", 10)
 
     assert page is not None
     assert [node.after for node in page.nodes] == [0, 0, 1, 0, 2, 0, 3, 0, 4]

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.contracts.flows import Flow, places, run, states, submit, take, take_tokens
 from tests.contracts.harness import CONFIG, ENGINES, EngineUnderTest
+from tests.contracts.workflows import Workflow, places, run, states, submit, take, take_tokens
 
 from tqbroker_broker.attempts import Successes, Verdict, Want
 from tqbroker_broker.config import MIB
@@ -35,7 +35,7 @@ async def succeed_each(engine: EngineUnderTest, *results: bytes, formats: tuple[
 
 
 async def test_in_a_chain_the_value_is_handed_on(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     await run(engine, "a", result=b"from a")
 
     assert await inputs_of(engine, "b") == Inputs(Shape.VALUE, [b"from a"], ["json"], 1)
@@ -43,7 +43,7 @@ async def test_in_a_chain_the_value_is_handed_on(engine: EngineUnderTest) -> Non
 
 
 async def test_a_body_is_handed_all_values_in_the_order_of_the_members(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chord("a", "b", "c", body="body"))
+    await submit(engine, Workflow().chord("a", "b", "c", body="body"))
     tokens = await take_tokens(engine)
     for name in ("c", "a", "b"):
         await engine.succeed("w", [tokens[name]], result=name.encode())
@@ -52,23 +52,23 @@ async def test_a_body_is_handed_all_values_in_the_order_of_the_members(engine: E
 
 
 async def test_values_may_differ_in_their_format(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chord("a", "b", body="body"))
+    await submit(engine, Workflow().chord("a", "b", body="body"))
     await succeed_each(engine, b"1", b"2", formats=("json", "msgpack"))
 
     assert await inputs_of(engine, "body") == Inputs(Shape.LIST, [b"1", b"2"], ["json", "msgpack"], 2)
 
 
 async def test_a_member_that_keeps_no_result_counts_as_an_empty_value(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a").add("b", head=IGNORED)
-    await submit(engine, flow.add("body", after=flow.list_of("a", "b")))
+    workflow = Workflow().add("a").add("b", head=IGNORED)
+    await submit(engine, workflow.add("body", after=workflow.list_of("a", "b")))
     await succeed_each(engine, b"1", b"2")
 
     assert await inputs_of(engine, "body") == Inputs(Shape.LIST, [b"1", b""], ["json"], 2)
 
 
 async def test_a_silent_follower_is_handed_nothing(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    await submit(engine, flow.add("b", after=flow.join("a"), silent=True))
+    workflow = Workflow().add("a")
+    await submit(engine, workflow.add("b", after=workflow.join("a"), silent=True))
     await run(engine, "a")
 
     assert await inputs_of(engine, "b") is None
@@ -76,7 +76,7 @@ async def test_a_silent_follower_is_handed_nothing(engine: EngineUnderTest) -> N
 
 
 async def test_who_waits_for_nobody_is_handed_nothing(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     await engine.put("plain")
 
     for name in ("a", "b", "plain", "nobody"):
@@ -84,7 +84,7 @@ async def test_who_waits_for_nobody_is_handed_nothing(engine: EngineUnderTest) -
 
 
 async def test_inputs_come_with_every_attempt_until_one_asks_for_other_arguments(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     await run(engine, "a")
     tokens = await take_tokens(engine)
     await engine.end("w", tokens["b"], Verdict.RETRY)
@@ -98,7 +98,7 @@ async def test_inputs_come_with_every_attempt_until_one_asks_for_other_arguments
 
 
 async def test_inputs_survive_a_restart(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     await run(engine, "a", result=b"from a")
     await engine.leave()
     await engine.restart()
@@ -116,7 +116,7 @@ async def roomy(request: pytest.FixtureRequest, tmp_path: Path) -> EngineUnderTe
 
 async def test_what_is_too_large_for_a_message_comes_by_pages(roomy: EngineUnderTest) -> None:
     large = b"x" * (MIB // 2)
-    await submit(roomy, Flow().chord("a", "b", "c", body="body"))
+    await submit(roomy, Workflow().chord("a", "b", "c", body="body"))
     await succeed_each(roomy, large, large, b"small")
 
     assert await inputs_of(roomy, "body") == Inputs(Shape.LIST, [], [], 3)
@@ -130,7 +130,7 @@ async def test_what_is_too_large_for_a_message_comes_by_pages(roomy: EngineUnder
 
 
 async def test_each_value_counts_for_some_bytes_more_than_its_own(roomy: EngineUnderTest) -> None:
-    await submit(roomy, Flow().chord("a", "b", body="body").chord("c", "d", body="other"))
+    await submit(roomy, Workflow().chord("a", "b", body="body").chord("c", "d", body="other"))
     await succeed_each(roomy, b"x" * (MIB - 129), b"y", b"x" * (MIB - 128), b"y")
 
     placed = await places(roomy)
@@ -141,9 +141,9 @@ async def test_each_value_counts_for_some_bytes_more_than_its_own(roomy: EngineU
 
 async def test_inputs_above_the_limit_fail_the_job_that_waited(roomy: EngineUnderTest) -> None:
     members = ["a", "b", "c", "d"]
-    flow = Flow().chord(*members, body="body")
-    flow.add("then", after=flow.join("body"))
-    await submit(roomy, flow.add("error", after=flow.failure_of("body")))
+    workflow = Workflow().chord(*members, body="body")
+    workflow.add("then", after=workflow.join("body"))
+    await submit(roomy, workflow.add("error", after=workflow.failure_of("body")))
 
     await succeed_each(roomy, *[b"x" * (MIB - 1000)] * 3, b"y" * 3001)
 
@@ -154,23 +154,23 @@ async def test_inputs_above_the_limit_fail_the_job_that_waited(roomy: EngineUnde
 
 
 async def test_inputs_at_the_limit_are_handed_over(roomy: EngineUnderTest) -> None:
-    await submit(roomy, Flow().chord("a", "b", "c", body="body"))
+    await submit(roomy, Workflow().chord("a", "b", "c", body="body"))
     await succeed_each(roomy, *[b"x" * MIB] * 3)
 
     assert await take(roomy) == ["body"]
 
 
 async def test_a_silent_follower_does_not_mind_how_much_was_returned(roomy: EngineUnderTest) -> None:
-    flow = Flow().add("a", "b", "c", "d")
-    await submit(roomy, flow.add("body", after=flow.list_of("a", "b", "c", "d"), silent=True))
+    workflow = Workflow().add("a", "b", "c", "d")
+    await submit(roomy, workflow.add("body", after=workflow.list_of("a", "b", "c", "d"), silent=True))
     await succeed_each(roomy, *[b"x" * MIB] * 4)
 
     assert await take(roomy) == ["body"]
 
 
 async def test_inputs_count_towards_the_bytes_of_a_message(roomy: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    await submit(roomy, flow.add("b", "c", "d", after=flow.join("a")))
+    workflow = Workflow().add("a")
+    await submit(roomy, workflow.add("b", "c", "d", after=workflow.join("a")))
     await run(roomy, "a", result=b"x" * (MIB // 2))
     want = Want("w", ("default",), frozenset({"tasks.add"}), 10, 10)
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.contracts.flows import (
-    Flow,
+from tests.contracts.harness import CONFIG, ENGINES, FAILURE, EngineUnderTest
+from tests.contracts.workflows import (
+    Workflow,
     extras,
     finals,
-    flow_id,
     ids,
     places,
     run,
@@ -19,8 +19,8 @@ from tests.contracts.flows import (
     submit,
     take,
     take_tokens,
+    workflow_id,
 )
-from tests.contracts.harness import CONFIG, ENGINES, FAILURE, EngineUnderTest
 
 from tqbroker_broker.answers import Finished
 from tqbroker_broker.attempts import Progress, Refusal, Verdict
@@ -30,12 +30,12 @@ from tqbroker_broker.rules import Traits, Unique, UniqueConflict, UniqueUntil
 from tqbroker_broker.workflows import Inputs, Members, PartAnswer, PartEffect, Shape, Tally
 
 WAITING, QUEUED = State.WAITING, State.QUEUED
-GUEST = flow_id("guest")
+GUEST = workflow_id("guest")
 OTHER = Head("tasks.slow", "default", 0, "msgpack")
 
 
-async def hold(engine: EngineUnderTest, flow: Flow) -> None:
-    answer = await engine.verbs.submit(flow.part(held=True), engine.now)
+async def hold(engine: EngineUnderTest, workflow: Workflow) -> None:
+    answer = await engine.verbs.submit(workflow.part(held=True), engine.now)
     assert answer.effect is PartEffect.STORED
 
 
@@ -43,10 +43,10 @@ async def replace_by(engine: EngineUnderTest, token: int, workflow: bytes = GUES
     return await engine.end("w", token, Verdict.REPLACED, workflow=workflow)
 
 
-def chord_in_place() -> Flow:
+def chord_in_place() -> Workflow:
     """Two jobs, and the one that takes over waits for both."""
-    flow = Flow("guest").add("x", "y")
-    return flow.add("taker", after=flow.list_of("x", "y", group="inner"), takes_over=True, head=OTHER)
+    workflow = Workflow("guest").add("x", "y")
+    return workflow.add("taker", after=workflow.list_of("x", "y", group="inner"), takes_over=True, head=OTHER)
 
 
 async def test_a_workflow_takes_the_place_of_a_plain_job(engine: EngineUnderTest) -> None:
@@ -94,13 +94,13 @@ async def test_a_plain_job_that_is_replaced_is_the_first_of_its_workflow(engine:
     assert finals(node.job.id for node in page.nodes) == ["a", "x", "y"]
     assert page.workflow.tally == Tally(3, 3)
     assert {node.job.root for node in page.nodes} == {text_key("a")}
-    assert await engine.verbs.group(flow_id("inner"), 0, 10) == Members(ids("x", "y"), 2)
+    assert await engine.verbs.group(workflow_id("inner"), 0, 10) == Members(ids("x", "y"), 2)
 
 
 async def test_a_single_job_can_take_over_at_once(engine: EngineUnderTest) -> None:
     await engine.put("a")
     token = await start(engine, "a")
-    await hold(engine, Flow("guest").add("taker", takes_over=True, head=OTHER))
+    await hold(engine, Workflow("guest").add("taker", takes_over=True, head=OTHER))
 
     finished = await replace_by(engine, token)
 
@@ -112,7 +112,7 @@ async def test_a_single_job_can_take_over_at_once(engine: EngineUnderTest) -> No
 async def test_a_job_that_takes_over_may_be_due_later(engine: EngineUnderTest) -> None:
     await engine.put("a")
     token = await start(engine, "a")
-    await hold(engine, Flow("guest").add("taker", takes_over=True, countdown=60, expires_in=90))
+    await hold(engine, Workflow("guest").add("taker", takes_over=True, countdown=60, expires_in=90))
 
     finished = await replace_by(engine, token)
 
@@ -122,7 +122,7 @@ async def test_a_job_that_takes_over_may_be_due_later(engine: EngineUnderTest) -
 
 
 async def test_who_waited_for_the_job_goes_on_waiting_for_it(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow("host").chain("a", "b"))
+    await submit(engine, Workflow("host").chain("a", "b"))
     token = await start(engine, "a")
     await hold(engine, chord_in_place())
 
@@ -135,12 +135,12 @@ async def test_who_waited_for_the_job_goes_on_waiting_for_it(engine: EngineUnder
 
 
 async def test_what_replaces_a_job_of_a_workflow_belongs_to_that(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow("host").chain("a", "b"))
+    await submit(engine, Workflow("host").chain("a", "b"))
     token = await start(engine, "a")
     await hold(engine, chord_in_place())
     await replace_by(engine, token)
 
-    page = await engine.verbs.nodes(flow_id("host"), b"", 10)
+    page = await engine.verbs.nodes(workflow_id("host"), b"", 10)
 
     assert page is not None
     assert [(node.job.id, node.after, node.member_of) for node in page.nodes] == [
@@ -152,11 +152,11 @@ async def test_what_replaces_a_job_of_a_workflow_belongs_to_that(engine: EngineU
     assert [join.join.number for join in page.joins] == [1, 2]
     assert await engine.verbs.nodes(GUEST, b"", 10) is None
     job = await engine.job("x")
-    assert (job.workflow, job.root, job.group) == (flow_id("host"), text_key("a"), flow_id("inner"))
+    assert (job.workflow, job.root, job.group) == (workflow_id("host"), text_key("a"), workflow_id("inner"))
 
 
 async def test_a_workflow_that_was_merged_can_be_sent_again(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow("host").chain("a", "b"))
+    await submit(engine, Workflow("host").chain("a", "b"))
     token = await start(engine, "a")
     await hold(engine, chord_in_place())
     await replace_by(engine, token)
@@ -182,7 +182,7 @@ async def test_a_replaced_job_begins_anew_but_stays_itself(engine: EngineUnderTe
     token = await start(engine, "a")
     progress = Progress("LOADING", note="on its way")
     await engine.annotate("w", token, progress=progress, checkpoint=b"half")
-    await hold(engine, Flow("guest").add("taker", takes_over=True, head=OTHER))
+    await hold(engine, Workflow("guest").add("taker", takes_over=True, head=OTHER))
     await replace_by(engine, token)
 
     job = await engine.job("a")
@@ -205,7 +205,7 @@ async def test_a_replaced_job_begins_anew_but_stays_itself(engine: EngineUnderTe
 async def test_an_outcome_under_the_old_token_is_stale(engine: EngineUnderTest) -> None:
     await engine.put("a")
     token = await start(engine, "a")
-    await hold(engine, Flow("guest").add("taker", takes_over=True))
+    await hold(engine, Workflow("guest").add("taker", takes_over=True))
     await replace_by(engine, token)
 
     finished = await engine.end("w", token, Verdict.REPLACED, workflow=GUEST, name="a")
@@ -215,11 +215,11 @@ async def test_an_outcome_under_the_old_token_is_stale(engine: EngineUnderTest) 
 
 
 async def test_what_replaces_a_job_may_bring_callbacks_for_it(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow("host").chain("a", "b"))
+    await submit(engine, Workflow("host").chain("a", "b"))
     token = await start(engine, "a")
-    flow = Flow("guest").add("taker", takes_over=True)
-    flow.add("link", after=flow.join("taker")).add("error", after=flow.failure_of("taker"))
-    await hold(engine, flow)
+    workflow = Workflow("guest").add("taker", takes_over=True)
+    workflow.add("link", after=workflow.join("taker")).add("error", after=workflow.failure_of("taker"))
+    await hold(engine, workflow)
     await replace_by(engine, token)
 
     assert finals((await engine.succeed("w", [await start(engine, "a")])).final) == ["a", "error"]
@@ -227,7 +227,7 @@ async def test_what_replaces_a_job_may_bring_callbacks_for_it(engine: EngineUnde
 
 
 async def test_a_replacement_that_fails_fails_the_job_and_who_waits_for_it(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow("host").chain("a", "b"))
+    await submit(engine, Workflow("host").chain("a", "b"))
     token = await start(engine, "a")
     await hold(engine, chord_in_place())
     await replace_by(engine, token)
@@ -245,24 +245,24 @@ async def test_a_job_can_be_replaced_again(engine: EngineUnderTest) -> None:
     await engine.put("a")
     for number in range(3):
         token = await start(engine, "a")
-        flow = Flow(f"guest {number}").add(f"x{number}")
-        flow.add("taker", after=flow.join(f"x{number}"), takes_over=True)
-        await hold(engine, flow)
-        await replace_by(engine, token, flow.id)
+        workflow = Workflow(f"guest {number}").add(f"x{number}")
+        workflow.add("taker", after=workflow.join(f"x{number}"), takes_over=True)
+        await hold(engine, workflow)
+        await replace_by(engine, token, workflow.id)
         assert await run(engine, f"x{number}") == [f"x{number}"]
 
     assert await run(engine, "a") == ["a"]
-    page = await engine.verbs.nodes(flow_id("guest 0"), b"", 10)
+    page = await engine.verbs.nodes(workflow_id("guest 0"), b"", 10)
     assert page is not None
     assert (finals(node.job.id for node in page.nodes), page.nodes[0].after) == (["a", "x0", "x1", "x2"], 3)
 
 
 async def test_a_replacement_that_is_not_there_counts_as_lost(engine: EngineUnderTest) -> None:
     await engine.put("a")
-    await submit(engine, Flow("live").add("b", head=Head("tasks.add", "elsewhere", 0, "json")))
-    await hold(engine, Flow("nobody takes over").add("c"))
-    for flow in ("none", "live", "nobody takes over"):
-        finished = await replace_by(engine, await start(engine, "a"), flow_id(flow))
+    await submit(engine, Workflow("live").add("b", head=Head("tasks.add", "elsewhere", 0, "json")))
+    await hold(engine, Workflow("nobody takes over").add("c"))
+    for workflow in ("none", "live", "nobody takes over"):
+        finished = await replace_by(engine, await start(engine, "a"), workflow_id(workflow))
 
     assert finals(finished.final) == ["a"]
     job = await engine.job("a")
@@ -283,7 +283,7 @@ async def test_a_cancel_wins_over_a_replacement(engine: EngineUnderTest) -> None
 
 
 async def test_a_replacement_survives_a_restart(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow("host").chain("a", "b"))
+    await submit(engine, Workflow("host").chain("a", "b"))
     token = await start(engine, "a")
     await hold(engine, chord_in_place())
     await replace_by(engine, token)
@@ -299,7 +299,7 @@ async def test_a_replacement_survives_a_restart(engine: EngineUnderTest) -> None
 async def test_a_workflow_cannot_grow_without_bound_by_replacements(kind: str, tmp_path: Path) -> None:
     engine = EngineUnderTest(kind, tmp_path, replace(CONFIG, max_workflow_jobs=4))
     await engine.open()
-    await submit(engine, Flow("host").chain("a", "b", "c"))
+    await submit(engine, Workflow("host").chain("a", "b", "c"))
     token = await start(engine, "a")
     await hold(engine, chord_in_place())
 
@@ -313,10 +313,10 @@ async def test_a_workflow_cannot_grow_without_bound_by_replacements(kind: str, t
 
 
 async def test_only_one_job_can_take_over_and_only_of_a_held_workflow(engine: EngineUnderTest) -> None:
-    flow = Flow("guest").add("one", takes_over=True)
+    workflow = Workflow("guest").add("one", takes_over=True)
 
-    assert await submit(engine, flow) == PartAnswer(PartEffect.UNKNOWN_JOIN)
-    two = flow.add("two", takes_over=True).part(held=True)
+    assert await submit(engine, workflow) == PartAnswer(PartEffect.UNKNOWN_JOIN)
+    two = workflow.add("two", takes_over=True).part(held=True)
     assert await engine.verbs.submit(two, engine.now) == PartAnswer(PartEffect.UNKNOWN_JOIN)
 
 
@@ -325,7 +325,7 @@ async def test_the_moment_at_which_the_replaced_body_was_to_expire_does_not_hold
 ) -> None:
     await engine.put("a", expires_ms=engine.later(10))
     token = await start(engine, "a")
-    await hold(engine, Flow("guest").add("taker", takes_over=True, expires_ms=engine.later(20)))
+    await hold(engine, Workflow("guest").add("taker", takes_over=True, expires_ms=engine.later(20)))
     await replace_by(engine, token)
     await engine.leave()
 

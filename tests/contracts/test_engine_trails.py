@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.contracts.flows import Flow, finals, ids, run, submit, take_tokens
 from tests.contracts.harness import FAILURE, EngineUnderTest
+from tests.contracts.workflows import Workflow, finals, ids, run, submit, take_tokens
 
 from tqbroker_broker.attempts import Successes, Verdict
 from tqbroker_broker.questions import Redrive
@@ -48,9 +48,9 @@ async def test_only_what_the_last_attempt_has_submitted_is_kept(engine: EngineUn
 
 
 async def test_what_waited_for_a_job_alone_is_among_its_children_when_released(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a", "b")
-    link, both, error = flow.join("a"), flow.list_of("a", "b"), flow.failure_of("a")
-    await submit(engine, flow.add("next", "link", after=link).add("body", after=both).add("error", after=error))
+    workflow = Workflow().add("a", "b")
+    link, both, error = workflow.join("a"), workflow.list_of("a", "b"), workflow.failure_of("a")
+    await submit(engine, workflow.add("next", "link", after=link).add("body", after=both).add("error", after=error))
     assert await children(engine, "a") == []
     await run(engine, "a", "b")
 
@@ -59,9 +59,9 @@ async def test_what_waited_for_a_job_alone_is_among_its_children_when_released(e
 
 
 async def test_an_error_callback_is_a_child_of_the_job_that_failed(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    flow.add("b", after=flow.join("a"))
-    await submit(engine, flow.add("error", after=flow.failure_of("a")))
+    workflow = Workflow().add("a")
+    workflow.add("b", after=workflow.join("a"))
+    await submit(engine, workflow.add("error", after=workflow.failure_of("a")))
     tokens = await take_tokens(engine)
     await engine.end("w", tokens["a"], Verdict.FAILED, children=["x"])
 
@@ -69,7 +69,7 @@ async def test_an_error_callback_is_a_child_of_the_job_that_failed(engine: Engin
 
 
 async def test_a_child_that_was_forgotten_is_still_one(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     await run(engine, "a")
     await run(engine, "b")
 

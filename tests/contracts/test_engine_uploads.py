@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.contracts.flows import Flow, finals, flow_id, run, states, submit, take
 from tests.contracts.harness import EngineUnderTest
+from tests.contracts.workflows import Workflow, finals, run, states, submit, take, workflow_id
 
 from tqbroker_broker.answers import CancelAnswer, Cancelled, QueueCounts
 from tqbroker_broker.questions import Drop, Effect, EventKind, Move, Redrive
@@ -25,7 +25,7 @@ UNIQUE = Head(
 
 
 def three_parts() -> list[Part]:
-    return Flow().chain("a", "b", "c").parts([1, 1, 1])
+    return Workflow().chain("a", "b", "c").parts([1, 1, 1])
 
 
 async def send(engine: EngineUnderTest, *parts: Part) -> list[PartEffect]:
@@ -81,20 +81,20 @@ async def test_an_upload_goes_on_after_a_restart(engine: EngineUnderTest) -> Non
 
 
 async def test_members_of_one_join_may_come_in_several_parts(engine: EngineUnderTest) -> None:
-    flow = Flow().chord("a", "b", "c", body="body")
-    await send(engine, *flow.parts([2, 1, 1]))
+    workflow = Workflow().chord("a", "b", "c", body="body")
+    await send(engine, *workflow.parts([2, 1, 1]))
 
     assert await run(engine, "a", "b", "c") == ["a", "b", "c"]
     assert await take(engine) == ["body"]
 
 
 async def test_a_part_cannot_add_a_member_when_somebody_waits_already(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    number = flow.join("a", "c")
-    flow.add("b", after=number).add("c")
-    flow.nodes[-1] = flow.nodes[-1]._replace(member_of=(number,))
+    workflow = Workflow().add("a")
+    number = workflow.join("a", "c")
+    workflow.add("b", after=number).add("c")
+    workflow.nodes[-1] = workflow.nodes[-1]._replace(member_of=(number,))
 
-    assert await send(engine, *flow.parts([1, 1, 1])) == [
+    assert await send(engine, *workflow.parts([1, 1, 1])) == [
         PartEffect.STORED,
         PartEffect.STORED,
         PartEffect.UNKNOWN_JOIN,
@@ -102,21 +102,21 @@ async def test_a_part_cannot_add_a_member_when_somebody_waits_already(engine: En
 
 
 async def test_an_id_of_an_earlier_part_is_refused(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a").add("a")
+    workflow = Workflow().add("a").add("a")
 
-    assert await send(engine, *flow.parts([1, 1])) == [PartEffect.STORED, PartEffect.REFUSED]
+    assert await send(engine, *workflow.parts([1, 1])) == [PartEffect.STORED, PartEffect.REFUSED]
 
 
 async def test_jobs_of_an_upload_are_counted_as_waiting_and_hold_their_keys(engine: EngineUnderTest) -> None:
-    await send(engine, *Flow().add("a", "b", head=UNIQUE, keys=["k", "l"]).parts([1, 1, 0])[:2])
+    await send(engine, *Workflow().add("a", "b", head=UNIQUE, keys=["k", "l"]).parts([1, 1, 0])[:2])
 
     assert (await engine.verbs.stats()).queues == {"default": QueueCounts(waiting=2)}
     assert (await engine.put("late", head=UNIQUE, keys=["k"])).holders == {0: text_key("a")}
 
 
 async def test_times_of_first_jobs_hold_although_the_last_part_comes_later(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a", due_ms=engine.later(60)).add("b", due_ms=engine.later(10)).add("c", countdown=60)
-    first, last = flow.parts([2, 1])
+    workflow = Workflow().add("a", due_ms=engine.later(60)).add("b", due_ms=engine.later(10)).add("c", countdown=60)
+    first, last = workflow.parts([2, 1])
     await send(engine, first)
     engine.advance(30)
 
@@ -128,8 +128,8 @@ async def test_times_of_first_jobs_hold_although_the_last_part_comes_later(engin
 
 
 async def test_what_is_uploaded_does_not_expire_before_it_is_live(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a", expires_ms=engine.later(1)).add("b")
-    first, last = flow.parts([1, 1])
+    workflow = Workflow().add("a", expires_ms=engine.later(1)).add("b")
+    first, last = workflow.parts([1, 1])
     await send(engine, first)
     engine.advance(1)
     assert (await engine.verbs.expire(engine.now, 10)).final == []
@@ -140,8 +140,8 @@ async def test_what_is_uploaded_does_not_expire_before_it_is_live(engine: Engine
 
 
 async def test_a_cancel_of_what_is_uploaded_holds_when_it_is_live(engine: EngineUnderTest) -> None:
-    flow = Flow().chain("a", "b", "c")
-    first, last = flow.parts([2, 1])
+    workflow = Workflow().chain("a", "b", "c")
+    first, last = workflow.parts([2, 1])
     await send(engine, first)
     assert await engine.cancel("a") == CancelAnswer([Cancelled.PENDING], {})
     assert (await engine.job("a")).cancel_requested
@@ -160,7 +160,7 @@ async def test_what_is_uploaded_cannot_be_changed_or_forgotten(engine: EngineUnd
     for change in (Redrive(), Move("other"), Drop()):
         assert (await engine.verbs.edit([text_key("a")], change, engine.now)).effects == [Effect.WRONG_STATE]
     assert await engine.forget("a") == 0
-    assert await engine.verbs.drop_workflow(flow_id("flow"), engine.now) is Effect.WRONG_STATE
+    assert await engine.verbs.drop_workflow(workflow_id("workflow"), engine.now) is Effect.WRONG_STATE
 
 
 async def test_an_upload_is_dropped_some_time_after_its_newest_part(engine: EngineUnderTest) -> None:
@@ -178,24 +178,24 @@ async def test_an_upload_is_dropped_some_time_after_its_newest_part(engine: Engi
     assert finals(expired.final) == ["a", "b"]
     assert [((job := await engine.job(name)).state, job.forgotten) for name in "ab"] == [(State.UNKNOWN, False)] * 2
     assert await send(engine, last) == [PartEffect.OUT_OF_ORDER]
-    assert await engine.verbs.nodes(flow_id("flow"), b"", 10) is None
+    assert await engine.verbs.nodes(workflow_id("workflow"), b"", 10) is None
 
 
 async def test_an_upload_that_was_dropped_leaves_nothing_behind(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a", "b", head=UNIQUE, keys=["k", "l"])
-    await send(engine, flow.parts([1, 1])[0])
+    workflow = Workflow().add("a", "b", head=UNIQUE, keys=["k", "l"])
+    await send(engine, workflow.parts([1, 1])[0])
     engine.advance(engine.config.upload_ttl)
     await engine.expire_all(10)
 
     assert (await engine.verbs.stats()).queues == {}
     page = await engine.verbs.events(0, 10)
     assert [each.kind for each in page.events] == [EventKind.SENT, EventKind.REVOKED]
-    assert (await submit(engine, flow)).effect is PartEffect.STORED
+    assert (await submit(engine, workflow)).effect is PartEffect.STORED
 
 
 async def test_a_large_upload_is_dropped_in_slices(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a", "b", "c", "d")
-    first, last = flow.parts([3, 1])
+    workflow = Workflow().add("a", "b", "c", "d")
+    first, last = workflow.parts([3, 1])
     await send(engine, first)
     engine.advance(engine.config.upload_ttl)
 
@@ -218,23 +218,23 @@ async def test_a_queue_with_uploaded_jobs_is_in_use(engine: EngineUnderTest) -> 
 async def test_first_jobs_of_a_part_need_room(engine: EngineUnderTest) -> None:
     await engine.verbs.put_queue("default", QueueRule(max_length=1), engine.now)
     await engine.put("plain")
-    flow = Flow().add("a")
-    flow.add("b", after=flow.join("a"))
+    workflow = Workflow().add("a")
+    workflow.add("b", after=workflow.join("a"))
 
-    assert await send(engine, flow.parts([1, 1])[0]) == [PartEffect.REFUSED]
+    assert await send(engine, workflow.parts([1, 1])[0]) == [PartEffect.REFUSED]
 
 
 async def test_a_held_workflow_waits_although_it_is_complete(engine: EngineUnderTest) -> None:
-    assert await engine.verbs.submit(Flow().chain("a", "b").part(held=True), engine.now) == STORED
+    assert await engine.verbs.submit(Workflow().chain("a", "b").part(held=True), engine.now) == STORED
 
     assert await states(engine, "a", "b") == [WAITING] * 2
     assert await take(engine) == []
     page = await engine.verbs.workflows(frozenset({WorkflowState.UPLOADING}), b"", 10)
-    assert [info.id for info in page.workflows] == [flow_id("flow")]
+    assert [info.id for info in page.workflows] == [workflow_id("workflow")]
 
 
 async def test_a_held_workflow_that_nobody_asks_for_is_dropped(engine: EngineUnderTest) -> None:
-    await engine.verbs.submit(Flow().chain("a", "b").part(held=True), engine.now)
+    await engine.verbs.submit(Workflow().chain("a", "b").part(held=True), engine.now)
     engine.advance(engine.config.upload_ttl)
 
     assert finals((await engine.expire_all(10)).final) == ["a", "b"]

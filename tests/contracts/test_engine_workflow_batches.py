@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.contracts.flows import finals, flow_id, states
 from tests.contracts.harness import FAILURE, HEAD, RESULT_TTL, EngineUnderTest, new_jobs
+from tests.contracts.workflows import finals, states, workflow_id
 
 from tqbroker_broker.attempts import Held, Place, Verdict, Want
 from tqbroker_broker.questions import Effect, Redrive
@@ -22,7 +22,7 @@ from tqbroker_broker.workflows import (
     Tally,
 )
 
-FLOW, GROUP, GUEST = flow_id("flow"), flow_id("group"), flow_id("guest")
+WORKFLOW, GROUP, GUEST = workflow_id("workflow"), workflow_id("group"), workflow_id("guest")
 DIGEST = bytes(16)
 MANY = 2500
 BODY = Head("tasks.slow", "default", 0, "json")
@@ -42,7 +42,7 @@ async def chord(engine: EngineUnderTest, count: int, *bodies: str) -> PartAnswer
     nodes = [batch(names_of(count), member_of=(1,))]
     if bodies:
         nodes.append(batch(bodies, BODY, after=1))
-    return await engine.verbs.submit(Part(FLOW, 0, True, DIGEST, "", joins, nodes), engine.now)
+    return await engine.verbs.submit(Part(WORKFLOW, 0, True, DIGEST, "", joins, nodes), engine.now)
 
 
 async def take(engine: EngineUnderTest, most: int = 10_000) -> dict[str, tuple[int, Place | None]]:
@@ -57,13 +57,13 @@ async def take(engine: EngineUnderTest, most: int = 10_000) -> dict[str, tuple[i
     }
 
 
-async def tally(engine: EngineUnderTest, workflow: bytes = FLOW) -> Tally:
+async def tally(engine: EngineUnderTest, workflow: bytes = WORKFLOW) -> Tally:
     page = await engine.verbs.nodes(workflow, b"", 1)
     assert page is not None
     return page.workflow.tally
 
 
-async def listed(engine: EngineUnderTest, workflow: bytes = FLOW) -> list[str]:
+async def listed(engine: EngineUnderTest, workflow: bytes = WORKFLOW) -> list[str]:
     """The names of all jobs of a workflow, by pages."""
     names: list[str] = []
     cursor = b""
@@ -127,10 +127,10 @@ async def test_a_group_that_comes_in_parts_is_one(engine: EngineUnderTest) -> No
     joins = [NewJoin(1, On.SUCCESS, Shape.LIST, GROUP)]
     for number in range(3):
         names = names_of(MANY)[number * 900 : number * 900 + 900]
-        part = Part(FLOW, number, False, DIGEST, "", [] if number else joins, [batch(names, member_of=(1,))])
+        part = Part(WORKFLOW, number, False, DIGEST, "", [] if number else joins, [batch(names, member_of=(1,))])
         assert (await engine.verbs.submit(part, engine.now)).effect is PartEffect.STORED
     assert await take(engine) == {}
-    body = Part(FLOW, 3, True, DIGEST, "", [], [batch(["body"], BODY, after=1)])
+    body = Part(WORKFLOW, 3, True, DIGEST, "", [], [batch(["body"], BODY, after=1)])
     assert (await engine.verbs.submit(body, engine.now)).woken == frozenset({"default"})
 
     taken = await take(engine)
@@ -143,7 +143,7 @@ async def test_a_group_that_comes_in_parts_is_one(engine: EngineUnderTest) -> No
 async def test_many_followers_of_one_job_go_on_but_for_those_that_ended_before(engine: EngineUnderTest) -> None:
     joins = [NewJoin(1, On.SUCCESS, Shape.VALUE)]
     nodes = [batch(["first"], member_of=(1,)), batch(names_of(MANY), after=1)]
-    await engine.verbs.submit(Part(FLOW, 0, True, DIGEST, "", joins, nodes), engine.now)
+    await engine.verbs.submit(Part(WORKFLOW, 0, True, DIGEST, "", joins, nodes), engine.now)
     await engine.cancel("m7", "m2000")
     token, _ = (await take(engine))["first"]
 
@@ -164,7 +164,7 @@ async def test_many_followers_end_with_the_job_they_wait_for_and_wait_again_with
         batch(names_of(MANY), after=1, member_of=(2,)),
         batch(["body"], BODY, after=2),
     ]
-    await engine.verbs.submit(Part(FLOW, 0, True, DIGEST, "", joins, nodes), engine.now)
+    await engine.verbs.submit(Part(WORKFLOW, 0, True, DIGEST, "", joins, nodes), engine.now)
     await engine.cancel("m5")
     token, _ = (await take(engine))["first"]
     assert (await engine.job("body")).cause == text_key("m5")
@@ -218,7 +218,7 @@ async def test_a_member_of_a_large_group_is_replaced_and_stays_a_member(engine: 
     assert body[1].inputs is not None
     assert [body[1].inputs.values[i] for i in (1199, 1200, 1201)] == [b"own", b"taken over", b"own"]
     assert await listed(engine) == [*names_of(1500), "body", "x", "y"]
-    page = await engine.verbs.nodes(FLOW, b"", 2000)
+    page = await engine.verbs.nodes(WORKFLOW, b"", 2000)
     assert page is not None
     assert page.nodes[1200].member_of == (1,)
     assert (page.nodes[1200].after, page.nodes[1501].member_of) == (2, (2,))
@@ -237,7 +237,7 @@ async def test_members_are_added_to_a_large_group(engine: EngineUnderTest) -> No
     added = await take(engine)
     place = added["n50"][1]
     assert place is not None
-    assert (place.group, place.group_index, place.workflow) == (GROUP, 1050, FLOW)
+    assert (place.group, place.group_index, place.workflow) == (GROUP, 1050, WORKFLOW)
     await engine.succeed("w", [token for token, _ in added.values()])
     assert list(await take(engine)) == ["body"]
     members = await engine.verbs.group(GROUP, 0, 2000)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.contracts.flows import Flow, fail, finals, run, states, submit, take, take_tokens
 from tests.contracts.harness import EngineUnderTest
+from tests.contracts.workflows import Workflow, fail, finals, run, states, submit, take, take_tokens
 
 from tqbroker_broker.answers import CancelAnswer, Cancelled
 from tqbroker_broker.attempts import Verdict
@@ -14,7 +14,7 @@ CANCELLED, EXPIRED = State.CANCELLED, State.EXPIRED
 
 
 async def test_cancelling_a_member_cancels_what_follows(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b", "c"))
+    await submit(engine, Workflow().chain("a", "b", "c"))
 
     answer = await engine.cancel("a")
 
@@ -25,7 +25,7 @@ async def test_cancelling_a_member_cancels_what_follows(engine: EngineUnderTest)
 
 
 async def test_a_waiting_job_can_be_cancelled(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b", "c"))
+    await submit(engine, Workflow().chain("a", "b", "c"))
 
     answer = await engine.cancel("b")
 
@@ -36,7 +36,7 @@ async def test_a_waiting_job_can_be_cancelled(engine: EngineUnderTest) -> None:
 
 
 async def test_jobs_of_one_cancel_end_one_after_the_other(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b", "c"))
+    await submit(engine, Workflow().chain("a", "b", "c"))
 
     answer = await engine.cancel("b", "a", "c")
 
@@ -44,7 +44,7 @@ async def test_jobs_of_one_cancel_end_one_after_the_other(engine: EngineUnderTes
 
 
 async def test_a_cancel_of_a_running_member_takes_its_followers_when_it_ends(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     tokens = await take_tokens(engine)
     assert (await engine.cancel("a")).final == ()
     assert (await engine.job("b")).state is WAITING
@@ -55,8 +55,8 @@ async def test_a_cancel_of_a_running_member_takes_its_followers_when_it_ends(eng
 
 
 async def test_a_cancel_does_not_call_for_error_callbacks(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    await submit(engine, flow.add("error", after=flow.failure_of("a")))
+    workflow = Workflow().add("a")
+    await submit(engine, workflow.add("error", after=workflow.failure_of("a")))
 
     answer = await engine.cancel("a")
 
@@ -66,8 +66,8 @@ async def test_a_cancel_does_not_call_for_error_callbacks(engine: EngineUnderTes
 
 
 async def test_a_cancelled_member_does_not_spare_a_callback_that_others_may_need(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a", "b")
-    await submit(engine, flow.add("error", after=flow.failure_of("a", "b")))
+    workflow = Workflow().add("a", "b")
+    await submit(engine, workflow.add("error", after=workflow.failure_of("a", "b")))
     await engine.cancel("a")
     assert (await engine.job("error")).state is WAITING
 
@@ -77,9 +77,9 @@ async def test_a_cancelled_member_does_not_spare_a_callback_that_others_may_need
 
 
 async def test_an_expired_member_expires_what_follows_and_calls_for_error_callbacks(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a", expires_ms=engine.later(1))
-    flow.add("b", after=flow.join("a"))
-    await submit(engine, flow.add("error", after=flow.failure_of("a")))
+    workflow = Workflow().add("a", expires_ms=engine.later(1))
+    workflow.add("b", after=workflow.join("a"))
+    await submit(engine, workflow.add("error", after=workflow.failure_of("a")))
     engine.advance(1)
 
     expired = await engine.verbs.expire(engine.now, 10)
@@ -91,9 +91,9 @@ async def test_an_expired_member_expires_what_follows_and_calls_for_error_callba
 
 
 async def test_a_waiting_job_expires_at_its_moment(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    flow.add("b", after=flow.join("a"), expires_ms=engine.later(1))
-    await submit(engine, flow.add("c", after=flow.join("b")))
+    workflow = Workflow().add("a")
+    workflow.add("b", after=workflow.join("a"), expires_ms=engine.later(1))
+    await submit(engine, workflow.add("c", after=workflow.join("b")))
     engine.advance(1)
 
     expired = await engine.verbs.expire(engine.now, 10)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.contracts.flows import Flow, fail, finals, places, run, states, submit, take, take_tokens
 from tests.contracts.harness import FAILURE, EngineUnderTest
+from tests.contracts.workflows import Workflow, fail, finals, places, run, states, submit, take, take_tokens
 
 from tqbroker_broker.attempts import Ending, Verdict
 from tqbroker_broker.questions import EventKind
@@ -16,7 +16,7 @@ FAILED, CANCELLED, EXPIRED = State.FAILED, State.CANCELLED, State.EXPIRED
 
 
 async def test_a_failure_fails_the_rest_of_the_chain(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b", "c"))
+    await submit(engine, Workflow().chain("a", "b", "c"))
 
     assert await fail(engine, "a", FAILURE) == ["a", "b", "c"]
 
@@ -25,7 +25,7 @@ async def test_a_failure_fails_the_rest_of_the_chain(engine: EngineUnderTest) ->
 
 
 async def test_a_job_names_the_member_because_of_which_it_ended(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b", "c"))
+    await submit(engine, Workflow().chain("a", "b", "c"))
 
     await fail(engine, "a")
 
@@ -34,7 +34,7 @@ async def test_a_job_names_the_member_because_of_which_it_ended(engine: EngineUn
 
 
 async def test_a_failed_member_fails_the_body_and_names_itself(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chord("a", "b", body="body"))
+    await submit(engine, Workflow().chord("a", "b", body="body"))
     tokens = await take_tokens(engine)
 
     finished = await engine.end("w", tokens["b"], Verdict.FAILED, failure=FAILURE)
@@ -46,7 +46,7 @@ async def test_a_failed_member_fails_the_body_and_names_itself(engine: EngineUnd
 
 
 async def test_the_other_members_of_a_broken_group_go_on(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chord("a", "b", body="body"))
+    await submit(engine, Workflow().chord("a", "b", body="body"))
     tokens = await take_tokens(engine)
     await engine.end("w", tokens["b"], Verdict.FAILED, failure=FAILURE)
 
@@ -56,7 +56,7 @@ async def test_the_other_members_of_a_broken_group_go_on(engine: EngineUnderTest
 
 
 async def test_the_second_failure_changes_nothing(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chord("a", "b", body="body"))
+    await submit(engine, Workflow().chord("a", "b", body="body"))
     tokens = await take_tokens(engine)
     for name in ("b", "a"):
         await engine.end("w", tokens[name], Verdict.FAILED, failure=FAILURE)
@@ -67,8 +67,8 @@ async def test_the_second_failure_changes_nothing(engine: EngineUnderTest) -> No
 async def test_an_error_callback_is_released_by_the_first_failure_with_the_job_that_failed(
     engine: EngineUnderTest,
 ) -> None:
-    flow = Flow().add("a", "b")
-    await submit(engine, flow.add("error", after=flow.failure_of("a", "b")))
+    workflow = Workflow().add("a", "b")
+    await submit(engine, workflow.add("error", after=workflow.failure_of("a", "b")))
     tokens = await take_tokens(engine)
 
     finished = await engine.end("w", tokens["b"], Verdict.FAILED, failure=FAILURE)
@@ -83,8 +83,8 @@ async def test_an_error_callback_is_released_by_the_first_failure_with_the_job_t
 
 
 async def test_an_error_callback_is_released_once(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a", "b")
-    await submit(engine, flow.add("error", after=flow.failure_of("a", "b")))
+    workflow = Workflow().add("a", "b")
+    await submit(engine, workflow.add("error", after=workflow.failure_of("a", "b")))
     tokens = await take_tokens(engine)
     await engine.end("w", tokens["a"], Verdict.FAILED)
     assert await run(engine, "error") == ["error"]
@@ -95,8 +95,8 @@ async def test_an_error_callback_is_released_once(engine: EngineUnderTest) -> No
 
 
 async def test_an_error_callback_that_wants_nothing_is_not_handed_the_job(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    await submit(engine, flow.add("error", after=flow.failure_of("a"), silent=True))
+    workflow = Workflow().add("a")
+    await submit(engine, workflow.add("error", after=workflow.failure_of("a"), silent=True))
     await fail(engine, "a")
 
     place = (await places(engine))["error"]
@@ -106,8 +106,8 @@ async def test_an_error_callback_that_wants_nothing_is_not_handed_the_job(engine
 
 
 async def test_one_callback_over_a_chain_runs_once_with_the_job_that_failed_by_itself(engine: EngineUnderTest) -> None:
-    flow = Flow().chain("a", "b", "c")
-    await submit(engine, flow.add("error", after=flow.failure_of("a", "b", "c")))
+    workflow = Workflow().chain("a", "b", "c")
+    await submit(engine, workflow.add("error", after=workflow.failure_of("a", "b", "c")))
     await fail(engine, "a", FAILURE)
 
     placed = await places(engine)
@@ -120,8 +120,8 @@ async def test_one_callback_over_a_chain_runs_once_with_the_job_that_failed_by_i
 
 
 async def test_the_error_callback_of_a_body_runs_when_a_member_fails(engine: EngineUnderTest) -> None:
-    flow = Flow().chord("a", "b", body="body")
-    await submit(engine, flow.add("error", after=flow.failure_of("body")))
+    workflow = Workflow().chord("a", "b", body="body")
+    await submit(engine, workflow.add("error", after=workflow.failure_of("body")))
     tokens = await take_tokens(engine)
     await engine.end("w", tokens["a"], Verdict.FAILED, failure=FAILURE)
 
@@ -133,7 +133,7 @@ async def test_the_error_callback_of_a_body_runs_when_a_member_fails(engine: Eng
 
 
 async def test_jobs_that_lose_their_workers_fail_their_followers(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     ended: list[JobId] = []
     for _ in range(engine.config.max_lost_leases):
         tokens = await take_tokens(engine)
@@ -146,9 +146,9 @@ async def test_jobs_that_lose_their_workers_fail_their_followers(engine: EngineU
 
 
 async def test_a_worker_that_falls_silent_for_good_fails_what_waits_for_its_job(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    flow.add("b", after=flow.join("a"))
-    await submit(engine, flow.add("error", after=flow.failure_of("a")))
+    workflow = Workflow().add("a")
+    workflow.add("b", after=workflow.join("a"))
+    await submit(engine, workflow.add("error", after=workflow.failure_of("a")))
     for process in range(1, engine.config.max_lost_leases):
         await engine.join(process=process)
         await engine.take()
@@ -168,7 +168,7 @@ async def test_a_worker_that_falls_silent_for_good_fails_what_waits_for_its_job(
 @pytest.mark.parametrize("length", [3000])
 async def test_the_end_of_a_long_chain_takes_one_step(engine: EngineUnderTest, length: int) -> None:
     names = [f"job {number}" for number in range(length)]
-    await submit(engine, Flow().chain(*names))
+    await submit(engine, Workflow().chain(*names))
 
     assert await fail(engine, names[0], FAILURE) == names
 
@@ -177,20 +177,20 @@ async def test_the_end_of_a_long_chain_takes_one_step(engine: EngineUnderTest, l
 
 
 async def test_what_ends_together_is_told_from_near_to_far(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    first = flow.join("a")
-    flow.add("near", "also near", after=first)
-    flow.add("far", after=flow.join("near"))
-    await submit(engine, flow.add("farther", after=flow.join("far", "also near")))
+    workflow = Workflow().add("a")
+    first = workflow.join("a")
+    workflow.add("near", "also near", after=first)
+    workflow.add("far", after=workflow.join("near"))
+    await submit(engine, workflow.add("farther", after=workflow.join("far", "also near")))
 
     assert await fail(engine, "a") == ["a", "near", "also near", "far", "farther"]
     assert (await engine.job("farther")).cause == text_key("also near")
 
 
 async def test_followers_that_end_are_told_in_the_log(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    flow.add("b", after=flow.join("a"))
-    await submit(engine, flow.add("error", after=flow.failure_of("a")))
+    workflow = Workflow().add("a")
+    workflow.add("b", after=workflow.join("a"))
+    await submit(engine, workflow.add("error", after=workflow.failure_of("a")))
     await fail(engine, "a", FAILURE)
     await engine.cancel("error")
     page = await engine.verbs.events(0, 100)
@@ -212,8 +212,8 @@ async def test_a_follower_that_ends_frees_its_unique_key(engine: EngineUnderTest
         "json",
         traits=Traits(unique=Unique(UniqueUntil.FINISHED, UniqueConflict.REJECT)),
     )
-    flow = Flow().add("a")
-    await submit(engine, flow.add("b", after=flow.join("a"), head=unique, keys=["k"]))
+    workflow = Workflow().add("a")
+    await submit(engine, workflow.add("b", after=workflow.join("a"), head=unique, keys=["k"]))
     await engine.put("before", head=unique, keys=["k"])
     assert (await engine.job("before")).state is State.UNKNOWN
 
@@ -224,10 +224,10 @@ async def test_a_follower_that_ends_frees_its_unique_key(engine: EngineUnderTest
 
 
 async def test_a_job_that_makes_room_in_a_full_queue_takes_its_followers_along(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    flow.add("b", after=flow.join("a"))
+    workflow = Workflow().add("a")
+    workflow.add("b", after=workflow.join("a"))
     elsewhere = Head("tasks.add", "other", 0, "json")
-    await submit(engine, flow.add("error", after=flow.failure_of("a"), head=elsewhere))
+    await submit(engine, workflow.add("error", after=workflow.failure_of("a"), head=elsewhere))
     await engine.verbs.put_queue("default", QueueRule(max_length=1, overflow=Overflow.DROP_OLDEST), engine.now)
 
     answer = await engine.put("new")
@@ -239,7 +239,7 @@ async def test_a_job_that_makes_room_in_a_full_queue_takes_its_followers_along(e
 async def test_a_new_process_of_a_worker_tells_what_ended_with_the_jobs_of_the_old_one(
     engine: EngineUnderTest,
 ) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     ended: list[JobId] = []
     for process in range(1, engine.config.max_lost_leases + 2):
         engine.part(process=process - 1)
@@ -250,8 +250,8 @@ async def test_a_new_process_of_a_worker_tells_what_ended_with_the_jobs_of_the_o
 
 
 async def test_outcomes_of_one_message_are_told_before_what_follows_them(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow("one").chain("a", "b"))
-    await submit(engine, Flow("two").chain("c", "d"))
+    await submit(engine, Workflow("one").chain("a", "b"))
+    await submit(engine, Workflow("two").chain("c", "d"))
     tokens = await take_tokens(engine)
     ending = Ending(0, Verdict.FAILED, FAILURE)
 
@@ -261,8 +261,8 @@ async def test_outcomes_of_one_message_are_told_before_what_follows_them(engine:
 
 
 async def test_who_ended_before_the_release_was_not_released(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    await submit(engine, flow.add("b", "c", after=flow.join("a")))
+    workflow = Workflow().add("a")
+    await submit(engine, workflow.add("b", "c", after=workflow.join("a")))
     await engine.cancel("b")
 
     await run(engine, "a")

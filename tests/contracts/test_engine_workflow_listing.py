@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.contracts.flows import Flow, fail, finals, flow_id, ids, run, submit, take_tokens
 from tests.contracts.harness import EngineUnderTest
+from tests.contracts.workflows import Workflow, fail, finals, ids, run, submit, take_tokens, workflow_id
 
 from tqbroker_broker.attempts import Verdict
 from tqbroker_broker.questions import Redrive
@@ -21,11 +21,11 @@ from tqbroker_broker.workflows import (
 
 UPLOADING, RUNNING, SUCCEEDED = WorkflowState.UPLOADING, WorkflowState.RUNNING, WorkflowState.SUCCEEDED
 FAILED, CANCELLED = WorkflowState.FAILED, WorkflowState.CANCELLED
-FLOW = flow_id("flow")
+FLOW = workflow_id("workflow")
 
 
-async def info(engine: EngineUnderTest, flow: str = "flow") -> WorkflowInfo:
-    page = await engine.verbs.nodes(flow_id(flow), b"", 1)
+async def info(engine: EngineUnderTest, workflow: str = "workflow") -> WorkflowInfo:
+    page = await engine.verbs.nodes(workflow_id(workflow), b"", 1)
     assert page is not None
     return page.workflow
 
@@ -48,8 +48,8 @@ async def listed(engine: EngineUnderTest, *wanted: WorkflowState, limit: int = 2
 
 async def test_a_workflow_counts_its_jobs_as_they_end(engine: EngineUnderTest) -> None:
     started_ms = engine.now.wall_ms
-    await submit(engine, Flow().chain("a", "b"))
-    assert await info(engine) == WorkflowInfo(FLOW, "a flow", RUNNING, started_ms, 0, Tally(2, 2))
+    await submit(engine, Workflow().chain("a", "b"))
+    assert await info(engine) == WorkflowInfo(FLOW, "a workflow", RUNNING, started_ms, 0, Tally(2, 2))
 
     await run(engine, "a")
     assert (await info(engine)).tally == Tally(2, 1, succeeded=1)
@@ -57,11 +57,11 @@ async def test_a_workflow_counts_its_jobs_as_they_end(engine: EngineUnderTest) -
     engine.advance(7)
     await run(engine, "b")
     tally = Tally(2, 0, succeeded=2)
-    assert await info(engine) == WorkflowInfo(FLOW, "a flow", SUCCEEDED, started_ms, engine.now.wall_ms, tally)
+    assert await info(engine) == WorkflowInfo(FLOW, "a workflow", SUCCEEDED, started_ms, engine.now.wall_ms, tally)
 
 
 async def test_a_failed_workflow_names_the_job_that_failed_first(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chord("a", "b", body="body"))
+    await submit(engine, Workflow().chord("a", "b", body="body"))
     tokens = await take_tokens(engine)
     for name in ("b", "a"):
         await engine.end("w", tokens[name], Verdict.FAILED)
@@ -72,7 +72,7 @@ async def test_a_failed_workflow_names_the_job_that_failed_first(engine: EngineU
 
 
 async def test_what_waits_again_after_a_redrive_has_not_ended(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chord("a", "b", body="body"))
+    await submit(engine, Workflow().chord("a", "b", body="body"))
     tokens = await take_tokens(engine)
     for name in ("b", "a"):
         await engine.end("w", tokens[name], Verdict.FAILED)
@@ -88,7 +88,7 @@ async def test_what_waits_again_after_a_redrive_has_not_ended(engine: EngineUnde
 
 
 async def test_expired_jobs_count_as_failed(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().add("a", expires_ms=engine.later(1)))
+    await submit(engine, Workflow().add("a", expires_ms=engine.later(1)))
     engine.advance(1)
     await engine.verbs.expire(engine.now, 10)
 
@@ -98,7 +98,7 @@ async def test_expired_jobs_count_as_failed(engine: EngineUnderTest) -> None:
 
 
 async def test_a_workflow_with_a_cancelled_job_is_cancelled(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     await run(engine, "a")
     await engine.cancel("b")
 
@@ -108,9 +108,9 @@ async def test_a_workflow_with_a_cancelled_job_is_cancelled(engine: EngineUnderT
 
 
 async def test_a_spared_callback_does_not_spoil_a_success(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    flow.add("error", after=flow.failure_of("a"))
-    await submit(engine, flow.add("then", after=flow.join("error")))
+    workflow = Workflow().add("a")
+    workflow.add("error", after=workflow.failure_of("a"))
+    await submit(engine, workflow.add("then", after=workflow.join("error")))
     await run(engine, "a")
 
     answer = await info(engine)
@@ -119,7 +119,7 @@ async def test_a_spared_callback_does_not_spoil_a_success(engine: EngineUnderTes
 
 
 async def test_forgotten_jobs_are_still_counted_and_listed_in_their_places(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     await run(engine, "a")
     await run(engine, "b")
     await engine.forget("a")
@@ -136,7 +136,7 @@ async def test_forgotten_jobs_are_still_counted_and_listed_in_their_places(engin
 
 
 async def test_progress_survives_a_restart(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     await fail(engine, "a")
     before = await engine.verbs.nodes(FLOW, b"", 10)
     await engine.leave()
@@ -150,21 +150,21 @@ async def test_progress_survives_a_restart(engine: EngineUnderTest) -> None:
 
 async def test_workflows_are_listed_the_oldest_first(engine: EngineUnderTest) -> None:
     for name in ("one", "two", "three", "four", "five"):
-        await submit(engine, Flow(name).add(f"{name}.a"))
+        await submit(engine, Workflow(name).add(f"{name}.a"))
 
     assert await listed(engine) == ["one", "two", "three", "four", "five"]
 
 
 async def test_workflows_are_listed_by_state(engine: EngineUnderTest) -> None:
-    await engine.verbs.submit(Flow("uploading").add("u", "v").parts([1, 1])[0], engine.now)
-    await engine.verbs.submit(Flow("held").add("h").part(held=True), engine.now)
-    await submit(engine, Flow("succeeded").add("s"))
+    await engine.verbs.submit(Workflow("uploading").add("u", "v").parts([1, 1])[0], engine.now)
+    await engine.verbs.submit(Workflow("held").add("h").part(held=True), engine.now)
+    await submit(engine, Workflow("succeeded").add("s"))
     await run(engine, "s")
-    await submit(engine, Flow("failed").add("f"))
+    await submit(engine, Workflow("failed").add("f"))
     await fail(engine, "f")
-    await submit(engine, Flow("cancelled").add("c"))
+    await submit(engine, Workflow("cancelled").add("c"))
     await engine.cancel("c")
-    await submit(engine, Flow("running").chain("r", "q"))
+    await submit(engine, Workflow("running").chain("r", "q"))
 
     assert await listed(engine, UPLOADING) == ["uploading", "held"]
     assert await listed(engine, RUNNING) == ["running"]
@@ -172,17 +172,17 @@ async def test_workflows_are_listed_by_state(engine: EngineUnderTest) -> None:
 
 
 async def test_a_workflow_that_is_dropped_is_not_listed_any_more(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow("one").add("a"))
-    await submit(engine, Flow("two").add("b"))
+    await submit(engine, Workflow("one").add("a"))
+    await submit(engine, Workflow("two").add("b"))
     await engine.cancel("a")
-    await engine.verbs.drop_workflow(flow_id("one"), engine.now)
+    await engine.verbs.drop_workflow(workflow_id("one"), engine.now)
     await engine.expire_all(10)
 
     assert await listed(engine) == ["two"]
 
 
 async def test_a_cursor_that_is_none_is_refused(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().add("a"))
+    await submit(engine, Workflow().add("a"))
 
     with pytest.raises(ValueError, match=r"."):
         await engine.verbs.workflows(frozenset(), b"x", 10)
@@ -191,9 +191,9 @@ async def test_a_cursor_that_is_none_is_refused(engine: EngineUnderTest) -> None
 
 
 async def test_nodes_come_in_the_order_they_were_sent_with_the_joins_they_name(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a", "b")
-    both, error = flow.list_of("a", "b", group="g"), flow.failure_of("b")
-    await submit(engine, flow.add("body", after=both, silent=True).add("error", after=error))
+    workflow = Workflow().add("a", "b")
+    both, error = workflow.list_of("a", "b", group="g"), workflow.failure_of("b")
+    await submit(engine, workflow.add("body", after=both, silent=True).add("error", after=error))
     tokens = await take_tokens(engine)
     await engine.succeed("w", [tokens["a"]])
 
@@ -205,7 +205,7 @@ async def test_nodes_come_in_the_order_they_were_sent_with_the_joins_they_name(e
         (text_key("body"), both, True, ()),
     ]
     assert page.joins == [
-        JoinInfo(NewJoin(both, On.SUCCESS, Shape.LIST, flow_id("g")), 2, 1, released=False),
+        JoinInfo(NewJoin(both, On.SUCCESS, Shape.LIST, workflow_id("g")), 2, 1, released=False),
         JoinInfo(NewJoin(error, On.FAILURE, Shape.VALUE), 1, 1, released=False),
     ]
 
@@ -216,10 +216,10 @@ async def test_nodes_come_in_the_order_they_were_sent_with_the_joins_they_name(e
 
 
 async def test_joins_say_what_was_decided(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    flow.add("b", after=flow.join("a"))
-    flow.add("error", after=flow.failure_of("a", "b"))
-    await submit(engine, flow.add("other", after=flow.failure_of("error")))
+    workflow = Workflow().add("a")
+    workflow.add("b", after=workflow.join("a"))
+    workflow.add("error", after=workflow.failure_of("a", "b"))
+    await submit(engine, workflow.add("other", after=workflow.failure_of("error")))
     await fail(engine, "a")
 
     page = await engine.verbs.nodes(FLOW, b"", 10)
@@ -230,7 +230,7 @@ async def test_joins_say_what_was_decided(engine: EngineUnderTest) -> None:
 
 
 async def test_an_upload_is_shown_as_far_as_it_has_come(engine: EngineUnderTest) -> None:
-    await engine.verbs.submit(Flow().chain("a", "b", "c").parts([2, 1])[0], engine.now)
+    await engine.verbs.submit(Workflow().chain("a", "b", "c").parts([2, 1])[0], engine.now)
 
     page = await engine.verbs.nodes(FLOW, b"", 10)
 
@@ -240,4 +240,4 @@ async def test_an_upload_is_shown_as_far_as_it_has_come(engine: EngineUnderTest)
 
 
 async def test_nobody_knows_a_workflow_that_never_came(engine: EngineUnderTest) -> None:
-    assert await engine.verbs.nodes(flow_id("none"), b"", 10) is None
+    assert await engine.verbs.nodes(workflow_id("none"), b"", 10) is None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.contracts.flows import Flow, fail, ids, run, states, submit, take, take_tokens
 from tests.contracts.harness import FAILURE, EngineUnderTest
+from tests.contracts.workflows import Workflow, fail, ids, run, states, submit, take, take_tokens
 
 from tqbroker_broker.attempts import Verdict
 from tqbroker_broker.questions import Effect, EventKind, Redrive
@@ -22,7 +22,7 @@ async def fail_running(engine: EngineUnderTest, tokens: dict[str, int], *names: 
 
 
 async def test_a_chain_goes_on_where_it_failed(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b", "c"))
+    await submit(engine, Workflow().chain("a", "b", "c"))
     await run(engine, "a", result=b"from a")
     await fail(engine, "b", FAILURE)
 
@@ -39,7 +39,7 @@ async def test_a_chain_goes_on_where_it_failed(engine: EngineUnderTest) -> None:
 
 
 async def test_what_ended_because_of_another_cannot_be_redriven_itself(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b", "c"))
+    await submit(engine, Workflow().chain("a", "b", "c"))
     await fail(engine, "a")
 
     assert await redrive(engine, "c", "b", "a") == [Effect.FOLLOWS, Effect.FOLLOWS, Effect.DONE]
@@ -47,7 +47,7 @@ async def test_what_ended_because_of_another_cannot_be_redriven_itself(engine: E
 
 
 async def test_a_body_waits_again_once_no_other_member_is_in_the_way(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chord("a", "b", "c", body="body"))
+    await submit(engine, Workflow().chord("a", "b", "c", body="body"))
     tokens = await take_tokens(engine)
     await fail_running(engine, tokens, "c", "b")
     await engine.succeed("w", [tokens["a"]])
@@ -63,7 +63,7 @@ async def test_a_body_waits_again_once_no_other_member_is_in_the_way(engine: Eng
 
 
 async def test_a_member_that_succeeds_before_the_last_is_redriven_counts(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chord("a", "b", body="body"))
+    await submit(engine, Workflow().chord("a", "b", body="body"))
     tokens = await take_tokens(engine)
     await fail_running(engine, tokens, "a", "b")
     await redrive(engine, "a")
@@ -79,7 +79,7 @@ async def test_a_member_that_succeeds_before_the_last_is_redriven_counts(engine:
 
 
 async def test_a_cancelled_member_stays_in_the_way(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chord("a", "b", body="body"))
+    await submit(engine, Workflow().chord("a", "b", body="body"))
     await engine.cancel("a")
     await fail(engine, "b")
 
@@ -89,7 +89,7 @@ async def test_a_cancelled_member_stays_in_the_way(engine: EngineUnderTest) -> N
 
 
 async def test_what_was_cancelled_by_itself_does_not_wait_again(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b", "c"))
+    await submit(engine, Workflow().chain("a", "b", "c"))
     await engine.cancel("c")
     await fail(engine, "a")
 
@@ -99,9 +99,9 @@ async def test_what_was_cancelled_by_itself_does_not_wait_again(engine: EngineUn
 
 
 async def test_an_error_callback_that_was_released_stays_so(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    flow.add("b", after=flow.join("a"))
-    await submit(engine, flow.add("error", after=flow.failure_of("a")))
+    workflow = Workflow().add("a")
+    workflow.add("b", after=workflow.join("a"))
+    await submit(engine, workflow.add("error", after=workflow.failure_of("a")))
     await fail(engine, "a")
     assert await run(engine, "error") == ["error"]
 
@@ -113,8 +113,8 @@ async def test_an_error_callback_that_was_released_stays_so(engine: EngineUnderT
 
 
 async def test_a_failed_error_callback_can_be_redriven(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    await submit(engine, flow.add("error", after=flow.failure_of("a")))
+    workflow = Workflow().add("a")
+    await submit(engine, workflow.add("error", after=workflow.failure_of("a")))
     await fail(engine, "a")
     await fail(engine, "error")
 
@@ -123,9 +123,9 @@ async def test_a_failed_error_callback_can_be_redriven(engine: EngineUnderTest) 
 
 
 async def test_what_waits_again_has_no_moment_to_expire_any_more(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    flow.add("b", after=flow.join("a"), expires_ms=engine.later(5))
-    await submit(engine, flow.add("c", after=flow.join("b"), expires_in=5, countdown=2))
+    workflow = Workflow().add("a")
+    workflow.add("b", after=workflow.join("a"), expires_ms=engine.later(5))
+    await submit(engine, workflow.add("c", after=workflow.join("b"), expires_in=5, countdown=2))
     await fail(engine, "a")
     engine.advance(5)
 
@@ -140,7 +140,7 @@ async def test_what_waits_again_has_no_moment_to_expire_any_more(engine: EngineU
 
 
 async def test_a_chain_that_failed_again_can_be_redriven_again(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     for _ in range(3):
         await fail(engine, "a")
         assert await states(engine, "a", "b") == [FAILED] * 2
@@ -151,7 +151,7 @@ async def test_a_chain_that_failed_again_can_be_redriven_again(engine: EngineUnd
 
 
 async def test_the_redrive_survives_a_restart(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b", "c"))
+    await submit(engine, Workflow().chain("a", "b", "c"))
     await fail(engine, "a")
     await redrive(engine, "a")
     await engine.leave()
@@ -164,7 +164,7 @@ async def test_the_redrive_survives_a_restart(engine: EngineUnderTest) -> None:
 
 async def test_a_long_chain_waits_again_in_one_step(engine: EngineUnderTest) -> None:
     names = [f"job {number}" for number in range(2000)]
-    await submit(engine, Flow().chain(*names))
+    await submit(engine, Workflow().chain(*names))
     await fail(engine, names[0])
 
     assert await redrive(engine, names[0]) == [Effect.DONE]
@@ -173,7 +173,7 @@ async def test_a_long_chain_waits_again_in_one_step(engine: EngineUnderTest) -> 
 
 
 async def test_what_waits_again_is_told_in_the_log(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     await fail(engine, "a")
     await redrive(engine, "a")
     page = await engine.verbs.events(0, 100)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.contracts.flows import Flow, fail, flow_id, ids, run, states, submit, take_tokens
 from tests.contracts.harness import DEAD_TTL, DEDUP_WINDOW, RESULT_TTL, EngineUnderTest
+from tests.contracts.workflows import Workflow, fail, ids, run, states, submit, take_tokens, workflow_id
 
 from tqbroker_broker.attempts import Verdict
 from tqbroker_broker.questions import Drop, Effect, EventKind, Redrive
@@ -23,7 +23,7 @@ async def pass_time(engine: EngineUnderTest, seconds: float) -> None:
 
 
 async def run_chain(engine: EngineUnderTest, *names: str) -> None:
-    await submit(engine, Flow().chain(*names))
+    await submit(engine, Workflow().chain(*names))
     for name in names:
         await run(engine, name)
 
@@ -31,7 +31,7 @@ async def run_chain(engine: EngineUnderTest, *names: str) -> None:
 async def test_a_workflow_is_dropped_whole_when_its_last_job_has_been_kept_for_its_time(
     engine: EngineUnderTest,
 ) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     await run(engine, "a")
     await pass_time(engine, RESULT_TTL - 1)
     await run(engine, "b")
@@ -41,13 +41,13 @@ async def test_a_workflow_is_dropped_whole_when_its_last_job_has_been_kept_for_i
     await pass_time(engine, 1)
 
     assert [(await engine.job(name)).forgotten for name in "ab"] == [True, True]
-    assert await engine.verbs.nodes(flow_id("flow"), b"", 10) is None
+    assert await engine.verbs.nodes(workflow_id("workflow"), b"", 10) is None
     assert await engine.verbs.expire(engine.now, 10) == ([], frozenset(), [], False)
 
 
 async def test_the_job_that_is_kept_longest_decides_for_all(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a", head=LONG)
-    await submit(engine, flow.add("b", after=flow.join("a"), head=SHORT))
+    workflow = Workflow().add("a", head=LONG)
+    await submit(engine, workflow.add("b", after=workflow.join("a"), head=SHORT))
     await run(engine, "a")
     await run(engine, "b")
     await pass_time(engine, 2 * RESULT_TTL - 1)
@@ -59,9 +59,9 @@ async def test_the_job_that_is_kept_longest_decides_for_all(engine: EngineUnderT
 
 
 async def test_a_workflow_with_a_dead_letter_is_kept_as_long_as_that(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a", "b")
-    flow.list_of("a", "b", group="g")
-    await submit(engine, flow)
+    workflow = Workflow().add("a", "b")
+    workflow.list_of("a", "b", group="g")
+    await submit(engine, workflow)
     tokens = await take_tokens(engine)
     await engine.succeed("w", [tokens["a"]])
     await engine.leave()
@@ -75,7 +75,7 @@ async def test_a_workflow_with_a_dead_letter_is_kept_as_long_as_that(engine: Eng
 
 
 async def test_an_open_workflow_is_kept_for_ever(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     await run(engine, "a")
 
     await pass_time(engine, 100 * DEAD_TTL)
@@ -84,7 +84,7 @@ async def test_an_open_workflow_is_kept_for_ever(engine: EngineUnderTest) -> Non
 
 
 async def test_a_redrive_keeps_the_workflow(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     await fail(engine, "a")
     await engine.verbs.edit(ids("a"), Redrive(), engine.now)
 
@@ -98,7 +98,7 @@ async def test_a_redrive_keeps_the_workflow(engine: EngineUnderTest) -> None:
 
 
 async def test_jobs_of_an_open_workflow_are_not_forgotten(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     await run(engine, "a")
 
     assert await engine.forget("a") == 0
@@ -115,11 +115,11 @@ async def test_jobs_of_a_workflow_that_has_ended_can_be_forgotten(engine: Engine
     assert [(await engine.job(name)).forgotten for name in "abc"] == [True, True, False]
     await pass_time(engine, RESULT_TTL)
     assert (await engine.job("c")).forgotten
-    assert await engine.verbs.nodes(flow_id("flow"), b"", 10) is None
+    assert await engine.verbs.nodes(workflow_id("workflow"), b"", 10) is None
 
 
 async def test_a_member_that_was_forgotten_counts_as_an_empty_value(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chord("a", "b", body="body"))
+    await submit(engine, Workflow().chord("a", "b", body="body"))
     await run(engine, "a", "b")
     await fail(engine, "body")
     await engine.forget("a")
@@ -132,7 +132,7 @@ async def test_a_member_that_was_forgotten_counts_as_an_empty_value(engine: Engi
 
 
 async def test_a_member_that_was_forgotten_as_failed_stays_in_the_way(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chord("a", "b", body="body"))
+    await submit(engine, Workflow().chord("a", "b", body="body"))
     for token in (await take_tokens(engine)).values():
         await engine.end("w", token, Verdict.FAILED)
     await engine.forget("a")
@@ -145,25 +145,25 @@ async def test_a_member_that_was_forgotten_as_failed_stays_in_the_way(engine: En
 async def test_a_workflow_that_has_ended_can_be_dropped_at_once(engine: EngineUnderTest) -> None:
     await run_chain(engine, "a", "b")
 
-    assert await engine.verbs.drop_workflow(flow_id("flow"), engine.now) is Effect.DONE
-    assert await engine.verbs.drop_workflow(flow_id("flow"), engine.now) is Effect.DONE
+    assert await engine.verbs.drop_workflow(workflow_id("workflow"), engine.now) is Effect.DONE
+    assert await engine.verbs.drop_workflow(workflow_id("workflow"), engine.now) is Effect.DONE
     await engine.expire_all(10)
 
     assert [(await engine.job(name)).forgotten for name in "ab"] == [True] * 2
-    assert await engine.verbs.drop_workflow(flow_id("flow"), engine.now) is Effect.UNKNOWN
+    assert await engine.verbs.drop_workflow(workflow_id("workflow"), engine.now) is Effect.UNKNOWN
 
 
 async def test_an_open_workflow_cannot_be_dropped(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
 
-    assert await engine.verbs.drop_workflow(flow_id("flow"), engine.now) is Effect.WRONG_STATE
-    assert await engine.verbs.drop_workflow(flow_id("none"), engine.now) is Effect.UNKNOWN
+    assert await engine.verbs.drop_workflow(workflow_id("workflow"), engine.now) is Effect.WRONG_STATE
+    assert await engine.verbs.drop_workflow(workflow_id("none"), engine.now) is Effect.UNKNOWN
 
 
 async def test_a_workflow_is_dropped_in_slices_also_over_a_restart(engine: EngineUnderTest) -> None:
     await run_chain(engine, "a", "b", "c")
     await engine.leave()
-    await engine.verbs.drop_workflow(flow_id("flow"), engine.now)
+    await engine.verbs.drop_workflow(workflow_id("workflow"), engine.now)
 
     assert (await engine.verbs.expire(engine.now, 2)).more
     assert sum([(await engine.job(name)).forgotten for name in "abc"]) == 2
@@ -174,41 +174,41 @@ async def test_a_workflow_is_dropped_in_slices_also_over_a_restart(engine: Engin
 
 
 async def test_what_is_being_dropped_cannot_be_redriven_or_added_to(engine: EngineUnderTest) -> None:
-    flow = Flow().chain("a", "b")
-    await submit(engine, flow)
+    workflow = Workflow().chain("a", "b")
+    await submit(engine, workflow)
     await fail(engine, "a")
-    await engine.verbs.drop_workflow(flow_id("flow"), engine.now)
+    await engine.verbs.drop_workflow(workflow_id("workflow"), engine.now)
 
     assert (await engine.verbs.edit(ids("a", "b"), Redrive(), engine.now)).effects == [Effect.UNKNOWN] * 2
-    assert (await submit(engine, flow)).effect is PartEffect.OUT_OF_ORDER
+    assert (await submit(engine, workflow)).effect is PartEffect.OUT_OF_ORDER
 
 
 async def test_ids_of_a_dropped_workflow_are_remembered_for_their_time(engine: EngineUnderTest) -> None:
-    flow = Flow().chain("a", "b")
+    workflow = Workflow().chain("a", "b")
     await run_chain(engine, "a", "b")
-    await engine.verbs.drop_workflow(flow_id("flow"), engine.now)
+    await engine.verbs.drop_workflow(workflow_id("workflow"), engine.now)
     await engine.expire_all(10)
-    assert (await submit(engine, flow)).effect is PartEffect.REFUSED
+    assert (await submit(engine, workflow)).effect is PartEffect.REFUSED
 
     await pass_time(engine, DEDUP_WINDOW)
 
-    assert (await submit(engine, flow)).effect is PartEffect.STORED
+    assert (await submit(engine, workflow)).effect is PartEffect.STORED
 
 
 async def test_a_workflow_without_jobs_is_dropped_too(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow())
+    await submit(engine, Workflow())
     await pass_time(engine, RESULT_TTL - 1)
-    assert await engine.verbs.nodes(flow_id("flow"), b"", 10) is not None
+    assert await engine.verbs.nodes(workflow_id("workflow"), b"", 10) is not None
 
     await pass_time(engine, 1)
 
-    assert await engine.verbs.nodes(flow_id("flow"), b"", 10) is None
+    assert await engine.verbs.nodes(workflow_id("workflow"), b"", 10) is None
 
 
 async def test_dropping_a_workflow_tells_nothing(engine: EngineUnderTest) -> None:
     await run_chain(engine, "a", "b")
     before = (await engine.verbs.events(0, 100)).cursor
-    await engine.verbs.drop_workflow(flow_id("flow"), engine.now)
+    await engine.verbs.drop_workflow(workflow_id("workflow"), engine.now)
 
     assert (await engine.expire_all(10)).final == []
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.contracts.flows import Flow, finals, flow_id, places, run, states, submit, take, take_tokens
 from tests.contracts.harness import FAILURE, RESULT_TTL, EngineUnderTest
+from tests.contracts.workflows import Workflow, finals, places, run, states, submit, take, take_tokens, workflow_id
 
 from tqbroker_broker.answers import QueueCounts
 from tqbroker_broker.attempts import Verdict
@@ -16,7 +16,7 @@ WAITING, QUEUED, SUCCEEDED = State.WAITING, State.QUEUED, State.SUCCEEDED
 
 
 async def test_only_jobs_that_wait_for_nobody_are_ready_at_first(engine: EngineUnderTest) -> None:
-    answer = await submit(engine, Flow().chain("a", "b", "c"))
+    answer = await submit(engine, Workflow().chain("a", "b", "c"))
 
     assert answer == PartAnswer(PartEffect.STORED, woken=frozenset({"default"}))
     assert await states(engine, "a", "b", "c") == [QUEUED, WAITING, WAITING]
@@ -24,7 +24,7 @@ async def test_only_jobs_that_wait_for_nobody_are_ready_at_first(engine: EngineU
 
 
 async def test_in_a_chain_each_end_releases_the_next(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b", "c"))
+    await submit(engine, Workflow().chain("a", "b", "c"))
 
     assert await run(engine, "a") == ["a"]
     assert await run(engine, "b") == ["b"]
@@ -34,7 +34,7 @@ async def test_in_a_chain_each_end_releases_the_next(engine: EngineUnderTest) ->
 
 
 async def test_the_commit_that_ends_a_member_wakes_the_queue_of_its_followers(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     tokens = await take_tokens(engine)
 
     finished = await engine.succeed("w", tokens.values())
@@ -43,7 +43,7 @@ async def test_the_commit_that_ends_a_member_wakes_the_queue_of_its_followers(en
 
 
 async def test_a_released_job_survives_a_restart_and_so_does_a_waiting_one(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b", "c"))
+    await submit(engine, Workflow().chain("a", "b", "c"))
     await run(engine, "a")
     await engine.leave()
     await engine.restart()
@@ -54,15 +54,15 @@ async def test_a_released_job_survives_a_restart_and_so_does_a_waiting_one(engin
 
 
 async def test_all_members_of_a_group_are_ready_at_once(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a", "b", "c")
-    flow.list_of("a", "b", "c", group="g")
-    await submit(engine, flow)
+    workflow = Workflow().add("a", "b", "c")
+    workflow.list_of("a", "b", "c", group="g")
+    await submit(engine, workflow)
 
     assert await run(engine, "a", "b", "c") == ["a", "b", "c"]
 
 
 async def test_a_chord_body_waits_for_the_last_member(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chord("a", "b", "c", body="body"))
+    await submit(engine, Workflow().chord("a", "b", "c", body="body"))
     tokens = await take_tokens(engine)
     await engine.succeed("w", [tokens["c"], tokens["a"]])
     assert (await engine.job("body")).state is WAITING
@@ -73,11 +73,11 @@ async def test_a_chord_body_waits_for_the_last_member(engine: EngineUnderTest) -
 
 
 async def test_both_ways_of_a_diamond_join_again(engine: EngineUnderTest) -> None:
-    flow = Flow().add("top")
-    top = flow.join("top")
-    flow.add("left", "right", after=top)
-    flow.add("bottom", after=flow.list_of("left", "right"))
-    await submit(engine, flow)
+    workflow = Workflow().add("top")
+    top = workflow.join("top")
+    workflow.add("left", "right", after=top)
+    workflow.add("bottom", after=workflow.list_of("left", "right"))
+    await submit(engine, workflow)
 
     await run(engine, "top")
     await run(engine, "left", "right")
@@ -85,8 +85,8 @@ async def test_both_ways_of_a_diamond_join_again(engine: EngineUnderTest) -> Non
 
 
 async def test_every_follower_of_a_join_is_released(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    await submit(engine, flow.add("one", "two", after=flow.join("a")))
+    workflow = Workflow().add("a")
+    await submit(engine, workflow.add("one", "two", after=workflow.join("a")))
 
     await run(engine, "a")
 
@@ -94,9 +94,9 @@ async def test_every_follower_of_a_join_is_released(engine: EngineUnderTest) -> 
 
 
 async def test_a_job_may_be_a_member_of_several_joins(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a", "b")
-    first, both = flow.join("a"), flow.list_of("a", "b")
-    await submit(engine, flow.add("link", after=first).add("body", after=both))
+    workflow = Workflow().add("a", "b")
+    first, both = workflow.join("a"), workflow.list_of("a", "b")
+    await submit(engine, workflow.add("link", after=first).add("body", after=both))
     tokens = await take_tokens(engine)
 
     await engine.succeed("w", [tokens["a"]])
@@ -107,8 +107,8 @@ async def test_a_job_may_be_a_member_of_several_joins(engine: EngineUnderTest) -
 
 
 async def test_a_group_may_follow_a_group(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a", "b")
-    await submit(engine, flow.add("c", "d", after=flow.list_of("a", "b")))
+    workflow = Workflow().add("a", "b")
+    await submit(engine, workflow.add("c", "d", after=workflow.list_of("a", "b")))
 
     await run(engine, "a", "b")
 
@@ -116,7 +116,7 @@ async def test_a_group_may_follow_a_group(engine: EngineUnderTest) -> None:
 
 
 async def test_released_jobs_go_to_the_end_of_their_lane(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     tokens = await take_tokens(engine)
     await engine.put("plain")
 
@@ -126,7 +126,7 @@ async def test_released_jobs_go_to_the_end_of_their_lane(engine: EngineUnderTest
 
 
 async def test_an_outcome_that_is_sent_twice_counts_once(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chord("a", "b", body="body"))
+    await submit(engine, Workflow().chord("a", "b", body="body"))
     tokens = await take_tokens(engine)
 
     for _ in range(2):
@@ -136,7 +136,7 @@ async def test_an_outcome_that_is_sent_twice_counts_once(engine: EngineUnderTest
 
 
 async def test_a_member_that_is_retried_has_not_ended(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     tokens = await take_tokens(engine)
 
     finished = await engine.end("w", tokens["a"], Verdict.RETRY, failure=FAILURE)
@@ -146,8 +146,8 @@ async def test_a_member_that_is_retried_has_not_ended(engine: EngineUnderTest) -
 
 
 async def test_the_countdown_of_a_follower_begins_with_its_release(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    await submit(engine, flow.add("b", after=flow.join("a"), countdown=60))
+    workflow = Workflow().add("a")
+    await submit(engine, workflow.add("b", after=workflow.join("a"), countdown=60))
     engine.advance(100)
     tokens = await take_tokens(engine)
 
@@ -159,10 +159,12 @@ async def test_the_countdown_of_a_follower_begins_with_its_release(engine: Engin
 
 
 async def test_a_follower_that_is_released_before_its_moment_waits_for_it(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a", "b")
-    both = flow.list_of("a", "b")
+    workflow = Workflow().add("a", "b")
+    both = workflow.list_of("a", "b")
     moment = engine.later(60)
-    await submit(engine, flow.add("soon", after=both, due_ms=engine.later(1)).add("late", after=both, due_ms=moment))
+    await submit(
+        engine, workflow.add("soon", after=both, due_ms=engine.later(1)).add("late", after=both, due_ms=moment)
+    )
     engine.advance(5)
 
     finished = await engine.succeed("w", (await take_tokens(engine)).values())
@@ -173,8 +175,8 @@ async def test_a_follower_that_is_released_before_its_moment_waits_for_it(engine
 
 
 async def test_a_follower_with_a_moment_can_be_cancelled_while_it_waits_for_others(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    await submit(engine, flow.add("b", after=flow.join("a"), due_ms=engine.later(60)))
+    workflow = Workflow().add("a")
+    await submit(engine, workflow.add("b", after=workflow.join("a"), due_ms=engine.later(60)))
     assert await states(engine, "b") == [WAITING]
 
     await engine.cancel("b")
@@ -183,8 +185,8 @@ async def test_a_follower_with_a_moment_can_be_cancelled_while_it_waits_for_othe
 
 
 async def test_the_expiry_of_a_follower_counts_from_its_release(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    await submit(engine, flow.add("b", after=flow.join("a"), expires_in=60))
+    workflow = Workflow().add("a")
+    await submit(engine, workflow.add("b", after=workflow.join("a"), expires_in=60))
     engine.advance(100)
     await engine.verbs.expire(engine.now, 10)
     assert (await engine.job("b")).expires_ms == 0
@@ -196,7 +198,7 @@ async def test_the_expiry_of_a_follower_counts_from_its_release(engine: EngineUn
 
 async def test_how_long_a_queue_lets_jobs_wait_counts_from_the_release(engine: EngineUnderTest) -> None:
     await engine.verbs.put_queue("default", QueueRule(ttl_ms=60_000), engine.now)
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     assert (await engine.job("a")).expires_ms == engine.later(60)
     engine.advance(10)
 
@@ -206,7 +208,7 @@ async def test_how_long_a_queue_lets_jobs_wait_counts_from_the_release(engine: E
 
 
 async def test_first_jobs_may_be_due_later(engine: EngineUnderTest) -> None:
-    answer = await submit(engine, Flow().add("a", due_ms=engine.later(60)).add("b", due_ms=engine.later(30)))
+    answer = await submit(engine, Workflow().add("a", due_ms=engine.later(60)).add("b", due_ms=engine.later(30)))
 
     assert (answer.woken, answer.next_due_ms) == (frozenset(), engine.later(30))
     assert await states(engine, "a", "b") == [State.SCHEDULED] * 2
@@ -216,7 +218,7 @@ async def test_first_jobs_may_be_due_later(engine: EngineUnderTest) -> None:
 
 
 async def test_a_full_queue_does_not_keep_followers_out(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     await engine.verbs.put_queue("default", QueueRule(max_length=1, overflow=Overflow.REFUSE), engine.now)
     tokens = await take_tokens(engine)
     await engine.put("plain")
@@ -227,9 +229,9 @@ async def test_a_full_queue_does_not_keep_followers_out(engine: EngineUnderTest)
 
 
 async def test_a_waiting_job_says_what_it_waits_for(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a", "b", "c")
-    body, error = flow.list_of("a", "b", "c"), flow.failure_of("a", "b")
-    await submit(engine, flow.add("body", after=body).add("error", after=error))
+    workflow = Workflow().add("a", "b", "c")
+    body, error = workflow.list_of("a", "b", "c"), workflow.failure_of("a", "b")
+    await submit(engine, workflow.add("body", after=body).add("error", after=error))
     tokens = await take_tokens(engine)
     await engine.succeed("w", [tokens["b"]])
 
@@ -241,7 +243,7 @@ async def test_a_waiting_job_says_what_it_waits_for(engine: EngineUnderTest) -> 
 
 
 async def test_waiting_jobs_are_counted_and_listed(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b", "c"))
+    await submit(engine, Workflow().chain("a", "b", "c"))
 
     assert (await engine.verbs.stats()).queues == {"default": QueueCounts(queued=1, waiting=2)}
     page = await engine.verbs.scan(Filter(states=frozenset({WAITING})), b"", 10)
@@ -249,17 +251,17 @@ async def test_waiting_jobs_are_counted_and_listed(engine: EngineUnderTest) -> N
 
 
 async def test_jobs_know_their_workflow_and_who_released_them(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow("f").chain("a", "b"))
+    await submit(engine, Workflow("f").chain("a", "b"))
     await run(engine, "a")
 
     job = await engine.job("b")
-    assert (job.workflow, job.root, job.parent) == (flow_id("f"), text_key("a"), text_key("a"))
+    assert (job.workflow, job.root, job.parent) == (workflow_id("f"), text_key("a"), text_key("a"))
     job = await engine.job("a")
-    assert (job.workflow, job.root, job.parent) == (flow_id("f"), text_key("a"), b"")
+    assert (job.workflow, job.root, job.parent) == (workflow_id("f"), text_key("a"), b"")
 
 
 async def test_the_parent_of_a_body_is_the_member_that_ended_last(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chord("a", "b", body="body"))
+    await submit(engine, Workflow().chord("a", "b", body="body"))
     tokens = await take_tokens(engine)
 
     await engine.succeed("w", [tokens["b"], tokens["a"]])
@@ -268,31 +270,35 @@ async def test_the_parent_of_a_body_is_the_member_that_ended_last(engine: Engine
 
 
 async def test_members_know_their_group_and_their_index_in_it(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chord("a", "b", body="body"))
+    await submit(engine, Workflow().chord("a", "b", body="body"))
 
     jobs = [await engine.job(name) for name in ("a", "b", "body")]
-    assert [(job.group, job.group_index) for job in jobs] == [(flow_id("group"), 0), (flow_id("group"), 1), (b"", 0)]
+    assert [(job.group, job.group_index) for job in jobs] == [
+        (workflow_id("group"), 0),
+        (workflow_id("group"), 1),
+        (b"", 0),
+    ]
 
 
 async def test_a_delivery_says_where_the_job_stands(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow("f").chord("a", "b", body="body"))
+    await submit(engine, Workflow("f").chord("a", "b", body="body"))
 
     place = (await places(engine))["b"]
 
     assert place is not None
-    assert place[:6] == (flow_id("f"), text_key("a"), b"", flow_id("group"), 1, True)
+    assert place[:6] == (workflow_id("f"), text_key("a"), b"", workflow_id("group"), 1, True)
     assert (place.inputs, place.cause) == (None, None)
 
 
 async def test_a_group_that_nobody_waits_for_is_no_chord(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a", "b")
-    flow.list_of("a", "b", group="g")
-    await submit(engine, flow)
+    workflow = Workflow().add("a", "b")
+    workflow.list_of("a", "b", group="g")
+    await submit(engine, workflow)
 
     place = (await places(engine))["a"]
 
     assert place is not None
-    assert (place.group, place.in_chord) == (flow_id("g"), False)
+    assert (place.group, place.in_chord) == (workflow_id("g"), False)
 
 
 async def test_a_plain_job_has_no_place(engine: EngineUnderTest) -> None:
@@ -302,8 +308,8 @@ async def test_a_plain_job_has_no_place(engine: EngineUnderTest) -> None:
 
 
 async def test_an_error_callback_is_spared_when_all_succeed(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a", "b")
-    await submit(engine, flow.add("error", after=flow.failure_of("a", "b")))
+    workflow = Workflow().add("a", "b")
+    await submit(engine, workflow.add("error", after=workflow.failure_of("a", "b")))
 
     assert await run(engine, "a", "b") == ["a", "b", "error"]
 
@@ -312,9 +318,9 @@ async def test_an_error_callback_is_spared_when_all_succeed(engine: EngineUnderT
 
 
 async def test_what_follows_a_spared_callback_is_spared_too(engine: EngineUnderTest) -> None:
-    flow = Flow().add("a")
-    flow.add("error", after=flow.failure_of("a"))
-    await submit(engine, flow.add("then", after=flow.join("error")))
+    workflow = Workflow().add("a")
+    workflow.add("error", after=workflow.failure_of("a"))
+    await submit(engine, workflow.add("then", after=workflow.join("error")))
 
     assert await run(engine, "a") == ["a", "error", "then"]
 
@@ -323,7 +329,7 @@ async def test_what_follows_a_spared_callback_is_spared_too(engine: EngineUnderT
 
 
 async def test_the_result_of_a_member_is_kept_until_the_whole_workflow_has_ended(engine: EngineUnderTest) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     await run(engine, "a", result=b"from a")
     engine.advance(RESULT_TTL * 3)
     await engine.join()

@@ -51,7 +51,7 @@ class Sent(NamedTuple):
 
 
 @pytest.fixture
-def flows(folder: Path) -> Iterator[Site]:
+def workflows(folder: Path) -> Iterator[Site]:
     """A site with the tasks of workflows."""
     site = Site(folder, "workflows")
     yield site
@@ -75,30 +75,30 @@ def send(site: Site, random: Random) -> list[Sent]:
 
 @seeds(1)
 @pytest.mark.parametrize("place", IN_BROKER)
-def test_a_workflow_survives_the_broker_killed_at(flows: Site, place: str, seed: int) -> None:
+def test_a_workflow_survives_the_broker_killed_at(workflows: Site, place: str, seed: int) -> None:
     random = Random(f"{place} {seed}")
-    broker = flows.broker("--max-lost-leases", "1000", **armed(place, random))
-    flows.worker()
+    broker = workflows.broker("--max-lost-leases", "1000", **armed(place, random))
+    workflows.worker()
     with ThreadPoolExecutor(1) as client:
-        sent = client.submit(send, flows, random)
+        sent = client.submit(send, workflows, random)
         assert broker.wait() == -signal.SIGKILL
-        flows.started(broker)
+        workflows.started(broker)
 
-    judge(flows, sent.result())
+    judge(workflows, sent.result())
 
 
 @seeds(1)
 @pytest.mark.parametrize("place", IN_WORKER + IN_CHILD)
-def test_a_workflow_survives_the_worker_killed_at(flows: Site, place: str, seed: int) -> None:
+def test_a_workflow_survives_the_worker_killed_at(workflows: Site, place: str, seed: int) -> None:
     random = Random(f"{place} {seed}")
-    flows.broker("--max-lost-leases", "1000", "--grace", "0.5")
-    worker = flows.worker(**armed(place, random))
-    sent = send(flows, random)
+    workflows.broker("--max-lost-leases", "1000", "--grace", "0.5")
+    worker = workflows.worker(**armed(place, random))
+    sent = send(workflows, random)
     if place in IN_WORKER:
         worker.wait()
         worker.start()
 
-    judge(flows, sent)
+    judge(workflows, sent)
 
 
 def judge(site: Site, sent: list[Sent]) -> None:

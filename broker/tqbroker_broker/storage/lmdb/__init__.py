@@ -1,7 +1,7 @@
 """The default engine: one LMDB environment, one writer, every commit flushed.
 
 keys.py      what lies where on disk, with its picture
-rows.py, flowrows.py   records to bytes and back, with their CRC: of jobs, and of workflows
+rows.py, workflow_rows.py   records to bytes and back, with their CRC: of jobs, and of workflows
 opening.py   directory, lock, checks of the file, format version
 commit.py    group commit: many callers, one transaction, one flush, then the answers
 group.py     one transaction under way, and what follows once it is durable
@@ -14,8 +14,8 @@ store.py     what all verbs share
 txn.py       the part of py-lmdb that is used, typed
 events.py    the event log: columns of ids, one value for each commit
 overdue.py   whether there is anything for upkeep to do
-flows.py     what a transaction knows of workflows
-counting.py, turning.py, reopening.py   what follows the end of a job in its workflow, and a redrive
+workflow_reader.py, workflow_writer.py   what a transaction has seen of workflows, and what it changes
+counting.py, following.py, reopening.py   what follows the end of a job in its workflow, and a redrive
 merging.py, dropping.py   workflows that are added to others, and that go
 history.py, annotating.py   earlier attempts of a job; progress and checkpoints
 standing.py, telling.py, extras.py   the place of a job in its workflow; what is told of a job, and goes with it

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from tqbroker_broker.answers import CancelAnswer, Cancelled, Mark
 from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.storage.lmdb.endings import end_waiting
+from tqbroker_broker.storage.lmdb.following import follow
 from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.keys import MARKS, NOTED, U64
 from tqbroker_broker.storage.lmdb.rows import Note
-from tqbroker_broker.storage.lmdb.turning import follow
 
 
 def cancel(group: Group, ids: Sequence[JobId], mark: Mark, now: Time) -> CancelAnswer:
@@ -40,7 +40,7 @@ def _cancel_one(group: Group, job_id: JobId, mark: Mark, tokens: dict[str, list[
         _mark(group, seq, note, mark, lease.key)
         group.effects.append(lambda: setattr(lease, "mark", note.cancel))
         return Cancelled.RUNNING
-    if note.node and group.flows.is_staged(seq):
+    if note.node and group.workflows.is_staged(seq):
         _mark(group, seq, note, mark, None)
         return Cancelled.PENDING
     place = store.place(seq, group.lane(job.head), note)

@@ -8,10 +8,10 @@ from tqbroker_broker.lifecycle import holds_key
 from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.rules import QueueRule
 from tqbroker_broker.storage.lmdb import uniques
-from tqbroker_broker.storage.lmdb.flowrows import PART, SPAN, Flow
 from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.keys import first_number
 from tqbroker_broker.storage.lmdb.rooms import Room
+from tqbroker_broker.storage.lmdb.workflow_rows import PART, SPAN, WorkflowRow
 from tqbroker_broker.workflows import NewNodes, Part, PartEffect
 
 NO_RULE = QueueRule()
@@ -29,9 +29,9 @@ class Check:
         self._group = group
         self._part = part
         self._now = now
-        row = group.txn.get(part.workflow, db=group.store.db["flow_ids"])
+        row = group.txn.get(part.workflow, db=group.store.db["workflow_ids"])
         self.number = first_number(row) if row is not None else 0
-        self._flow: Flow | None = group.flows.flow(self.number) if self.number else None
+        self._workflow: WorkflowRow | None = group.workflows.workflow(self.number) if self.number else None
         self.refused: dict[tuple[int, int], Stored] = {}
         self.holders: dict[tuple[int, int], JobId] = {}
         self._keys: dict[bytes, JobId] = {}
@@ -47,22 +47,22 @@ class Check:
 
     def _known(self) -> PartEffect | None:
         """What is known of this part and those before it, if that is the answer."""
-        group, part, flow = self._group, self._part, self._flow
-        if flow is None:
+        group, part, workflow = self._group, self._part, self._workflow
+        if workflow is None:
             return PartEffect.OUT_OF_ORDER if part.number else None
-        if flow.dropping:
+        if workflow.dropping:
             return PartEffect.OUT_OF_ORDER
-        if part.number < flow.uploaded:
+        if part.number < workflow.uploaded:
             row = group.txn.get(PART.pack(self.number, part.number + 1), db=group.store.db["parts"]) or b""
             return PartEffect.DUPLICATE if row[SPAN.size :] == part.digest else PartEffect.CONFLICT
-        if flow.complete:
+        if workflow.complete:
             return PartEffect.CONFLICT
-        return PartEffect.OUT_OF_ORDER if part.number > flow.uploaded else None
+        return PartEffect.OUT_OF_ORDER if part.number > workflow.uploaded else None
 
     def _misfit(self) -> PartEffect | None:
         """Whether the part would make the workflow one that cannot be."""
         group, part = self._group, self._part
-        stored = self._flow.total if self._flow is not None else 0
+        stored = self._workflow.total if self._workflow is not None else 0
         if part.beside is not None:
             host = self._host(part.beside)
             if host is None:
@@ -70,12 +70,13 @@ class Check:
             stored += host
         if stored + sum(map(count_of, part.nodes)) > group.store.config.max_workflow_jobs:
             return PartEffect.TOO_LARGE
-        takers = sum(nodes.takes_over for nodes in part.nodes) + bool(self._flow is not None and self._flow.taker)
+        taken = self._workflow is not None and bool(self._workflow.taker)
+        takers = sum(nodes.takes_over for nodes in part.nodes) + taken
         if takers > 1 or (takers and part.last and not part.held):
             return PartEffect.UNKNOWN_JOIN
         joins: dict[int, tuple[int, bool]] = {}
         for new in part.joins:
-            if new.number in joins or group.flows.join((self.number, new.number)) is not None:
+            if new.number in joins or group.workflows.join((self.number, new.number)) is not None:
                 return PartEffect.UNKNOWN_JOIN
             joins[new.number] = 0, False
         fits = all(self._enter(nodes, joins) for nodes in part.nodes)
@@ -88,8 +89,8 @@ class Check:
         lease = group.store.book.by_seq.get(seq) or group.adopted.get(seq) if seq is not None else None
         if seq is None or lease is None or lease.token != held.token or lease.token in group.ended:
             return None
-        run = group.flows.run(seq)
-        top = group.flows.top(run.nodes.flow) if run is not None else None
+        run = group.workflows.run(seq)
+        top = group.workflows.top(run.nodes.workflow) if run is not None else None
         return top[1].total if top is not None else 1
 
     def _enter(self, nodes: NewNodes, joins: dict[int, tuple[int, bool]]) -> bool:
@@ -111,7 +112,7 @@ class Check:
         known = joins.get(number)
         if known is not None:
             return known
-        join = self._group.flows.join((self.number, number)) if self.number else None
+        join = self._group.workflows.join((self.number, number)) if self.number else None
         return (join.members, join.followed) if join is not None else (0, True)
 
     # -- jobs ----------------------------------------------------------------------------------------------------------

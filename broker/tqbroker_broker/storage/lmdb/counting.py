@@ -5,8 +5,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tqbroker_broker.records import State
-from tqbroker_broker.storage.lmdb.flowrows import CHUNK_MEMBERS, Counted, Flow, Join, JoinKey, JoinState, Member
-from tqbroker_broker.storage.lmdb.flows import Ended, Flows, Run
+from tqbroker_broker.storage.lmdb.workflow_reader import Run
+from tqbroker_broker.storage.lmdb.workflow_rows import (
+    CHUNK_MEMBERS,
+    Counted,
+    Join,
+    JoinKey,
+    JoinState,
+    Member,
+    WorkflowRow,
+)
+from tqbroker_broker.storage.lmdb.workflow_writer import Ended, WorkflowWriter
 from tqbroker_broker.workflows import Turn, counts, turn
 
 
@@ -34,10 +43,10 @@ class Ends:
 class Counting:
     """Counts ends, one after the other. What jobs in a row have in common is looked up once."""
 
-    def __init__(self, flows: Flows) -> None:
-        self._flows = flows
+    def __init__(self, workflows: WorkflowWriter) -> None:
+        self._workflows = workflows
         self._run: Run | None = None
-        self._flow: Flow | None = None
+        self._workflow: WorkflowRow | None = None
         self._ends: list[Ends] = []
 
     def count(self, end: Ended, now_ms: int) -> list[Decided]:
@@ -45,8 +54,8 @@ class Counting:
         run = self._run
         if run is None or not run.first <= end.seq < run.first + run.nodes.count:
             self._begin(end.seq)
-        if self._flow is not None:
-            _tally(self._flow, end, now_ms)
+        if self._workflow is not None:
+            _tally(self._workflow, end, now_ms)
         decided = []
         for ends in self._ends:
             what = self._turn(ends, end)
@@ -56,25 +65,25 @@ class Counting:
 
     def _begin(self, seq: int) -> None:
         """The ends of another run of jobs begin."""
-        flows = self._flows
-        run = self._run = flows.run(seq)
-        self._flow, self._ends = None, []
-        top = flows.top(run.nodes.flow) if run is not None else None
+        workflows = self._workflows
+        run = self._run = workflows.run(seq)
+        self._workflow, self._ends = None, []
+        top = workflows.top(run.nodes.workflow) if run is not None else None
         if run is None or top is None:
             return
-        self._flow = top[1]
-        flows.put_flow(*top)
+        self._workflow = top[1]
+        workflows.put_workflow(*top)
         for member in run.nodes.members:
-            join = flows.join(member.join)
+            join = workflows.join(member.join)
             if join is not None:
-                flows.put_join(member.join, join)
+                workflows.put_join(member.join, join)
                 self._ends.append(Ends(member, join, run))
 
     def _turn(self, ends: Ends, end: Ended) -> Turn:
         index, join = ends.first + end.seq, ends.join
         chunk, at = divmod(index, CHUNK_MEMBERS)
         if chunk != ends.chunk:
-            ends.chunk, ends.states = chunk, self._flows.change_counted(ends.key, index)
+            ends.chunk, ends.states = chunk, self._workflows.change_counted(ends.key, index)
         states = ends.states
         if at >= len(states):
             states.extend(bytes(at + 1 - len(states)))
@@ -92,17 +101,17 @@ class Counting:
         )
 
 
-def _tally(flow: Flow, end: Ended, now_ms: int) -> None:
-    flow.left -= 1
-    if end.keep_ms > flow.keep_ms:
-        flow.keep_ms = end.keep_ms
-    flow.finished_ms = now_ms
+def _tally(workflow: WorkflowRow, end: Ended, now_ms: int) -> None:
+    workflow.left -= 1
+    if end.keep_ms > workflow.keep_ms:
+        workflow.keep_ms = end.keep_ms
+    workflow.finished_ms = now_ms
     if end.state is State.SUCCEEDED:
-        flow.succeeded += 1
+        workflow.succeeded += 1
     elif end.spared:
-        flow.unneeded += 1
+        workflow.unneeded += 1
     elif end.state is State.CANCELLED:
-        flow.cancelled += 1
+        workflow.cancelled += 1
     else:
-        flow.failed += 1
-        flow.first_failed = flow.first_failed or end.seq
+        workflow.failed += 1
+        workflow.first_failed = workflow.first_failed or end.seq

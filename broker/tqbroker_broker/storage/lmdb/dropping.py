@@ -6,27 +6,27 @@ from tqbroker_broker.questions import Effect, EventKind
 from tqbroker_broker.records import JobId, Time
 from tqbroker_broker.storage.lmdb import uniques
 from tqbroker_broker.storage.lmdb.endings import drop_finished
-from tqbroker_broker.storage.lmdb.flowrows import JOIN, PART, SPAN, Flow
 from tqbroker_broker.storage.lmdb.group import WAITING, Group
-from tqbroker_broker.storage.lmdb.keys import FLOWS, U64, first_number
+from tqbroker_broker.storage.lmdb.keys import U64, WORKFLOWS, first_number
+from tqbroker_broker.storage.lmdb.workflow_rows import JOIN, PART, SPAN, WorkflowRow
 
 # What a workflow without jobs has under keys that begin with its number. Only one that was added to another has parts.
 OWN = ("followers", "counted", "members", "joins", "takers", "parts")
 
 
-def drop_workflow(group: Group, workflow: bytes, now: Time) -> Effect:
+def drop_workflow(group: Group, workflow_id: bytes, now: Time) -> Effect:
     """Puts a workflow of which all jobs have ended on the agenda, to be dropped at once."""
-    row = group.txn.get(workflow, db=group.store.db["flow_ids"])
+    row = group.txn.get(workflow_id, db=group.store.db["workflow_ids"])
     number = first_number(row) if row is not None else 0
-    flow = group.flows.flow(number) if row is not None else None
-    if flow is None or flow.into:
+    workflow = group.workflows.workflow(number) if row is not None else None
+    if workflow is None or workflow.into:
         return Effect.UNKNOWN
-    if not flow.live or flow.left:
+    if not workflow.live or workflow.left:
         return Effect.WRONG_STATE
-    if not flow.dropping:
-        flow.dropping = True
-        group.flows.put_flow(number, flow)
-        group.plan(FLOWS, now.wall_ms, U64.pack(number))
+    if not workflow.dropping:
+        workflow.dropping = True
+        group.workflows.put_workflow(number, workflow)
+        group.plan(WORKFLOWS, now.wall_ms, U64.pack(number))
     return Effect.DONE
 
 
@@ -43,31 +43,31 @@ class Dropping:
 
     def is_due(self) -> bool:
         """Whether the workflow is to go now; plans when to look again at one that is not."""
-        group, flow = self.group, self.group.flows.flow(self.number)
-        if flow is None or flow.into:
+        group, workflow = self.group, self.group.workflows.workflow(self.number)
+        if workflow is None or workflow.into:
             return False
-        if not flow.dropping and not flow.live:
-            until_ms = flow.newest_ms + int(group.store.config.upload_ttl * 1000)
+        if not workflow.dropping and not workflow.live:
+            until_ms = workflow.newest_ms + int(group.store.config.upload_ttl * 1000)
             if until_ms > self.now.wall_ms:
-                group.plan(FLOWS, until_ms, U64.pack(self.number))
+                group.plan(WORKFLOWS, until_ms, U64.pack(self.number))
                 return False
-        elif not flow.dropping and (flow.left or flow.keep_ms > self.now.wall_ms):
+        elif not workflow.dropping and (workflow.left or workflow.keep_ms > self.now.wall_ms):
             return False
-        if not flow.dropping:
-            flow.dropping = True
-            group.flows.put_flow(self.number, flow)
+        if not workflow.dropping:
+            workflow.dropping = True
+            group.workflows.put_workflow(self.number, workflow)
         return True
 
     def run(self) -> bool:
         """Drops as much as may be. Returns whether all of it is gone."""
-        flow = self.group.flows.flow(self.number)
-        assert flow is not None, "it is due"
+        workflow = self.group.workflows.workflow(self.number)
+        assert workflow is not None, "it is due"
         while self.left > 0:
             part = self._last_part()
             if part is None:
-                return self._drop_rest(self.number, flow)
+                return self._drop_rest(self.number, workflow)
             key, first, count, home = part
-            if not self._drop_jobs(key, first, count, home, flow):
+            if not self._drop_jobs(key, first, count, home, workflow):
                 return False
         return False
 
@@ -79,20 +79,20 @@ class Dropping:
             return None
         return cursor.key(), *SPAN.unpack_from(cursor.value())
 
-    def _drop_jobs(self, key: bytes, first: int, count: int, home: int, flow: Flow) -> bool:
+    def _drop_jobs(self, key: bytes, first: int, count: int, home: int, workflow: WorkflowRow) -> bool:
         """Drops jobs of a part from its end on. Returns whether all of it is gone."""
         group, db = self.group, self.group.store.db
         while count and self.left > 0:
             count -= 1
             self.left -= 1
             seq = first + count
-            if flow.live:
+            if workflow.live:
                 drop_finished(group, seq, self.now, alone=False)
             else:
                 self._give_up(seq)
             group.txn.delete(U64.pack(seq), db=db["forgotten"])
-            group.flows.drop_place(seq)
-        guest = group.flows.flow(home) if home != self.number else None
+            group.workflows.drop_place(seq)
+        guest = group.workflows.workflow(home) if home != self.number else None
         if count or (guest is not None and not self._drop_rest(home, guest)):
             row = group.txn.get(key, db=db["parts"]) or b""
             group.txn.put(key, SPAN.pack(first, count, home) + row[SPAN.size :], db=db["parts"])
@@ -115,15 +115,15 @@ class Dropping:
         group.event(EventKind.REVOKED, self.now, [job.id], job.head)
         self.gone.append(job.id)
 
-    def _drop_rest(self, number: int, flow: Flow) -> bool:
+    def _drop_rest(self, number: int, workflow: WorkflowRow) -> bool:
         """Drops what a workflow without jobs still has. Returns whether all of it is gone."""
         group, db = self.group, self.group.store.db
         for name in OWN:
             if not self._drop_prefix(name, U64.pack(number)):
                 return False
-        group.flows.forget(number)
-        group.txn.delete(U64.pack(number), db=db["flows"])
-        group.txn.delete(flow.id, db=db["flow_ids"])
+        group.workflows.forget(number)
+        group.txn.delete(U64.pack(number), db=db["workflows"])
+        group.txn.delete(workflow.id, db=db["workflow_ids"])
         return True
 
     def _drop_prefix(self, name: str, prefix: bytes) -> bool:
@@ -141,6 +141,6 @@ class Dropping:
     def _drop_group(self, key: bytes) -> None:
         """A group is not known any more, unless another workflow has one under its id since."""
         group, db = self.group, self.group.store.db
-        join = group.flows.join(JOIN.unpack(key))
+        join = group.workflows.join(JOIN.unpack(key))
         if join is not None and join.id and group.txn.get(join.id, db=db["groups"]) == key:
             group.txn.delete(join.id, db=db["groups"])

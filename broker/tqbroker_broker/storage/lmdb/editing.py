@@ -102,8 +102,8 @@ class Edit:
 
     def _refusal(self, found: Found) -> Effect | None:
         """Why a job of a workflow cannot be redriven, if it cannot."""
-        stands = standing_of(self.group.flows, found.seq)
-        if stands is not None and stands.flow.dropping:
+        stands = standing_of(self.group.workflows, found.seq)
+        if stands is not None and stands.workflow.dropping:
             return Effect.UNKNOWN
         return Effect.FOLLOWS if stands is not None and stands.cause(found.note) else None
 

@@ -11,10 +11,10 @@ from tqbroker_broker.records import Head, JobId, State, Time
 from tqbroker_broker.rules import PLAIN
 from tqbroker_broker.storage.lmdb import annotating, history, uniques
 from tqbroker_broker.storage.lmdb.book import Lease
-from tqbroker_broker.storage.lmdb.flows import Ended
 from tqbroker_broker.storage.lmdb.group import COLUMN, READY, SCHEDULED, WAITING, Group
 from tqbroker_broker.storage.lmdb.keys import MEMORY, NOTED, TOKEN_AT, U64, delayed_key, order_of
 from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, pack_failure, pack_final, pack_trail
+from tqbroker_broker.storage.lmdb.workflow_writer import Ended
 
 
 def put_final(
@@ -22,7 +22,7 @@ def put_final(
 ) -> None:
     """Writes how a job ended without success, and plans when it is dropped. The caller has removed it from its place.
 
-    What follows for the workflow of a job that has one is for the caller to see to (turning.py).
+    What follows for the workflow of a job that has one is for the caller to see to (following.py).
     """
     if note.annotated:
         annotating.drop_checkpoint(group, seq)
@@ -33,7 +33,7 @@ def put_final(
     group.count(head.queue, COLUMN[final.state], 1)
     keep_ms = keep_until(final.state, final.finished_ms, head.result_ttl_ms, group.store.config)
     if note.node:
-        group.flows.ended.append(Ended(seq, final.state, keep_ms, 0, job, spared, final.value))
+        group.workflows.ended.append(Ended(seq, final.state, keep_ms, 0, job, spared, final.value))
     else:
         group.retaining(keep_ms).append(key)
 
@@ -68,7 +68,7 @@ def end_waiting(
     group: Group, seq: int, job: JobRow, note: Note, state: State, now: Time, failure: Failure | None = None
 ) -> bool:
     """Ends a job that no worker holds. False when it waits nowhere."""
-    if note.node and not note.alone and group.flows.waits(seq):
+    if note.node and not note.alone and group.workflows.waits(seq):
         note.alone = True
         group.put_note(seq, note)
         group.count(job.head.queue, WAITING, -1)
@@ -130,7 +130,7 @@ def forget(group: Group, ids: Sequence[JobId], now: Time) -> int:
 
 def is_held(group: Group, seq: int) -> bool:
     """Whether a job belongs to a workflow of which some jobs have not ended: they are dropped together."""
-    return group.look_at_note(seq).node and not group.flows.is_over(seq)
+    return group.look_at_note(seq).node and not group.workflows.is_over(seq)
 
 
 def drop_finished(group: Group, seq: int, now: Time, *, early: bool = True, alone: bool = True) -> bool:

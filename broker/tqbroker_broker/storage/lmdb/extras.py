@@ -39,7 +39,7 @@ class Extras:
         """The place of a job: that of the one before it, but for the index, if they stand together."""
         stands = self._standing
         if stands is None or not stands.first <= seq < stands.end:
-            stands = self._standing = standing_of(self._store.flows(self._txn), seq)
+            stands = self._standing = standing_of(self._store.workflows(self._txn), seq)
             self._place = self._find_place(stands) if stands is not None else None
         place = self._place
         if place is None or stands is None:
@@ -52,7 +52,7 @@ class Extras:
         group, _, in_chord = stands.group(stands.first)
         inputs = handed_to(self._store, self._txn, stands)
         cause = self._failed(stands.failed) if stands.failed else None
-        return Place(stands.flow.id, stands.flow.root, stands.parent, group, 0, in_chord, inputs, cause)
+        return Place(stands.workflow.id, stands.workflow.root, stands.parent, group, 0, in_chord, inputs, cause)
 
     def _failed(self, job_id: JobId) -> Job | None:
         """The job that failed, with its arguments; None if it cannot be read any more."""

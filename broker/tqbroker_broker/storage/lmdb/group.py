@@ -11,21 +11,21 @@ from tqbroker_broker.attempts import Failure
 from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import Head, JobId, State, Time
 from tqbroker_broker.storage.lmdb import events
-from tqbroker_broker.storage.lmdb.flows import Flows
 from tqbroker_broker.storage.lmdb.keys import (
     AGENDA,
     COLUMNS,
-    FLOWS,
     NEXT_EVENT,
     NEXT_SEQ,
     NOTED,
     REMEMBERED,
     RETENTION,
     U64,
+    WORKFLOWS,
 )
 from tqbroker_broker.storage.lmdb.lanes import Lane, LaneKey, key_of
 from tqbroker_broker.storage.lmdb.rows import FRESH, FRESH_ROW, Note, pack_note
 from tqbroker_broker.storage.lmdb.txn import Txn
+from tqbroker_broker.storage.lmdb.workflow_writer import WorkflowWriter
 
 if TYPE_CHECKING:
     from tqbroker_broker.storage.lmdb.book import Holder, Lease
@@ -68,7 +68,7 @@ class Group:
         self.noted: set[int] = set()
         """Leased jobs that get their first note with this commit, by seq."""
         self.retained: dict[int, list[bytes]] = {}
-        self.flows = Flows(store, txn)
+        self.workflows = WorkflowWriter(store, txn)
         self.effects: list[Callable[[], None]] = []
         self.next_event = store.log.next
         self._events = events.Gathered()
@@ -208,9 +208,9 @@ class Group:
         """Writes what the verbs of the group share: the last thing before the commit."""
         self._write_events()
         self._remove_lanes()
-        self.flows.write()
-        for number, flow in self.flows.settled():
-            self.plan(FLOWS, flow.keep_ms, U64.pack(number))
+        self.workflows.write()
+        for number, workflow in self.workflows.settled():
+            self.plan(WORKFLOWS, workflow.keep_ms, U64.pack(number))
         for until_ms, keys in self.retained.items():
             if keys:
                 self.plan(RETENTION, until_ms, b"".join(keys))

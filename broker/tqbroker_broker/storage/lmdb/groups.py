@@ -6,12 +6,12 @@ import logging
 from collections.abc import Sequence
 
 from tqbroker_broker.records import JobId, Time
-from tqbroker_broker.storage.lmdb.flowrows import JOIN, Saved, pack, unpack_saved
 from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.keys import SAVED
 from tqbroker_broker.storage.lmdb.rows import DamagedRecordError
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
+from tqbroker_broker.storage.lmdb.workflow_rows import JOIN, Saved, pack, unpack_saved
 from tqbroker_broker.workflows import Members
 
 log = logging.getLogger("tqbroker.storage")
@@ -33,12 +33,12 @@ def _of_workflow(store: Store, txn: Txn, group_id: bytes, first: int, limit: int
     row = txn.get(group_id, db=store.db["groups"])
     if row is None:
         return None
-    flows, key = store.flows(txn), JOIN.unpack(row)
-    flow, join = flows.flow(key[0]), flows.join(key)
-    if flow is None or join is None or not flow.live:
+    workflows, key = store.workflows(txn), JOIN.unpack(row)
+    workflow, join = workflows.workflow(key[0]), workflows.join(key)
+    if workflow is None or join is None or not workflow.live:
         return None
     ids: list[JobId] = []
-    for seqs in flows.members(key, first):
+    for seqs in workflows.members(key, first):
         ids += [store.node_id(txn, seq) for seq in seqs[: limit - len(ids)]]
         if len(ids) >= limit:
             break

@@ -11,11 +11,11 @@ from tqbroker_broker.records import JobId, NewJobs, State, Time
 from tqbroker_broker.rules import QueueRule, Unique, UniqueConflict
 from tqbroker_broker.storage.lmdb import uniques
 from tqbroker_broker.storage.lmdb.endings import end_waiting
+from tqbroker_broker.storage.lmdb.following import follow
 from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, Group
 from tqbroker_broker.storage.lmdb.keys import EXPIRY, PLAIN, TOKEN_AT, U64, first_number
 from tqbroker_broker.storage.lmdb.rooms import Room
 from tqbroker_broker.storage.lmdb.rows import Holding, JobRow, Note, pack_jobs
-from tqbroker_broker.storage.lmdb.turning import follow
 
 NO_RULE = QueueRule()
 

@@ -5,41 +5,41 @@ order they were stored and never changes; `order` (8 bytes, from the same counte
 (8 bytes, from the same counter) numbers lanes. Those that have a tenant, an ordering key, limits or required labels
 leave `names` with their last row in `lanes`; the others stay.
 
-    database   key                          value
-    --------   --------------------------   ------------------------------------------------------------
-    meta       "format" "store" "epoch"     format version, id of this store, epoch of the last start
-    jobs       seq                          the job as submitted, or as changed since    (rows.pack_jobs)
-    ids        id                           seq, digest (16); its final token once the job is dropped
-    names      lane                         what the jobs of the lane have in common     (lanes.LaneKey)
-    lanes      lane, order                  seq, flags (1): the jobs that are ready or running
-    delayed    due_ms, seq                  -  : the jobs that are scheduled
-    notes      seq                          what happened to a job since, if anything    (rows.Note)
-    attempts   seq, token                   one earlier attempt of a job                 (attempts.PastAttempt)
-    progress   seq                          what the attempts of a job said of it        (rows.Said)
-    uniques    unique key (16)              the job that took it, and until when         (rows.Holding)
-    final      seq                          state, result or failure of a finished job   (rows.Final)
-    dead       seq                          -  : the finished jobs that are FAILED
-    agenda     kind (1), when_ms, number    seqs or ids to look at then                  (kinds below)
-    counts     queue                        jobs by state (7 numbers); and the store's own counters
-    events     number of the first          what one commit did, as columns              (events.py)
-    workers    name                         instance (16): who may hold leases
-    queues     queue                        how it is to behave                          (rules.QueueRule)
-    limits     name                         whether an operator set it; the rule         (rules.LimitRule)
-    starts     name                         when jobs under a rate started lately        (rates.py)
-    flows      workflow                     a workflow with its progress                 (flowrows.Flow)
-    flow_ids   id (16)                      number of the workflow
-    parts      workflow, part + 1 (4)       where its jobs are, digest (16) of the part  (flowrows.SPAN)
-    takers     workflow                     what is to take the place of a running job   (rows.pack_jobs)
-    nodes      seq of the first             the place that jobs in a row have in common  (flowrows.Nodes)
-    joins      workflow, join (4)           what some of its jobs wait for               (flowrows.Join)
-    members    join (12), index/1024 (4)    seqs
-    counted    join (12), index/1024 (4)    a byte for each member: what its end was     (flowrows.Counted)
-    followers  join (12), seq of the first  -  : the jobs that wait for it, or have
-    forgotten  seq                          id of a job that was dropped before its workflow
-    groups     id (16)                      workflow, join (4)
-    saved      id (16)                      a list of jobs, and until when               (flowrows.Saved)
-    trails     seq                          ids of the jobs that the body of a job submitted
-    schedules  name                         the schedule, and up to when it has fired    (schedules.ScheduleState)
+    database       key                          value
+    ------------   --------------------------   ------------------------------------------------------------
+    meta           "format" "store" "epoch"     format version, id of this store, epoch of the last start
+    jobs           seq                          the job as submitted, or as changed since    (rows.pack_jobs)
+    ids            id                           seq, digest (16); its final token once the job is dropped
+    names          lane                         what the jobs of the lane have in common     (lanes.LaneKey)
+    lanes          lane, order                  seq, flags (1): the jobs that are ready or running
+    delayed        due_ms, seq                  -  : the jobs that are scheduled
+    notes          seq                          what happened to a job since, if anything    (rows.Note)
+    attempts       seq, token                   one earlier attempt of a job                 (attempts.PastAttempt)
+    progress       seq                          what the attempts of a job said of it        (rows.Said)
+    uniques        unique key (16)              the job that took it, and until when         (rows.Holding)
+    final          seq                          state, result or failure of a finished job   (rows.Final)
+    dead           seq                          -  : the finished jobs that are FAILED
+    agenda         kind (1), when_ms, number    seqs or ids to look at then                  (kinds below)
+    counts         queue                        jobs by state (7 numbers); and the store's own counters
+    events         number of the first          what one commit did, as columns              (events.py)
+    workers        name                         instance (16): who may hold leases
+    queues         queue                        how it is to behave                          (rules.QueueRule)
+    limits         name                         whether an operator set it; the rule         (rules.LimitRule)
+    starts         name                         when jobs under a rate started lately        (rates.py)
+    workflows      workflow                     a workflow with its progress                 (workflow_rows.WorkflowRow)
+    workflow_ids   id (16)                      number of the workflow
+    parts          workflow, part + 1 (4)       where its jobs are, digest (16) of the part  (workflow_rows.SPAN)
+    takers         workflow                     what is to take the place of a running job   (rows.pack_jobs)
+    nodes          seq of the first             the place that jobs in a row have in common  (workflow_rows.Nodes)
+    joins          workflow, join (4)           what some of its jobs wait for               (workflow_rows.Join)
+    members        join (12), index/1024 (4)    seqs
+    counted        join (12), index/1024 (4)    a byte for each member: what its end was     (workflow_rows.Counted)
+    followers      join (12), seq of the first  -  : the jobs that wait for it, or have
+    forgotten      seq                          id of a job that was dropped before its workflow
+    groups         id (16)                      workflow, join (4)
+    saved          id (16)                      a list of jobs, and until when               (workflow_rows.Saved)
+    trails         seq                          ids of the jobs that the body of a job submitted
+    schedules      name                         the schedule, and up to when it has fired    (schedules.ScheduleState)
 
 `workflow` (8 bytes) numbers workflows, from the same counter. A job is in exactly one of `lanes`, `delayed` and
 `final`, unless it waits for other jobs: then its place in `nodes` says for which. A lease writes nothing: the row in
@@ -73,8 +73,8 @@ DATABASES = (
     "queues",
     "limits",
     "starts",
-    "flows",
-    "flow_ids",
+    "workflows",
+    "workflow_ids",
     "parts",
     "takers",
     "nodes",
@@ -104,7 +104,7 @@ EXPIRY = b"x"  # seqs of jobs that expire at `when`
 RETENTION = b"r"  # seqs of finished jobs that are dropped at `when`
 MEMORY = b"i"  # ids that are forgotten for good at `when`
 MARKS = b"c"  # seqs with a cancel mark; `when` is 0
-FLOWS = b"w"  # the number of a workflow that is dropped at `when`, if it may be
+WORKFLOWS = b"w"  # the number of a workflow that is dropped at `when`, if it may be
 SAVED = b"g"  # an id under which a group was saved that is forgotten at `when`
 KEYS = b"k"  # a unique key that is free at `when`, and the seq of the job that took it
 

@@ -12,10 +12,10 @@ from tqbroker_broker.records import JobId, Time
 from tqbroker_broker.storage import NameTaken
 from tqbroker_broker.storage.lmdb.book import Book, Holder, Lease
 from tqbroker_broker.storage.lmdb.endings import lose
+from tqbroker_broker.storage.lmdb.following import follow
 from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.keys import NOTED, order_of
 from tqbroker_broker.storage.lmdb.store import Store
-from tqbroker_broker.storage.lmdb.turning import follow
 
 
 def check_name(book: Book, worker: str, instance: bytes) -> None:

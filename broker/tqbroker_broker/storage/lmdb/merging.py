@@ -11,11 +11,11 @@ from tqbroker_broker.attempts import Ending, Verdict
 from tqbroker_broker.records import Head, JobId, Time
 from tqbroker_broker.storage.lmdb.annotating import drop_checkpoint
 from tqbroker_broker.storage.lmdb.book import Lease
-from tqbroker_broker.storage.lmdb.flowrows import GATE, OWN_PART, PART, SPAN, Flow, Nodes
+from tqbroker_broker.storage.lmdb.following import Follow, Followed
 from tqbroker_broker.storage.lmdb.group import WAITING, Group
 from tqbroker_broker.storage.lmdb.keys import EXPIRY, U64, first_number
 from tqbroker_broker.storage.lmdb.rows import Note, pack_job, unpack_job
-from tqbroker_broker.storage.lmdb.turning import Follow, Followed
+from tqbroker_broker.storage.lmdb.workflow_rows import GATE, OWN_PART, PART, SPAN, Nodes, WorkflowRow
 from tqbroker_broker.workflows import replacement_missing, replacement_too_large
 
 NO_DIGEST = bytes(16)
@@ -23,20 +23,20 @@ NO_DIGEST = bytes(16)
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def merge(group: Group, number: int, guest: Flow, seq: int, job: JobId) -> None:
+def merge(group: Group, number: int, guest: WorkflowRow, seq: int, job: JobId) -> None:
     """Makes one workflow of two. A job without workflow becomes the first of its guest's."""
-    run = group.flows.run(seq)
-    top = group.flows.top(run.nodes.flow) if run is not None else None
+    run = group.workflows.run(seq)
+    top = group.workflows.top(run.nodes.workflow) if run is not None else None
     if top is None:
         _take_in(group, number, guest, seq, job)
     else:
         _add(group, number, guest, *top)
 
 
-def _take_in(group: Group, number: int, guest: Flow, seq: int, job: JobId) -> None:
+def _take_in(group: Group, number: int, guest: WorkflowRow, seq: int, job: JobId) -> None:
     row = group.store.job(group.txn, seq)
     head = _encode(row.head) if row is not None else b""
-    group.flows.put_run(seq, Nodes(1, number, (number, GATE), False, 0, 0, (), head))
+    group.workflows.put_run(seq, Nodes(1, number, (number, GATE), False, 0, 0, (), head))
     note = group.note(seq)
     note.node = True
     group.put_note(seq, note)
@@ -48,10 +48,10 @@ def _take_in(group: Group, number: int, guest: Flow, seq: int, job: JobId) -> No
     guest.root = job
     guest.total += 1
     guest.left += 1
-    group.flows.put_flow(number, guest)
+    group.workflows.put_workflow(number, guest)
 
 
-def _add(group: Group, number: int, guest: Flow, host_number: int, host: Flow) -> None:
+def _add(group: Group, number: int, guest: WorkflowRow, host_number: int, host: WorkflowRow) -> None:
     db = group.store.db["parts"]
     for part in range(1, guest.parts + 1):
         row = group.txn.get(PART.pack(number, part), db=db)
@@ -62,24 +62,24 @@ def _add(group: Group, number: int, guest: Flow, host_number: int, host: Flow) -
     host.joins += guest.joins
     host.total += guest.total
     host.left += guest.left
-    group.flows.put_flow(number, guest)
-    group.flows.put_flow(host_number, host)
+    group.workflows.put_workflow(number, guest)
+    group.workflows.put_workflow(host_number, host)
 
 
-def go_live(follow: Follow, number: int, flow: Flow) -> None:
+def go_live(follow: Follow, number: int, workflow: WorkflowRow) -> None:
     """All of a workflow is here: what waited for nothing else goes on."""
-    begin(follow, number, flow)
-    for run in follow.group.flows.followers((number, GATE)):
+    begin(follow, number, workflow)
+    for run in follow.group.workflows.followers((number, GATE)):
         follow.release(run)
 
 
-def begin(follow: Follow, number: int, flow: Flow) -> None:
+def begin(follow: Follow, number: int, workflow: WorkflowRow) -> None:
     """A workflow is live. One without jobs has ended with that."""
-    flow.live = True
-    if not flow.total:
-        flow.finished_ms = follow.now.wall_ms
-        flow.keep_ms = flow.finished_ms + int(follow.group.store.config.result_ttl * 1000)
-    follow.group.flows.put_flow(number, flow)
+    workflow.live = True
+    if not workflow.total:
+        workflow.finished_ms = follow.now.wall_ms
+        workflow.keep_ms = workflow.finished_ms + int(follow.group.store.config.result_ttl * 1000)
+    follow.group.workflows.put_workflow(number, workflow)
 
 
 # -- in the place of a job ---------------------------------------------------------------------------------------------
@@ -92,8 +92,8 @@ def checked(group: Group, lease: Lease, ending: Ending) -> Ending:
     found = _held(group, ending.workflow)
     if found is None:
         return ending._replace(verdict=Verdict.LOST, failure=replacement_missing(ending.workflow))
-    run = group.flows.run(lease.seq)
-    top = group.flows.top(run.nodes.flow) if run is not None else None
+    run = group.workflows.run(lease.seq)
+    top = group.workflows.top(run.nodes.workflow) if run is not None else None
     total = found[1].total + (top[1].total if top is not None else 1)
     limit = group.store.config.max_workflow_jobs
     if total > limit:
@@ -101,13 +101,13 @@ def checked(group: Group, lease: Lease, ending: Ending) -> Ending:
     return ending
 
 
-def _held(group: Group, workflow: bytes) -> tuple[int, Flow] | None:
+def _held(group: Group, workflow_id: bytes) -> tuple[int, WorkflowRow] | None:
     """A workflow that waits for the outcome that names it."""
-    row = group.txn.get(workflow, db=group.store.db["flow_ids"])
-    flow = group.flows.flow(first_number(row)) if row is not None else None
-    if row is None or flow is None or not flow.complete or flow.live or flow.dropping or not flow.taker:
+    row = group.txn.get(workflow_id, db=group.store.db["workflow_ids"])
+    workflow = group.workflows.workflow(first_number(row)) if row is not None else None
+    if row is None or workflow is None or not workflow.complete or not workflow.taker:
         return None
-    return first_number(row), flow
+    return (first_number(row), workflow) if not (workflow.live or workflow.dropping) else None
 
 
 def replace(group: Group, lease: Lease, note: Note, workflow: bytes, now: Time) -> Followed:
@@ -147,15 +147,15 @@ def _put_body(group: Group, number: int, seq: int) -> Head:
 
 def _put_place(group: Group, taker: int, seq: int, head: Head) -> None:
     """The job stands where the node stood that took over, and stays a member of its own joins."""
-    flows = group.flows
-    placed, before = flows.run(taker), flows.run(seq)
+    workflows = group.workflows
+    placed, before = workflows.run(taker), workflows.run(seq)
     assert placed is not None, "a workflow that can be held has a node that takes over"
     assert before is not None, "every job of a workflow has a place"
     for member in placed.nodes.members:
-        flows.put_member(member, seq)
-    own = flows.single(before, seq)
+        workflows.put_member(member, seq)
+    own = workflows.single(before, seq)
     for run in (placed, own):
-        flows.remove_run(run)
-    members = (*own.nodes.members, *placed.nodes.members)
-    nodes = placed.nodes
-    flows.put_run(seq, msgspec.structs.replace(nodes, flow=own.nodes.flow, members=members, head=_encode(head)))
+        workflows.remove_run(run)
+    nodes, members = placed.nodes, (*own.nodes.members, *placed.nodes.members)
+    nodes = msgspec.structs.replace(nodes, workflow=own.nodes.workflow, members=members, head=_encode(head))
+    workflows.put_run(seq, nodes)

@@ -23,11 +23,11 @@ from tqbroker_broker.storage.lmdb import history, merging, uniques
 from tqbroker_broker.storage.lmdb.annotating import drop_checkpoint
 from tqbroker_broker.storage.lmdb.book import Holder, Lease
 from tqbroker_broker.storage.lmdb.endings import lose, put_children, put_final
-from tqbroker_broker.storage.lmdb.flows import Ended
+from tqbroker_broker.storage.lmdb.following import Followed, follow
 from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, SUCCEEDED, Group
 from tqbroker_broker.storage.lmdb.keys import NOTED, U64, delayed_key
 from tqbroker_broker.storage.lmdb.rows import FINAL, Final, Note, pack_failure, pack_job, seal
-from tqbroker_broker.storage.lmdb.turning import Followed, follow
+from tqbroker_broker.storage.lmdb.workflow_writer import Ended
 
 
 class Answer:
@@ -106,7 +106,7 @@ def _succeed(group: Group, holder: Holder | None, columns: Successes, now: Time,
             uniques.free(group, lease.seq, head)
         value = b"" if head.ignore_result else columns.results[i]
         if note is not None and note.node:
-            group.flows.ended.append(Ended(lease.seq, succeeded, keep_ms, len(value), lease.id))
+            group.workflows.ended.append(Ended(lease.seq, succeeded, keep_ms, len(value), lease.id))
         else:
             dropped.append(key)
         fixed = pack(

@@ -6,22 +6,22 @@ from collections.abc import Callable, Iterator
 
 from tqbroker_broker.records import Time
 from tqbroker_broker.storage.lmdb import events
-from tqbroker_broker.storage.lmdb.flows import Flows
 from tqbroker_broker.storage.lmdb.keys import (
     AGENDA,
     EXPIRY,
-    FLOWS,
     KEYS,
     MARKS,
     MEMORY,
     RETENTION,
     SAVED,
     U64,
+    WORKFLOWS,
     first_number,
 )
 from tqbroker_broker.storage.lmdb.lanes import key_of
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
+from tqbroker_broker.storage.lmdb.workflow_reader import WorkflowReader
 
 # Under pressure (dedup_share) ids are forgotten early, but never before this many milliseconds.
 MEMORY_FLOOR_MS = 600_000
@@ -30,7 +30,7 @@ MEMORY_BYTES = 120
 
 
 # Kinds of agenda rows that go as soon as they are looked at.
-CLEARED = frozenset({RETENTION, FLOWS, SAVED, KEYS, MEMORY})
+CLEARED = frozenset({RETENTION, WORKFLOWS, SAVED, KEYS, MEMORY})
 
 # Jobs on the agenda that are looked at before the answer is "perhaps": what runs for long may hold many.
 LOOKS = 4000
@@ -41,7 +41,7 @@ def horizons(store: Store, now: Time) -> Iterator[tuple[bytes, int]]:
     yield MARKS, 0
     yield EXPIRY, now.wall_ms
     yield RETENTION, now.wall_ms
-    yield FLOWS, now.wall_ms
+    yield WORKFLOWS, now.wall_ms
     yield SAVED, now.wall_ms
     yield KEYS, now.wall_ms
     yield MEMORY, _memory_horizon(store, now)
@@ -113,12 +113,13 @@ def _seqs(packed: bytes) -> Iterator[int]:
 def _clears(store: Store, txn: Txn, packed: bytes) -> bool:
     """Whether a row speaks of a job that no worker holds or may hold."""
     return any(
-        seq not in store.book.by_seq and not is_left_alone(store, txn, store.flows(txn), seq) for seq in _seqs(packed)
+        seq not in store.book.by_seq and not is_left_alone(store, txn, store.workflows(txn), seq)
+        for seq in _seqs(packed)
     )
 
 
 def _is_overdue(store: Store, txn: Txn, kind: bytes, packed: bytes) -> bool:
-    if kind in (FLOWS, SAVED, KEYS):
+    if kind in (WORKFLOWS, SAVED, KEYS):
         return True
     if kind == MEMORY:
         return txn.get(packed, db=store.db["ids"]) is not None
@@ -129,14 +130,14 @@ def _is_overdue(store: Store, txn: Txn, kind: bytes, packed: bytes) -> bool:
         seq not in store.book.by_seq
         and txn.get(U64.pack(seq), db=store.db["jobs"]) is not None
         and txn.get(U64.pack(seq), db=final) is None
-        and not is_left_alone(store, txn, store.flows(txn), seq)
+        and not is_left_alone(store, txn, store.workflows(txn), seq)
         for seq in _seqs(packed)
     )
 
 
-def is_left_alone(store: Store, txn: Txn, flows: Flows, seq: int) -> bool:
+def is_left_alone(store: Store, txn: Txn, workflows: WorkflowReader, seq: int) -> bool:
     """Whether time does not end the job: a worker may come back with it, or its workflow is not live."""
-    staged = store.note(txn, seq).node and flows.is_staged(seq)
+    staged = store.note(txn, seq).node and workflows.is_staged(seq)
     return staged or is_withheld(store, txn, seq)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tqbroker_broker.records import JobId
-from tqbroker_broker.storage.lmdb.flowrows import GATE, Flow, JoinKey, JoinState
-from tqbroker_broker.storage.lmdb.flows import Flows
 from tqbroker_broker.storage.lmdb.keys import PAIR, U64, first_number
 from tqbroker_broker.storage.lmdb.reading import look
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
+from tqbroker_broker.storage.lmdb.workflow_reader import WorkflowReader
+from tqbroker_broker.storage.lmdb.workflow_rows import GATE, JoinKey, JoinState, WorkflowRow
 from tqbroker_broker.workflows import (
     JoinInfo,
     NewJoin,
@@ -35,14 +35,14 @@ def workflows(store: Store, states: frozenset[WorkflowState], cursor: bytes, lim
     txn = store.read()
     try:
         found: list[WorkflowInfo] = []
-        flows, looks = store.flows(txn), 0
-        walk = txn.cursor(store.db["flows"])
+        workflows, looks = store.workflows(txn), 0
+        walk = txn.cursor(store.db["workflows"])
         more = walk.set_range(cursor or bytes(U64.size))
         while more:
             if len(found) >= limit or looks >= LOOKS:
                 return WorkflowPage(found, walk.key())
-            flow = flows.flow(first_number(walk.key()))
-            info = _info(store, txn, flow) if flow is not None and not flow.into else None
+            workflow = workflows.workflow(first_number(walk.key()))
+            info = _info(store, txn, workflow) if workflow is not None and not workflow.into else None
             if info is not None and (not states or info.state in states):
                 found.append(info)
             looks += 1
@@ -52,17 +52,17 @@ def workflows(store: Store, states: frozenset[WorkflowState], cursor: bytes, lim
         store.done_reading()
 
 
-def nodes(store: Store, workflow: bytes, cursor: bytes, limit: int) -> NodePage | None:
+def nodes(store: Store, workflow_id: bytes, cursor: bytes, limit: int) -> NodePage | None:
     """A page of the jobs of a workflow, with the joins that they name. Raises ValueError."""
     _check(cursor, PLACE.size)
     txn = store.read()
     try:
-        row = txn.get(workflow, db=store.db["flow_ids"])
-        flows = store.flows(txn)
-        flow = flows.flow(first_number(row)) if row is not None else None
-        if row is None or flow is None or flow.into:
+        row = txn.get(workflow_id, db=store.db["workflow_ids"])
+        workflows = store.workflows(txn)
+        workflow = workflows.workflow(first_number(row)) if row is not None else None
+        if row is None or workflow is None or workflow.into:
             return None
-        return _Page(store, txn, flows).fill(first_number(row), flow, cursor, limit)
+        return _Page(store, txn, workflows).fill(first_number(row), workflow, cursor, limit)
     finally:
         store.done_reading()
 
@@ -70,13 +70,13 @@ def nodes(store: Store, workflow: bytes, cursor: bytes, limit: int) -> NodePage 
 class _Page:
     """A page of nodes as it grows. The cursor is a PLACE at which to go on."""
 
-    def __init__(self, store: Store, txn: Txn, flows: Flows) -> None:
+    def __init__(self, store: Store, txn: Txn, workflows: WorkflowReader) -> None:
         self._store = store
         self._txn = txn
-        self._flows = flows
+        self._workflows = workflows
         self._joins: set[JoinKey] = set()
 
-    def fill(self, number: int, flow: Flow, cursor: bytes, limit: int) -> NodePage:
+    def fill(self, number: int, workflow: WorkflowRow, cursor: bytes, limit: int) -> NodePage:
         found: list[Node] = []
         rest = b""
         for looks, (place, seq) in enumerate(self._places(number, cursor)):
@@ -86,20 +86,20 @@ class _Page:
             node = self._node(seq)
             if node is not None:
                 found.append(node)
-        info = _info(self._store, self._txn, flow)
+        info = _info(self._store, self._txn, workflow)
         return NodePage(info, found, sorted(self._infos(), key=lambda each: each.join.number), rest)
 
     def _places(self, number: int, cursor: bytes) -> Iterator[tuple[bytes, int]]:
         """The seqs of the jobs, each with the cursor that leads to it."""
         part, index = PLACE.unpack(cursor) if cursor else (0, 0)
-        for at, first, count in self._flows.parts(number, part):
+        for at, first, count in self._workflows.parts(number, part):
             for i in range(index if at == part else 0, count):
                 yield PLACE.pack(at, i), first + i
 
     def _node(self, seq: int) -> Node | None:
         """A job with its place; None of what is only to take the place of another."""
-        store, txn, flows = self._store, self._txn, self._flows
-        job_id, run = store.node_id(txn, seq), flows.run(seq)
+        store, txn, workflows = self._store, self._txn, self._workflows
+        job_id, run = store.node_id(txn, seq), workflows.run(seq)
         if not job_id or run is None:
             return None
         job, nodes = look(store, txn, job_id), run.nodes
@@ -113,25 +113,25 @@ class _Page:
 
     def _number(self, key: JoinKey) -> int:
         """The number of a join in the whole workflow."""
-        flow = self._flows.flow(key[0])
-        return key[1] + (flow.shift if flow is not None else 0)
+        workflow = self._workflows.workflow(key[0])
+        return key[1] + (workflow.shift if workflow is not None else 0)
 
     def _infos(self) -> Iterator[JoinInfo]:
         for key in self._joins:
-            join = self._flows.join(key)
+            join = self._workflows.join(key)
             if join is not None:
                 new = NewJoin(self._number(key), join.on, join.shape, join.id)
                 yield JoinInfo(new, join.members, join.left, join.state == JoinState.RELEASED, join.cause)
 
 
-def _info(store: Store, txn: Txn, flow: Flow) -> WorkflowInfo:
-    tally = flow.tally
-    finished_ms = flow.finished_ms if flow.live and not flow.left else 0
+def _info(store: Store, txn: Txn, workflow: WorkflowRow) -> WorkflowInfo:
+    tally = workflow.tally
+    finished_ms = workflow.finished_ms if workflow.live and not workflow.left else 0
     first_failed: JobId = b""
-    if flow.first_failed:
-        first_failed = store.node_id(txn, flow.first_failed)
-    state = workflow_state(tally, live=flow.live)
-    return WorkflowInfo(flow.id, flow.name, state, flow.submitted_ms, finished_ms, tally, first_failed)
+    if workflow.first_failed:
+        first_failed = store.node_id(txn, workflow.first_failed)
+    state = workflow_state(tally, live=workflow.live)
+    return WorkflowInfo(workflow.id, workflow.name, state, workflow.submitted_ms, finished_ms, tally, first_failed)
 
 
 def _check(cursor: bytes, size: int) -> None:

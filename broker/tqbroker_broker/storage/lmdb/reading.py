@@ -103,7 +103,7 @@ def _fill_waiting(store: Store, txn: Txn, job: Job, seq: int, note: Note) -> Non
         job.started_ms = lease.since_ms
     elif job.due_ms and txn.get(delayed_key(job.due_ms, seq), db=store.db["delayed"]) is not None:
         job.state = State.SCHEDULED
-    elif note.node and store.flows(txn).waits(seq):
+    elif note.node and store.workflows(txn).waits(seq):
         job.state = State.WAITING
     else:
         job.recovering = store.withheld(note.order or seq)

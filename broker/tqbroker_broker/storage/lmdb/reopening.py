@@ -6,11 +6,11 @@ from collections import deque
 
 from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import JobId, Time
-from tqbroker_broker.storage.lmdb.flowrows import CHUNK_MEMBERS, Counted, Flow, Join, JoinKey, JoinState
-from tqbroker_broker.storage.lmdb.flows import Run
 from tqbroker_broker.storage.lmdb.group import FAILED, WAITING, Group
 from tqbroker_broker.storage.lmdb.keys import U64, first_number
 from tqbroker_broker.storage.lmdb.rows import pack_job
+from tqbroker_broker.storage.lmdb.workflow_reader import Run
+from tqbroker_broker.storage.lmdb.workflow_rows import CHUNK_MEMBERS, Counted, Join, JoinKey, JoinState, WorkflowRow
 from tqbroker_broker.workflows import On
 
 
@@ -26,34 +26,34 @@ class Reopening:
         again = deque([(seq, job)])
         while again:
             seq, job = again.popleft()
-            run = self.group.flows.run(seq)
+            run = self.group.workflows.run(seq)
             if run is None:
                 continue
             self._count_back(run, seq)
             for member in run.nodes.members:
-                join = self.group.flows.join(member.join)
+                join = self.group.workflows.join(member.join)
                 if join is not None and self._uncount(member.join, join, member.index + seq - run.first):
                     again.extend(self._mend(member.join, join, job))
 
     def _count_back(self, run: Run, seq: int) -> None:
         """The workflow forgets that this job has ended."""
-        flows = self.group.flows
-        top = flows.top(run.nodes.flow)
+        workflows = self.group.workflows
+        top = workflows.top(run.nodes.workflow)
         if top is None:
             return
-        number, flow = top
-        flow.left += 1
-        flow.failed -= 1
-        flow.finished_ms = 0
-        if flow.first_failed == seq:
-            flow.first_failed = self._another(number, flow)
-        flows.put_flow(number, flow)
+        number, workflow = top
+        workflow.left += 1
+        workflow.failed -= 1
+        workflow.finished_ms = 0
+        if workflow.first_failed == seq:
+            workflow.first_failed = self._another(number, workflow)
+        workflows.put_workflow(number, workflow)
 
-    def _another(self, number: int, flow: Flow) -> int:
+    def _another(self, number: int, workflow: WorkflowRow) -> int:
         """A job of the workflow that FAILED by itself, if there is another: the first one."""
-        if not flow.failed:
+        if not workflow.failed:
             return 0
-        for first, count in self.group.flows.spans(number):
+        for first, count in self.group.workflows.spans(number):
             cursor = self.group.txn.cursor(self.group.store.db["dead"])
             found = cursor.set_range(U64.pack(first))
             while found and (seq := first_number(cursor.key())) < first + count:
@@ -64,18 +64,18 @@ class Reopening:
 
     def _follows(self, seq: int) -> bool:
         """Whether a job FAILED because another one did."""
-        run = self.group.flows.run(seq)
-        join = self.group.flows.join(run.nodes.after) if run is not None else None
+        run = self.group.workflows.run(seq)
+        join = self.group.workflows.join(run.nodes.after) if run is not None else None
         return join is not None and join.state == JoinState.BROKEN and not self.group.note(seq).alone
 
     def _uncount(self, key: JoinKey, join: Join, index: int) -> bool:
         """The join forgets what the end of a member was. Returns whether that was what broke it."""
-        flows = self.group.flows
-        if flows.counted(key, index) is not Counted.AGAINST:
+        workflows = self.group.workflows
+        if workflows.counted(key, index) is not Counted.AGAINST:
             return False
-        flows.change_counted(key, index)[index % CHUNK_MEMBERS] = Counted.NOT
+        workflows.change_counted(key, index)[index % CHUNK_MEMBERS] = Counted.NOT
         join.against -= 1
-        flows.put_join(key, join)
+        workflows.put_join(key, join)
         return join.on is On.SUCCESS and join.state == JoinState.BROKEN
 
     def _mend(self, key: JoinKey, join: Join, job: JobId) -> list[tuple[int, JobId]]:
@@ -84,15 +84,15 @@ class Reopening:
             join.decider = self._blocker(key, join) if join.decider == job else join.decider
             return []
         join.state, join.decider = JoinState.OPEN, b""
-        return [each for run in self.group.flows.followers(key) for each in self._wait_again(run)]
+        return [each for run in self.group.workflows.followers(key) for each in self._wait_again(run)]
 
     def _blocker(self, key: JoinKey, join: Join) -> JobId:
         """A member that broke the join, the first of them."""
         store, txn = self.group.store, self.group.txn
         index = 0
-        for seqs in self.group.flows.members(key, 0):
+        for seqs in self.group.workflows.members(key, 0):
             for seq in seqs:
-                if self.group.flows.counted(key, index) is Counted.AGAINST:
+                if self.group.workflows.counted(key, index) is Counted.AGAINST:
                     return store.node_id(txn, seq)
                 index += 1
         return b""

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from tqbroker_broker.answers import Job
 from tqbroker_broker.records import JobId
-from tqbroker_broker.storage.lmdb.flowrows import GATE, Flow, Join, JoinKey, JoinState, Nodes
-from tqbroker_broker.storage.lmdb.flows import Flows, Run
 from tqbroker_broker.storage.lmdb.keys import U64
 from tqbroker_broker.storage.lmdb.rows import DamagedRecordError, Final, Note, unpack_final, unpack_trail
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
+from tqbroker_broker.storage.lmdb.workflow_reader import Run, WorkflowReader
+from tqbroker_broker.storage.lmdb.workflow_rows import GATE, Join, JoinKey, JoinState, Nodes, WorkflowRow
 from tqbroker_broker.workflows import Inputs, On
 
 PAGE_BYTES = 1 << 20
@@ -33,15 +33,15 @@ class Standing:
     `index` is that of the first in the group that they are members of.
     """
 
-    def __init__(self, flows: Flows, run: Run, flow: Flow) -> None:
-        self.flow = flow
+    def __init__(self, workflows: WorkflowReader, run: Run, workflow: WorkflowRow) -> None:
+        self.workflow = workflow
         self.nodes: Nodes = run.nodes
         self.first = run.first
         self.end = run.first + run.nodes.count
-        self.awaited: Join | None = flows.join(run.nodes.after) if run.nodes.after[1] != GATE else None
+        self.awaited: Join | None = workflows.join(run.nodes.after) if run.nodes.after[1] != GATE else None
         self._group, self._in_chord, self.index = b"", False, 0
         for member in run.nodes.members:
-            join = flows.join(member.join)
+            join = workflows.join(member.join)
             if join is not None and join.id:
                 self._group, self._in_chord, self.index = join.id, join.followed, member.index
                 break
@@ -78,11 +78,11 @@ class Standing:
         return self._group, self.index + seq - self.first if self._group else 0, self._in_chord
 
 
-def standing_of(flows: Flows, seq: int) -> Standing | None:
+def standing_of(workflows: WorkflowReader, seq: int) -> Standing | None:
     """Where a job stands; None when it has no workflow any more, or that cannot be read."""
-    run = flows.run(seq)
-    top = flows.top(run.nodes.flow) if run is not None else None
-    return Standing(flows, run, top[1]) if run is not None and top is not None else None
+    run = workflows.run(seq)
+    top = workflows.top(run.nodes.workflow) if run is not None else None
+    return Standing(workflows, run, top[1]) if run is not None and top is not None else None
 
 
 def handed_to(store: Store, txn: Txn, stands: Standing) -> Inputs | None:
@@ -91,24 +91,24 @@ def handed_to(store: Store, txn: Txn, stands: Standing) -> Inputs | None:
     if join is None:
         return None
     small = join.size + VALUE_BYTES * join.members <= PAGE_BYTES
-    return values(store, txn, store.flows(txn), stands, 0) if small else Inputs(join.shape, [], [], join.members)
+    return values(store, txn, store.workflows(txn), stands, 0) if small else Inputs(join.shape, [], [], join.members)
 
 
 def inputs_of(store: Store, txn: Txn, seq: int, first: int) -> Inputs | None:
     """Values that a job is handed, from an index on, as many as fit into a message; None when it is handed none."""
     note = store.note(txn, seq)
-    flows = store.flows(txn)
-    stands = standing_of(flows, seq) if note.node and not note.bare and not note.alone else None
-    return values(store, txn, flows, stands, first) if stands is not None and stands.handed is not None else None
+    workflows = store.workflows(txn)
+    stands = standing_of(workflows, seq) if note.node and not note.bare and not note.alone else None
+    return values(store, txn, workflows, stands, first) if stands is not None and stands.handed is not None else None
 
 
-def values(store: Store, txn: Txn, flows: Flows, stands: Standing, first: int) -> Inputs:
+def values(store: Store, txn: Txn, workflows: WorkflowReader, stands: Standing, first: int) -> Inputs:
     """A message of values. A member that keeps no result, or lost it, has an empty one."""
     join = stands.handed
     results: list[bytes] = []
     formats: list[str] = []
     left = PAGE_BYTES
-    for final in _finals(store, txn, flows, stands.nodes.after, first):
+    for final in _finals(store, txn, workflows, stands.nodes.after, first):
         value = final.value if final is not None else b""
         left -= len(value) + VALUE_BYTES
         if results and left < 0:
@@ -119,9 +119,9 @@ def values(store: Store, txn: Txn, flows: Flows, stands: Standing, first: int) -
     return Inputs(join.shape, results, formats[:1] if len(set(formats)) == 1 else formats, join.members)
 
 
-def _finals(store: Store, txn: Txn, flows: Flows, join: JoinKey, first: int) -> Iterator[Final | None]:
+def _finals(store: Store, txn: Txn, workflows: WorkflowReader, join: JoinKey, first: int) -> Iterator[Final | None]:
     """How the members of a join ended, from an index on."""
-    for seqs in flows.members(join, first):
+    for seqs in workflows.members(join, first):
         for at in range(0, len(seqs), READ):
             keys = [U64.pack(seq) for seq in seqs[at : at + READ]]
             rows = dict(txn.cursor(store.db["final"]).getmulti(keys))
@@ -140,12 +140,12 @@ def unpacked(row: bytes, seq: int) -> Final | None:
 
 def describe(store: Store, txn: Txn, job: Job, seq: int, note: Note, final: Final | None) -> None:
     """Fills in what is known of the place of a job."""
-    flows = store.flows(txn)
-    stands = standing_of(flows, seq)
+    workflows = store.workflows(txn)
+    stands = standing_of(workflows, seq)
     if stands is None:
         return
     join = stands.awaited
-    job.workflow, job.root = stands.flow.id, stands.flow.root
+    job.workflow, job.root = stands.workflow.id, stands.workflow.root
     job.parent = b"" if note.alone else stands.parent
     job.group, job.group_index, _ = stands.group(seq)
     if join is None:
@@ -163,11 +163,11 @@ def children_of(store: Store, txn: Txn, seq: int) -> list[JobId]:
     except DamagedRecordError:
         log.error("what job number %s has submitted does not match its checksum", seq)
         children = []
-    flows = store.flows(txn)
-    run = flows.run(seq) if store.note(txn, seq).node else None
+    workflows = store.workflows(txn)
+    run = workflows.run(seq) if store.note(txn, seq).node else None
     for member in run.nodes.members if run is not None else ():
-        join = flows.join(member.join)
+        join = workflows.join(member.join)
         if join is not None and join.members == 1 and join.state == JoinState.RELEASED:
-            seqs = (s for r in flows.followers(member.join) for s in range(r.first, r.first + r.nodes.count))
+            seqs = (s for r in workflows.followers(member.join) for s in range(r.first, r.first + r.nodes.count))
             children += [store.node_id(txn, s) for s in seqs]
     return children

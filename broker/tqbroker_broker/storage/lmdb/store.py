@@ -15,7 +15,6 @@ from tqbroker_broker.schedules import ScheduleState
 from tqbroker_broker.storage.lmdb.book import Book, Holder
 from tqbroker_broker.storage.lmdb.bounds import Bounds
 from tqbroker_broker.storage.lmdb.events import EventLog
-from tqbroker_broker.storage.lmdb.flows import Flows
 from tqbroker_broker.storage.lmdb.keys import (
     COLUMNS,
     DATABASES,
@@ -42,6 +41,7 @@ from tqbroker_broker.storage.lmdb.rows import (
     unpack_note,
 )
 from tqbroker_broker.storage.lmdb.txn import Txn, begin
+from tqbroker_broker.storage.lmdb.workflow_reader import WorkflowReader
 
 # The fill of the store is looked at again this often (seconds), and at every commit once it is nearly full.
 FILL_INTERVAL = 0.25
@@ -88,7 +88,7 @@ class Store:
         self.now_ms = 0
         self.damaged: dict[int, tuple[Lane, bytes]] = {}
         self._reader: Txn | None = None
-        self._flows: Flows | None = None
+        self._workflows: WorkflowReader | None = None
         self.commits = 0
         self._fill = (0, 0)
         self._fill_commits = 0
@@ -140,22 +140,22 @@ class Store:
         if self._reader is not None:
             self._reader.abort()
         self._reader = begin(self.env)
-        self._flows = None
+        self._workflows = None
         return self._reader
 
     def done_reading(self) -> None:
         """Lets go of the snapshot."""
         if self._reader is not None:
             self._reader.abort()
-            self._reader = self._flows = None
+            self._reader = self._workflows = None
 
-    def flows(self, txn: Txn) -> Flows:
+    def workflows(self, txn: Txn) -> WorkflowReader:
         """What a transaction that only reads has seen of workflows."""
         if txn is not self._reader:
-            return Flows(self, txn)
-        if self._flows is None:
-            self._flows = Flows(self, txn)
-        return self._flows
+            return WorkflowReader(self, txn)
+        if self._workflows is None:
+            self._workflows = WorkflowReader(self, txn)
+        return self._workflows
 
     def seq_of(self, txn: Txn, job: JobId) -> int | None:
         """The number of the job with this id, or None if the id was never seen."""
@@ -199,7 +199,7 @@ class Store:
             return unpack_note(txn.get(U64.pack(seq), db=self.db["notes"]))
         except DamagedRecordError:
             log.error("what happened to job number %s does not match its checksum", seq)
-            return Note(floor=MAX_TOKEN, node=Flows(self, txn).run(seq) is not None)
+            return Note(floor=MAX_TOKEN, node=WorkflowReader(self, txn).run(seq) is not None)
 
     def is_free(self, seq: int) -> bool:
         """Whether a job in a lane waits there: nobody has it, and nobody is about to end it."""

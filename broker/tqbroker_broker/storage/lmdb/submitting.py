@@ -12,22 +12,22 @@ from tqbroker_broker.records import Time
 from tqbroker_broker.rules import QueueRule
 from tqbroker_broker.storage.lmdb import uniques
 from tqbroker_broker.storage.lmdb.checking import Check, count_of
-from tqbroker_broker.storage.lmdb.flowrows import (
+from tqbroker_broker.storage.lmdb.following import Follow
+from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, WAITING, Group
+from tqbroker_broker.storage.lmdb.keys import EXPIRY, NOTED, U64, WORKFLOWS
+from tqbroker_broker.storage.lmdb.merging import begin, go_live, merge
+from tqbroker_broker.storage.lmdb.rows import FRESH_ROW, pack_jobs
+from tqbroker_broker.storage.lmdb.workflow_rows import (
     JOIN,
     PART,
     SPAN,
-    Flow,
     Join,
     JoinKey,
     Member,
     Nodes,
+    WorkflowRow,
     is_open_group,
 )
-from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, WAITING, Group
-from tqbroker_broker.storage.lmdb.keys import EXPIRY, FLOWS, NOTED, U64
-from tqbroker_broker.storage.lmdb.merging import begin, go_live, merge
-from tqbroker_broker.storage.lmdb.rows import FRESH_ROW, pack_jobs
-from tqbroker_broker.storage.lmdb.turning import Follow
 from tqbroker_broker.workflows import NewJoin, NewNodes, Part, PartAnswer, PartEffect
 
 NO_RULE = QueueRule()
@@ -51,30 +51,30 @@ class Submission:
         self.group = group
         self.part = part
         self.now = now
-        self.number = number or self._new_flow()
+        self.number = number or self._new_workflow()
         self.follow = Follow(group, now)
         """What goes on with this part, and what the answer says of it."""
 
     @property
-    def flow(self) -> Flow:
-        flow = self.group.flows.flow(self.number)
-        assert flow is not None, "it was found or made before"
-        return flow
+    def workflow(self) -> WorkflowRow:
+        workflow = self.group.workflows.workflow(self.number)
+        assert workflow is not None, "it was found or made before"
+        return workflow
 
-    def _new_flow(self) -> int:
+    def _new_workflow(self) -> int:
         group, part = self.group, self.part
         number = group.take_numbers(1)
-        flow = Flow(part.workflow, part.name, self.now.wall_ms, self.now.wall_ms)
-        group.flows.put_flow(number, flow)
-        group.txn.put(part.workflow, U64.pack(number), db=group.store.db["flow_ids"])
+        workflow = WorkflowRow(part.workflow, part.name, self.now.wall_ms, self.now.wall_ms)
+        group.workflows.put_workflow(number, workflow)
+        group.txn.put(part.workflow, U64.pack(number), db=group.store.db["workflow_ids"])
         return number
 
     def store(self) -> PartAnswer:
         """Stores all of it. The jobs of a workflow of one part that is live at once go to their lanes directly."""
-        group, part, flow = self.group, self.part, self.flow
+        group, part, workflow = self.group, self.part, self.workflow
         for new in part.joins:
             self._put_join(new)
-        flow.complete, flow.held = part.last, part.held
+        workflow.complete, workflow.held = part.last, part.held
         at_once = part.last and not part.held and not part.number
         count = sum(map(count_of, part.nodes))
         first = at = group.take_numbers(count)
@@ -82,7 +82,7 @@ class Submission:
             if nodes.takes_over:
                 self._keep_taker(nodes, at)
             else:
-                flow.root = flow.root or nodes.jobs.ids[0]
+                workflow.root = workflow.root or nodes.jobs.ids[0]
                 self._store_nodes(nodes, at, at_once)
             at += count_of(nodes)
         self._note_part(first, count)
@@ -90,44 +90,44 @@ class Submission:
             self._go_live(at_once)
         elif not part.number:
             until_ms = self.now.wall_ms + int(group.store.config.upload_ttl * 1000)
-            group.plan(FLOWS, until_ms, U64.pack(self.number))
+            group.plan(WORKFLOWS, until_ms, U64.pack(self.number))
         done = self.follow.done
         return PartAnswer(PartEffect.STORED, woken=frozenset(done.woken), next_due_ms=done.next_due_ms)
 
     def _put_join(self, new: NewJoin) -> None:
-        group, flow, key = self.group, self.flow, (self.number, new.number)
-        group.flows.put_join(key, Join(new.on, new.shape, new.id))
-        flow.joins = max(flow.joins, new.number)
+        group, workflow, key = self.group, self.workflow, (self.number, new.number)
+        group.workflows.put_join(key, Join(new.on, new.shape, new.id))
+        workflow.joins = max(workflow.joins, new.number)
         if new.id:
             group.txn.put(new.id, JOIN.pack(*key), db=group.store.db["groups"])
 
     def _note_part(self, first: int, count: int) -> None:
-        group, part, flow = self.group, self.part, self.flow
+        group, part, workflow = self.group, self.part, self.workflow
         row = SPAN.pack(first, count, self.number) + part.digest
         group.txn.put(PART.pack(self.number, part.number + 1), row, db=group.store.db["parts"])
-        flow.uploaded = flow.parts = part.number + 1
-        flow.newest_ms = self.now.wall_ms
+        workflow.uploaded = workflow.parts = part.number + 1
+        workflow.newest_ms = self.now.wall_ms
         jobs = count - any(nodes.takes_over for nodes in part.nodes)
-        flow.total += jobs
-        flow.left += jobs
-        group.flows.put_flow(self.number, flow)
+        workflow.total += jobs
+        workflow.left += jobs
+        group.workflows.put_workflow(self.number, workflow)
 
     def _go_live(self, at_once: bool) -> None:
         """What waited only for that goes on."""
-        begin(self.follow, self.number, self.flow)
+        begin(self.follow, self.number, self.workflow)
         if self.part.beside is not None:
             seq = self.group.store.seq_of(self.group.txn, self.part.beside.id)
             assert seq is not None, "a running job is stored"
-            merge(self.group, self.number, self.flow, seq, self.part.beside.id)
+            merge(self.group, self.number, self.workflow, seq, self.part.beside.id)
         if not at_once:
-            go_live(self.follow, self.number, self.flow)
+            go_live(self.follow, self.number, self.workflow)
 
     def _keep_taker(self, nodes: NewNodes, seq: int) -> None:
         """What is to take the place of a job is no job yet: only its place is kept, and its body beside the others."""
         group = self.group
         body = pack_jobs(nodes.jobs._replace(ids=[b""], unique=()), self.now.wall_ms, [0])[0]
         group.txn.put(U64.pack(self.number), body, db=group.store.db["takers"])
-        self.flow.taker = seq
+        self.workflow.taker = seq
         self._put_place(nodes, range(seq, seq + 1))
 
     # -- the rows of jobs ----------------------------------------------------------------------------------------------
@@ -167,29 +167,29 @@ class Submission:
         return nodes._replace(jobs=jobs._replace(due_ms=due_ms, expires_ms=expires_ms))
 
     def _put_place(self, nodes: NewNodes, seqs: range) -> None:
-        flows = self.group.flows
+        workflows = self.group.workflows
         joins = [(self.number, number) for number in nodes.member_of]
         members = []
         for key in joins + (self._groups_beside() if nodes.beside else []):
-            join = flows.join(key)
+            join = workflows.join(key)
             assert join is not None, "nodes name joins that there are"
-            members.append(Member(key, flows.add_members(key, join, seqs)))
+            members.append(Member(key, workflows.add_members(key, join, seqs)))
         after = (self.number, nodes.after)
         times = nodes.countdown_ms, nodes.expires_in_ms
         head = _encode(nodes.jobs.head)
-        flows.put_run(seqs.start, Nodes(len(seqs), self.number, after, nodes.silent, *times, tuple(members), head))
-        awaited = flows.join(after) if nodes.after else None
+        workflows.put_run(seqs.start, Nodes(len(seqs), self.number, after, nodes.silent, *times, tuple(members), head))
+        awaited = workflows.join(after) if nodes.after else None
         if awaited is not None and not awaited.followed:
             awaited.followed = True
-            flows.put_join(after, awaited)
+            workflows.put_join(after, awaited)
 
     def _groups_beside(self) -> list[JoinKey]:
         """The open groups of the job that these are added to."""
-        flows, beside = self.group.flows, self.part.beside
+        workflows, beside = self.group.workflows, self.part.beside
         seq = self.group.store.seq_of(self.group.txn, beside.id) if beside is not None else None
-        run = flows.run(seq) if seq is not None else None
+        run = workflows.run(seq) if seq is not None else None
         keys = [member.join for member in run.nodes.members] if run is not None else []
-        joins = [(key, flows.join(key)) for key in keys]
+        joins = [(key, workflows.join(key)) for key in keys]
         return [key for key, join in joins if join is not None and is_open_group(join)]
 
     def _enter(self, nodes: NewNodes, keys: Sequence[bytes]) -> None:

@@ -69,7 +69,7 @@ def state_of(group: Group, seq: int) -> State:
     if job is None:
         return State.UNKNOWN
     note = store.note(txn, seq)
-    if note.node and group.flows.waits(seq):
+    if note.node and group.workflows.waits(seq):
         return State.WAITING
     due_ms = note.due_ms or job.due_ms
     scheduled = due_ms and txn.get(delayed_key(due_ms, seq), db=store.db["delayed"]) is not None

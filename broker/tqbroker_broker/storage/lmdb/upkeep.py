@@ -11,12 +11,11 @@ from tqbroker_broker.records import Head, JobId, State, Time
 from tqbroker_broker.storage.lmdb import events, groups, uniques
 from tqbroker_broker.storage.lmdb.dropping import Dropping
 from tqbroker_broker.storage.lmdb.endings import drop_finished, end_waiting, lose, write_final
-from tqbroker_broker.storage.lmdb.flows import Ended
+from tqbroker_broker.storage.lmdb.following import follow
 from tqbroker_broker.storage.lmdb.group import FAILED, READY, SCHEDULED, Group
 from tqbroker_broker.storage.lmdb.keys import (
     AGENDA,
     EXPIRY,
-    FLOWS,
     KEYS,
     MARKS,
     MEMORY,
@@ -24,6 +23,7 @@ from tqbroker_broker.storage.lmdb.keys import (
     RETENTION,
     SAVED,
     U64,
+    WORKFLOWS,
     first_number,
 )
 from tqbroker_broker.storage.lmdb.membership import remove
@@ -31,7 +31,7 @@ from tqbroker_broker.storage.lmdb.outcomes import make_ready
 from tqbroker_broker.storage.lmdb.overdue import horizons, is_left_alone
 from tqbroker_broker.storage.lmdb.rows import DAMAGED, Final, pack_failure
 from tqbroker_broker.storage.lmdb.store import Store
-from tqbroker_broker.storage.lmdb.turning import follow
+from tqbroker_broker.storage.lmdb.workflow_writer import Ended
 
 # Rows a slice may look at for each job it may handle.
 LOOKS = 2
@@ -94,7 +94,7 @@ def put_damaged(group: Group, seq: int, now: Time) -> JobId | None:
     job = group.store.damaged_id(group.txn, seq)
     if group.note(seq).node:
         keep_ms = keep_until(final.state, now.wall_ms, 0, group.store.config)
-        group.flows.ended.append(Ended(seq, final.state, keep_ms, 0, job or b"", False, final.value))
+        group.workflows.ended.append(Ended(seq, final.state, keep_ms, 0, job or b"", False, final.value))
     if job is not None:
         group.event(EventKind.FAILED, now, [job], Head("", "", 0, ""), failure=DAMAGED)
     return job
@@ -253,7 +253,7 @@ def _end_unless_held(work: Slice, packed: bytes, state: State) -> bytes:
     def handle(seq: int) -> bool:
         lease = group.store.book.by_seq.get(seq) or group.adopted.get(seq)
         is_held = lease is not None and lease.token not in group.ended
-        if is_held or is_left_alone(group.store, group.txn, group.flows, seq):
+        if is_held or is_left_alone(group.store, group.txn, group.workflows, seq):
             return False
         work.end(seq, state)
         return True
@@ -277,7 +277,7 @@ def _handle_retention(work: Slice, packed: bytes) -> bytes:
     return _each(work, packed, handle)
 
 
-def _handle_flows(work: Slice, packed: bytes) -> bytes:
+def _handle_workflows(work: Slice, packed: bytes) -> bytes:
     """One workflow."""
     dropping = Dropping(work.group, first_number(packed), work.now, work.left)
     if not dropping.is_due():
@@ -316,7 +316,7 @@ HANDLERS = {
     MARKS: _handle_marks,
     EXPIRY: _handle_expiry,
     RETENTION: _handle_retention,
-    FLOWS: _handle_flows,
+    WORKFLOWS: _handle_workflows,
     SAVED: _handle_saved,
     KEYS: _handle_keys,
     MEMORY: _handle_memory,

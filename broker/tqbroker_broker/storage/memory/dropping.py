@@ -8,9 +8,9 @@ from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import JobId, Time
 from tqbroker_broker.rules import UniqueUntil
 from tqbroker_broker.storage.memory.effects import Effects
-from tqbroker_broker.storage.memory.graph import GOING, STAGED, Phase, Workflow
 from tqbroker_broker.storage.memory.log import EventLog
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
+from tqbroker_broker.storage.memory.workflows import GOING, STAGED, Phase, Workflow
 
 
 class Dropping:

@@ -7,8 +7,8 @@ from tqbroker_broker.lifecycle import keep_until, may
 from tqbroker_broker.records import State, Time
 from tqbroker_broker.rules import UniqueUntil
 from tqbroker_broker.storage.memory.book import Book
-from tqbroker_broker.storage.memory.graph import Seat
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
+from tqbroker_broker.storage.memory.workflows import Seat
 from tqbroker_broker.workflows import Turn
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from tqbroker_broker import workflows
 from tqbroker_broker.records import JobId
-from tqbroker_broker.storage.memory.graph import Join
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
+from tqbroker_broker.storage.memory.workflows import Join
 from tqbroker_broker.workflows import On, Turn
 
 PAGE_BYTES = 1 << 20

@@ -11,10 +11,10 @@ from tqbroker_broker.records import State, Time
 from tqbroker_broker.rules import QueueRule
 from tqbroker_broker.storage.memory.effects import Effects
 from tqbroker_broker.storage.memory.finals import Finals
-from tqbroker_broker.storage.memory.graph import Join, Phase, Seat, Workflow
 from tqbroker_broker.storage.memory.inputs import Inputs
 from tqbroker_broker.storage.memory.log import EventLog
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
+from tqbroker_broker.storage.memory.workflows import Join, Phase, Seat, Workflow
 from tqbroker_broker.workflows import Turn, counts, follower_failure, inputs_too_large, turn
 
 NO_RULE = QueueRule()

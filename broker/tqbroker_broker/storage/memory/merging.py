@@ -11,9 +11,9 @@ from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.storage.memory.effects import Effects
 from tqbroker_broker.storage.memory.finals import Finals
-from tqbroker_broker.storage.memory.graph import TAKER, Phase, Seat, Workflow
 from tqbroker_broker.storage.memory.joins import Joins
 from tqbroker_broker.storage.memory.store import MemoryStore, Merged, Row
+from tqbroker_broker.storage.memory.workflows import TAKER, Phase, Seat, Workflow
 from tqbroker_broker.workflows import NewNodes, Shape, Turn, replacement_missing, replacement_too_large
 
 

@@ -15,11 +15,11 @@ from tqbroker_broker.storage.memory.attempts import Attempts
 from tqbroker_broker.storage.memory.book import Book
 from tqbroker_broker.storage.memory.dropping import remember_until
 from tqbroker_broker.storage.memory.effects import Effects
-from tqbroker_broker.storage.memory.graph import STAGED, Phase
 from tqbroker_broker.storage.memory.log import EventLog
 from tqbroker_broker.storage.memory.recovery import Recovery
 from tqbroker_broker.storage.memory.reopening import Reopening
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
+from tqbroker_broker.storage.memory.workflows import STAGED, Phase
 
 
 class Orders:

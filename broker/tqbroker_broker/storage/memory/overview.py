@@ -8,9 +8,9 @@ from struct import pack
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.questions import Effect
 from tqbroker_broker.records import JobId, Time
-from tqbroker_broker.storage.memory.graph import STAGED, TAKER, Join, Phase, Seat, Workflow
 from tqbroker_broker.storage.memory.reading import Reading
 from tqbroker_broker.storage.memory.store import MemoryStore, SavedGroup
+from tqbroker_broker.storage.memory.workflows import STAGED, TAKER, Join, Phase, Seat, Workflow
 from tqbroker_broker.workflows import (
     JoinInfo,
     Members,

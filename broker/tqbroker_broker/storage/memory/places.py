@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tqbroker_broker.answers import Job
 from tqbroker_broker.attempts import Place
-from tqbroker_broker.storage.memory.graph import Seat
 from tqbroker_broker.storage.memory.inputs import Inputs
 from tqbroker_broker.storage.memory.reading import stored
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
+from tqbroker_broker.storage.memory.workflows import Seat
 from tqbroker_broker.workflows import On
 
 

@@ -12,9 +12,9 @@ from tqbroker_broker.selection import fate_matches, submit_matches
 from tqbroker_broker.storage.memory.admission import Admission
 from tqbroker_broker.storage.memory.attempts import Attempts
 from tqbroker_broker.storage.memory.book import Book
-from tqbroker_broker.storage.memory.graph import Seat
 from tqbroker_broker.storage.memory.recovery import Recovery
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
+from tqbroker_broker.storage.memory.workflows import Seat
 from tqbroker_broker.workflows import On, Turn
 
 PAGE_BYTES = 1 << 20

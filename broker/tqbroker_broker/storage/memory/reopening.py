@@ -8,9 +8,9 @@ from tqbroker_broker.lifecycle import FINAL, may
 from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import JobId, State
 from tqbroker_broker.storage.memory.book import Book
-from tqbroker_broker.storage.memory.graph import Join, Workflow
 from tqbroker_broker.storage.memory.log import EventLog
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
+from tqbroker_broker.storage.memory.workflows import Join, Workflow
 from tqbroker_broker.workflows import On, Turn
 
 

@@ -13,7 +13,7 @@ from tqbroker_broker.questions import Events
 from tqbroker_broker.records import Head, JobId, State
 from tqbroker_broker.rules import LimitRule, QueueRule, Unique
 from tqbroker_broker.schedules import ScheduleState
-from tqbroker_broker.storage.memory.graph import Seat, Workflow
+from tqbroker_broker.storage.memory.workflows import Seat, Workflow
 
 
 @dataclass(slots=True)

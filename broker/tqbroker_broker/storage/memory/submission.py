@@ -11,11 +11,11 @@ from tqbroker_broker.lifecycle import holds_key
 from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.storage.memory.book import Book
 from tqbroker_broker.storage.memory.effects import Effects
-from tqbroker_broker.storage.memory.graph import GOING, TAKER, Join, Phase, Seat, Workflow
 from tqbroker_broker.storage.memory.intake import NO_RULE, Intake
 from tqbroker_broker.storage.memory.joins import Joins
 from tqbroker_broker.storage.memory.merging import Merging
 from tqbroker_broker.storage.memory.store import MemoryStore
+from tqbroker_broker.storage.memory.workflows import GOING, TAKER, Join, Phase, Seat, Workflow
 from tqbroker_broker.workflows import NewNodes, Part, PartAnswer, PartEffect
 
 

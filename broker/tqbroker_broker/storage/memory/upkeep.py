@@ -14,10 +14,10 @@ from tqbroker_broker.storage.memory.attempts import Attempts
 from tqbroker_broker.storage.memory.book import Book
 from tqbroker_broker.storage.memory.dropping import Dropping
 from tqbroker_broker.storage.memory.effects import Effects
-from tqbroker_broker.storage.memory.graph import Phase
 from tqbroker_broker.storage.memory.log import EventLog
 from tqbroker_broker.storage.memory.recovery import Recovery
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
+from tqbroker_broker.storage.memory.workflows import Phase
 
 
 class Upkeep:

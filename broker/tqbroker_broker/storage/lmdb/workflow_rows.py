@@ -52,7 +52,7 @@ class Counted(IntEnum):
     """It broke the join; of one that waits for a failure it is what was waited for."""
 
 
-class Flow(msgspec.Struct, array_like=True):
+class WorkflowRow(msgspec.Struct, array_like=True):
     """A workflow, with those that were added to it but for their rows.
 
     `uploaded` are its own parts, `parts` those with theirs; `joins` is the highest number of a join, with theirs.
@@ -133,11 +133,11 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
 class Nodes(msgspec.Struct, frozen=True, array_like=True):
     """Jobs with consecutive seqs that share their head and their place; the key is the seq of the first.
 
-    `flow` is the workflow that they were sent for, `after` what they wait for.
+    `workflow` is the workflow that they were sent for, `after` what they wait for.
     """
 
     count: int
-    flow: int
+    workflow: int
     after: JoinKey
     silent: bool
     countdown_ms: int
@@ -152,20 +152,20 @@ def is_open_group(join: Join) -> bool:
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_flow = msgspec.msgpack.Decoder(Flow).decode
+_decode_workflow = msgspec.msgpack.Decoder(WorkflowRow).decode
 _decode_join = msgspec.msgpack.Decoder(Join).decode
 _decode_nodes = msgspec.msgpack.Decoder(Nodes).decode
 _decode_saved = msgspec.msgpack.Decoder(Saved).decode
 
 
-def pack(row: Flow | Join | Nodes | Saved) -> bytes:
-    """A row of `flows`, `joins`, `nodes` or `saved`."""
+def pack(row: WorkflowRow | Join | Nodes | Saved) -> bytes:
+    """A row of `workflows`, `joins`, `nodes` or `saved`."""
     return seal(_encode(row))
 
 
-def unpack_flow(row: bytes) -> Flow:
-    """Reads a row of `flows`. Raises DamagedRecordError."""
-    return _decode_flow(check(row)[JOB_AT:])
+def unpack_workflow(row: bytes) -> WorkflowRow:
+    """Reads a row of `workflows`. Raises DamagedRecordError."""
+    return _decode_workflow(check(row)[JOB_AT:])
 
 
 def unpack_join(row: bytes) -> Join:

@@ -17,7 +17,7 @@ MOST_BATCHES = 5
 """Batches of nodes in one workflow."""
 
 
-class Flows:
+class Workflows:
     """Draws workflows, and remembers what was sent. `coming` are parts of uploads that are still to be sent."""
 
     def __init__(self, draw: Draws) -> None:
@@ -70,14 +70,14 @@ class Flows:
 
     def _parts(self, graph: _Graph, count: int) -> list[Part]:
         """The graph in so many parts; all joins come with the first."""
-        workflow = b"flow %011d" % len(self.ids)
+        workflow = b"workflow %011d" % len(self.ids)
         self.ids.append(workflow)
         cuts = sorted(self._draw.rng.randint(0, len(graph.nodes)) for _ in range(count - 1))
         parts: list[Part] = []
         for number, (first, end) in enumerate(zip([0, *cuts], [*cuts, len(graph.nodes)], strict=True)):
             nodes, joins = graph.nodes[first:end], [] if number else graph.joins
             digest = blake2b(b"%b %d" % (workflow, number), digest_size=16).digest()
-            parts.append(Part(workflow, number, number == count - 1, digest, "a flow", joins, nodes))
+            parts.append(Part(workflow, number, number == count - 1, digest, "a workflow", joins, nodes))
         return parts
 
 

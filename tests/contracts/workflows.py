@@ -12,16 +12,16 @@ from tqbroker_broker.records import Head, JobId, State, key_text, text_key
 from tqbroker_broker.workflows import NewJoin, NewNodes, On, Part, PartAnswer, Shape
 
 
-def flow_id(name: str) -> bytes:
+def workflow_id(name: str) -> bytes:
     """16 bytes for a name: ids of workflows and of groups."""
     return name.encode().ljust(16, b".")
 
 
-class Flow:
+class Workflow:
     """A workflow on its way in: jobs are added in their order, then what waits for them."""
 
-    def __init__(self, name: str = "flow") -> None:
-        self.id = flow_id(name)
+    def __init__(self, name: str = "workflow") -> None:
+        self.id = workflow_id(name)
         self.nodes: list[NewNodes] = []
         self.joins: list[NewJoin] = []
 
@@ -38,7 +38,7 @@ class Flow:
         keys: Iterable[str] = (),
         takes_over: bool = False,
         beside: bool = False,
-    ) -> Flow:
+    ) -> Workflow:
         """Jobs with their names as arguments, one node each. Durations are seconds."""
         unique = [key.encode().ljust(16) for key in keys]
         for index, name in enumerate(names):
@@ -52,7 +52,7 @@ class Flow:
     def join(self, *names: str, on: On = On.SUCCESS, shape: Shape = Shape.VALUE, group: str = "") -> int:
         """What waits for these jobs, by its number."""
         number = len(self.joins) + 1
-        self.joins.append(NewJoin(number, on, shape, flow_id(group) if group else b""))
+        self.joins.append(NewJoin(number, on, shape, workflow_id(group) if group else b""))
         for index, nodes in enumerate(self.nodes):
             if key_text(nodes.jobs.ids[0]) in names:
                 self.nodes[index] = nodes._replace(member_of=(*nodes.member_of, number))
@@ -66,7 +66,7 @@ class Flow:
         """What waits for one of these to fail."""
         return self.join(*names, on=On.FAILURE)
 
-    def chain(self, *names: str) -> Flow:
+    def chain(self, *names: str) -> Workflow:
         """Each job waits for the one before it."""
         after = 0
         for name in names:
@@ -74,7 +74,7 @@ class Flow:
             after = self.join(name) if name != names[-1] else 0
         return self
 
-    def chord(self, *members: str, body: str) -> Flow:
+    def chord(self, *members: str, body: str) -> Workflow:
         """One job waits for all others."""
         self.add(*members)
         return self.add(body, after=self.list_of(*members, group="group"))
@@ -91,13 +91,13 @@ class Flow:
             nodes, joins = self.nodes[first : first + count], [] if number else self.joins
             digest = blake2b(repr((joins, nodes)).encode(), digest_size=16).digest()
             last = number == len(counts) - 1
-            parts.append(Part(self.id, number, last, digest, "a flow", joins, nodes, held, beside))
+            parts.append(Part(self.id, number, last, digest, "a workflow", joins, nodes, held, beside))
             first += count
         return parts
 
 
-async def submit(engine: EngineUnderTest, flow: Flow) -> PartAnswer:
-    return await engine.verbs.submit(flow.part(), engine.now)
+async def submit(engine: EngineUnderTest, workflow: Workflow) -> PartAnswer:
+    return await engine.verbs.submit(workflow.part(), engine.now)
 
 
 async def states(engine: EngineUnderTest, *names: str) -> list[State]:

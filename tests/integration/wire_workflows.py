@@ -13,10 +13,10 @@ SUCCESS, FAILURE = workflow_pb2.JOIN_ON_SUCCESS, workflow_pb2.JOIN_ON_FAILURE
 VALUE, LIST = workflow_pb2.JOIN_SHAPE_VALUE, workflow_pb2.JOIN_SHAPE_LIST
 
 
-class Flow:
+class Workflow:
     """A workflow on its way in."""
 
-    def __init__(self, name: str = "flow") -> None:
+    def __init__(self, name: str = "workflow") -> None:
         self.id = uuid4().bytes
         self.name = name
         self.ids: dict[str, UUID] = {}
@@ -37,7 +37,7 @@ class Flow:
         self.joins.append(workflow_pb2.Join(number=number, on=on, shape=shape, id=group))
         return number
 
-    def add(self, *names: str, after: int = 0, of: int = 0, silent: bool = False, **options: Any) -> Flow:
+    def add(self, *names: str, after: int = 0, of: int = 0, silent: bool = False, **options: Any) -> Workflow:
         """Jobs with the same place: after one join, member of another."""
         ids = [uuid4() for _ in names]
         self.ids.update(zip(names, ids, strict=True))
@@ -46,7 +46,7 @@ class Flow:
         )
         return self
 
-    def chain(self, *names: str) -> Flow:
+    def chain(self, *names: str) -> Workflow:
         """Each waits for the one before it."""
         after = 0
         for name in names:
@@ -90,10 +90,10 @@ async def send(site: Site, part: workflow_pb2.WorkflowPart) -> queue_pb2.SubmitW
     return response
 
 
-async def submit(site: Site, flow: Flow) -> Flow:
+async def submit(site: Site, workflow: Workflow) -> Workflow:
     """Submits a workflow, all of which is stored."""
-    assert await send(site, flow.part()) == queue_pb2.SubmitWorkflowResponse()
-    return flow
+    assert await send(site, workflow.part()) == queue_pb2.SubmitWorkflowResponse()
+    return workflow
 
 
 class Taken(NamedTuple):
@@ -155,8 +155,8 @@ async def states(site: Site, *ids: UUID) -> list[str]:
     return [job_pb2.State.Name((await site.status(job)).state).removeprefix("STATE_") for job in ids]
 
 
-async def workflow(site: Site, flow: Flow) -> workflow_pb2.WorkflowInfo:
+async def info_of(site: Site, workflow: Workflow) -> workflow_pb2.WorkflowInfo:
     """How the workflow does."""
-    request = admin_pb2.GetWorkflowRequest(id=flow.id)
+    request = admin_pb2.GetWorkflowRequest(id=workflow.id)
     info: workflow_pb2.WorkflowInfo = (await site.admin.GetWorkflow(request, timeout=SECONDS)).workflow
     return info

@@ -13,8 +13,6 @@ from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.rules import QueueRule
 from tqbroker_broker.storage.lmdb.counting import Counting, Decided
 from tqbroker_broker.storage.lmdb.endings import put_final
-from tqbroker_broker.storage.lmdb.flowrows import JoinState
-from tqbroker_broker.storage.lmdb.flows import Ended, Run
 from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, WAITING, Group
 from tqbroker_broker.storage.lmdb.keys import EXPIRY, NOTED, U64, delayed_key, first_number
 from tqbroker_broker.storage.lmdb.rows import (
@@ -30,6 +28,9 @@ from tqbroker_broker.storage.lmdb.rows import (
     unpack_failure,
     unpack_note,
 )
+from tqbroker_broker.storage.lmdb.workflow_reader import Run
+from tqbroker_broker.storage.lmdb.workflow_rows import JoinState
+from tqbroker_broker.storage.lmdb.workflow_writer import Ended
 from tqbroker_broker.workflows import On, Turn, follower_failure, inputs_too_large
 
 NO_RULE = QueueRule()
@@ -55,7 +56,7 @@ NOTHING = Followed()
 
 def follow(group: Group, now: Time) -> Followed:
     """Works off what follows the ends of jobs in this commit. Every verb that ends jobs calls it before it answers."""
-    return Follow(group, now).all() if group.flows.ended else NOTHING
+    return Follow(group, now).all() if group.workflows.ended else NOTHING
 
 
 class Follow:
@@ -68,34 +69,34 @@ class Follow:
 
     def all(self) -> Followed:
         """Works off all of it."""
-        flows, counting = self.group.flows, Counting(self.group.flows)
-        while flows.ended:
-            end = flows.ended.popleft()
+        workflows, counting = self.group.workflows, Counting(self.group.workflows)
+        while workflows.ended:
+            end = workflows.ended.popleft()
             for decided in counting.count(end, self.now.wall_ms):
                 self._decide(end, decided)
         return self.done
 
     def _decide(self, end: Ended, decided: Decided) -> None:
         what, key, join = decided
-        flows = self.group.flows
+        workflows = self.group.workflows
         join.decider = end.id or self._id(end.seq)
         if what is Turn.RELEASE:
             join.state = JoinState.RELEASED
         else:
             join.state = JoinState.BROKEN if what is Turn.BREAK else JoinState.SPARED
-        flows.put_join(key, join)
+        workflows.put_join(key, join)
         if not join.followed:
             return
         if what is Turn.RELEASE:
             size = join.size if join.on is On.SUCCESS else 0
-            for run in flows.followers(key):
+            for run in workflows.followers(key):
                 self._release_or_fail(run, size)
         elif what is Turn.SPARE:
-            for run in flows.followers(key):
+            for run in workflows.followers(key):
                 self._end(run, State.CANCELLED, None, spared=True)
         else:
             failure = follower_failure(join.shape, join.decider, end.state, unpack_failure(end.failure))
-            for run in flows.followers(key):
+            for run in workflows.followers(key):
                 self._end(run, end.state, failure)
 
     def _id(self, seq: int) -> JobId:

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.contracts.flows import Flow, flow_id, submit, take_tokens
 from tests.contracts.harness import DEAD_TTL, DEDUP_WINDOW, EngineUnderTest
+from tests.contracts.workflows import Workflow, submit, take_tokens, workflow_id
 
 from tqbroker_broker.attempts import Ending, Held, Successes, Verdict
 from tqbroker_broker.records import State, text_key
@@ -38,22 +38,22 @@ def rows(engine: EngineUnderTest) -> dict[str, int]:
 
 async def all_kinds(engine: EngineUnderTest) -> None:
     """A workflow with guests of both kinds, trails, an error callback and a group, a saved group, and two uploads."""
-    flow = Flow("host").chord("a", "b", body="body")
-    flow.add("error", after=flow.failure_of("body"))
-    await submit(engine, flow)
+    workflow = Workflow("host").chord("a", "b", body="body")
+    workflow.add("error", after=workflow.failure_of("body"))
+    await submit(engine, workflow)
     tokens = await take_tokens(engine)
-    held = Flow("guest").add("x", "y")
+    held = Workflow("guest").add("x", "y")
     held.add("taker", after=held.list_of("x", "y", group="inner"), takes_over=True)
     await engine.verbs.submit(held.part(held=True), engine.now)
-    beside = Flow("beside").add("c", beside=True)
+    beside = Workflow("beside").add("c", beside=True)
     await engine.verbs.submit(beside.part(beside=Held(text_key("b"), tokens["b"])), engine.now)
-    replaced = Ending(tokens["a"], Verdict.REPLACED, None, workflow=flow_id("guest"))
+    replaced = Ending(tokens["a"], Verdict.REPLACED, None, workflow=workflow_id("guest"))
     done = Successes([tokens["b"]], [b"8"], "json", [1], [1], children={0: [text_key("child")]})
     await engine.verbs.finish("w", [done], [replaced], engine.now)
-    await engine.verbs.save_group(flow_id("saved"), [text_key("a")], engine.now)
-    given_up = Flow("upload").add("u").chain("v", "w")
+    await engine.verbs.save_group(workflow_id("saved"), [text_key("a")], engine.now)
+    given_up = Workflow("upload").add("u").chain("v", "w")
     await engine.verbs.submit(given_up.parts([2, 1])[0], engine.now)
-    await engine.verbs.submit(Flow("never").add("t", takes_over=True).part(held=True), engine.now)
+    await engine.verbs.submit(Workflow("never").add("t", takes_over=True).part(held=True), engine.now)
 
 
 @pytest.mark.parametrize("limit", [1, 3, 1000])
@@ -61,7 +61,7 @@ async def test_nothing_is_left_of_workflows_that_were_dropped(engine: EngineUnde
     await all_kinds(engine)
     while tokens := await take_tokens(engine):
         await engine.succeed("w", tokens.values())
-    assert {"flows", "parts", "nodes", "joins", "members", "counted", "followers", "trails", "takers"} <= set(
+    assert {"workflows", "parts", "nodes", "joins", "members", "counted", "followers", "trails", "takers"} <= set(
         rows(engine)
     )
 
@@ -77,7 +77,7 @@ async def test_nothing_is_left_of_workflows_that_were_dropped(engine: EngineUnde
 
 @pytest.mark.parametrize("database", ["notes", "jobs"])
 async def test_what_waits_for_a_damaged_job_ends_with_it(engine: EngineUnderTest, database: str) -> None:
-    await submit(engine, Flow().chain("a", "b"))
+    await submit(engine, Workflow().chain("a", "b"))
     assert isinstance(engine.verbs, LmdbEngine)
     store = engine.verbs._store
     with store.env.begin(write=True) as txn:
