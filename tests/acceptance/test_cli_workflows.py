@@ -126,10 +126,25 @@ def test_a_workflow_is_cancelled_before_it_can_be_deleted(shop: Delivery) -> Non
 def test_a_running_workflow_is_stopped_by_force(shop: Delivery) -> None:
     last = chain(shop.tasks.waits.s(1), shop.tasks.add.s(1))()
     until(lambda: last.parent.state == "STARTED", "the first part to run")
+    assert printed(shop, "workflows", "cancel", last.id).endswith(
+        "cancelled 2 jobs; 1 job of it still running, asked to end"
+    )
     printed(shop, "workflows", "cancel", last.id, "--terminate", "--signal", "KILL")
 
     with pytest.raises(TaskRevokedError):
         last.get(timeout=PATIENCE)
+
+
+def test_an_order_that_changes_nothing_says_why_and_does_not_exit_with_0(shop: Delivery) -> None:
+    last = chain(shop.tasks.add.s(1, 1), shop.tasks.add.s(1))()
+    last.get(timeout=PATIENCE)
+
+    done = shop.tqbroker("workflows", "cancel", last.id)
+    assert (done.returncode, done.stdout.strip()[38:]) == (1, "nothing of it was cancelled: it is SUCCEEDED")
+    done = shop.tqbroker("workflows", "retry", last.id)
+    assert done.stdout.strip().endswith("it is SUCCEEDED, and no job of it has failed by itself")
+    assert done.returncode == 1
+    assert json.loads(shop.tqbroker("workflows", "retry", last.id, "--json").stdout)[0]["changed"] == 0
 
 
 def test_what_is_large_is_cut_and_says_so(shop: Delivery) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
@@ -12,10 +13,10 @@ from tqbroker.commands.filters import keys
 from tqbroker.commands.tables import table
 from tqbroker.commands.workflow_view import HEADINGS, graph, view_json, view_lines, workflow_json, workflow_line
 from tqbroker.exceptions import OperationalError
-from tqbroker.exits import NOT_FOUND
+from tqbroker.exits import FAILED, NOT_FOUND
 from tqbroker.ids import key_of, text_of
 from tqbroker.signal_names import signal_name
-from tqbroker.workflow_info import WorkflowOrder, WorkflowState, WorkflowView
+from tqbroker.workflow_info import WorkflowInfo, WorkflowOrder, WorkflowState, WorkflowView
 
 MOST_SHOWN = 1000
 """Jobs of one workflow that are shown unless more are asked for."""
@@ -111,6 +112,8 @@ def delete(ids: tuple[str, ...], app: str | None, broker: str | None, as_json: b
 
 _DONE = {WorkflowOrder.CANCEL: "cancelled", WorkflowOrder.RETRY: "retried", WorkflowOrder.DELETE: "deleted"}
 
+_WHY_NOT = {WorkflowOrder.RETRY: ", and no job of it has failed by itself"}
+
 
 def _edit(
     ids: tuple[str, ...],
@@ -122,16 +125,33 @@ def _edit(
     terminate: bool = False,
     signal: str = "",
 ) -> None:
-    done = []
+    done: list[dict[str, Any]] = []
     with client(app, broker) as speaker:
         for each in ids:
-            workflow = _known(speaker, each, 1).info.id
-            changed = speaker.operator.edit_workflow(workflow, order, terminate=terminate, signal=signal)
-            done.append({"id": text_of(workflow), "changed": changed})
+            info = _known(speaker, each, 1).info
+            changed = speaker.operator.edit_workflow(info.id, order, terminate=terminate, signal=signal)
+            done.append({"id": text_of(info.id), "changed": changed})
             if not as_json:
-                click.echo(f"{text_of(workflow)}  {_DONE[order]} {changed} {'job' if changed == 1 else 'jobs'}")
+                click.echo(f"{text_of(info.id)}  {_told(speaker, info, order, changed)}")
     if as_json:
         print_json(done)
+    if not any(each["changed"] for each in done):
+        sys.exit(FAILED)
+
+
+def _told(speaker: App, before: WorkflowInfo, order: WorkflowOrder, changed: int) -> str:
+    """What an order has come to."""
+    if not changed:
+        return f"nothing of it was {_DONE[order]}: it is {before.state.name}{_WHY_NOT.get(order, '')}"
+    text = f"{_DONE[order]} {_jobs(changed)}"
+    if order is not WorkflowOrder.CANCEL:
+        return text
+    running = speaker.operator.workflow(before.id, 1).info.left
+    return f"{text}; {_jobs(running)} of it still running, asked to end" if running else text
+
+
+def _jobs(count: int) -> str:
+    return f"{count} {'job' if count == 1 else 'jobs'}"
 
 
 def _known(speaker: App, name: str, most: int) -> WorkflowView:
