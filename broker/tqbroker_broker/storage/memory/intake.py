@@ -43,12 +43,13 @@ class Intake:
 
     def _batch(self, batch: NewJobs, now: Time) -> Enqueued:
         answer = _Answer()
+        first = self._store.take_numbers(len(batch.ids))
         for index in range(len(batch.ids)):
             refusal = self._refusal(batch, index, now, answer)
             if refusal:
                 answer.exceptions[index] = refusal
             else:
-                self.add(batch, index, now)
+                self.add(batch, index, first + index, now)
             self._attempts.settle(now, answer.effects)
         stored, effects = len(batch.ids) - len(answer.exceptions), answer.effects
         return Enqueued(stored, answer.exceptions, answer.holders, tuple(effects.final), frozenset(effects.woken))
@@ -118,9 +119,9 @@ class Intake:
 
     # -- rows --------------------------------------------------------------------------------------------------------
 
-    def add(self, batch: NewJobs, index: int, now: Time) -> Row:
-        """Stores a job."""
-        row = self._new_row(batch, index, now)
+    def add(self, batch: NewJobs, index: int, number: int, now: Time) -> Row:
+        """Stores a job, submitted at this number of the store's counter."""
+        row = self._new_row(batch, index, number, now)
         self._store.jobs[row.id] = row
         if row.head.traits.unique:
             row.key = batch.unique[index]
@@ -128,7 +129,7 @@ class Intake:
         self._log.job(EventKind.SENT, row.id, row.head)
         return row
 
-    def _new_row(self, batch: NewJobs, index: int, now: Time) -> Row:
+    def _new_row(self, batch: NewJobs, index: int, number: int, now: Time) -> Row:
         delayed = batch.due_ms > now.wall_ms
         ttl_ms = self._store.rules.get(batch.head.queue, NO_RULE).ttl_ms
         return Row(
@@ -136,7 +137,7 @@ class Intake:
             head=batch.head,
             args=batch.args[index],
             digest=batch.digests[index],
-            seq=(number := self._store.next_number()),
+            seq=number,
             state=State.SCHEDULED if delayed else State.QUEUED,
             submitted_ms=now.wall_ms,
             due_ms=batch.due_ms,

@@ -125,8 +125,12 @@ class MemoryStore:
 
     def next_number(self) -> int:
         """A number above all before."""
-        self.number += 1
-        return self.number
+        return self.take_numbers(1)
+
+    def take_numbers(self, count: int) -> int:
+        """The first of so many numbers above all before."""
+        self.number += count
+        return self.number - count + 1
 
     def digest(self, job: JobId) -> bytes | None:
         """The digest of a job that is stored or remembered; None for an id never seen."""

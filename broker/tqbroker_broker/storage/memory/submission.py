@@ -161,7 +161,7 @@ class Submission:
 
     def _add_rows(self, workflow: Workflow, nodes: NewNodes, now: Time) -> None:
         for index in range(len(nodes.jobs.ids)):
-            row = self._intake.add(nodes.jobs, index, now)
+            row = self._intake.add(nodes.jobs, index, self._store.next_number(), now)
             row.state, row.order = State.WAITING, 0
             row.expires_ms = nodes.jobs.expires_ms
             row.seat = workflow.seats[row.id] = seat_of(workflow, nodes)
