@@ -17,7 +17,7 @@ from tqbroker._grpc_workflow import WorkflowSubmitter
 from tqbroker.call import Batch, Workflow
 from tqbroker.exceptions import OperationalError
 from tqbroker.ids import Key, text_of
-from tqbroker.messages import broker_info, effects, job_info, pack_ids, unpack_ids
+from tqbroker.messages import broker_info, effects, job_info, pack_ids, pack_in_order, unpack_ids
 from tqbroker.states import RevokeEffect
 from tqbroker.transport import BrokerInfo, InputsInfo, JobInfo, Refused
 from tqbroker.urls import target_of
@@ -120,7 +120,7 @@ class GrpcTransport:
 
     def save_group(self, id: bytes, keys: Sequence[Key], timeout: float) -> None:  # noqa: A002
         """See Transport.save_group."""
-        request = queue_pb2.SaveGroupRequest(id=id, ids=pack_ids(keys))
+        request = queue_pb2.SaveGroupRequest(id=id, ids=pack_in_order(keys))
         self.connection.ask(lambda stubs: stubs.queue.SaveGroup, request, timeout)
 
     def delete_group(self, id: bytes, timeout: float) -> bool:  # noqa: A002

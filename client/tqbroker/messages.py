@@ -7,7 +7,7 @@ from typing import Any
 
 from tqbroker.call import Traits, Unique
 from tqbroker.failures import FailureData
-from tqbroker.ids import Key
+from tqbroker.ids import Key, text_of
 from tqbroker.states import Phase, RevokeEffect
 from tqbroker.transport import AttemptInfo, BrokerInfo, JobInfo, ProgressInfo, QueueInfo, WorkerInfo
 from tqbroker.v1 import admin_pb2, job_pb2, queue_pb2
@@ -63,6 +63,12 @@ def pack_ids(keys: Iterable[Key]) -> job_pb2.Ids:
         else:
             texts.append(key)
     return job_pb2.Ids(uuids=b"".join(uuids), texts=texts)
+
+
+def pack_in_order(keys: Sequence[Key]) -> job_pb2.Ids:
+    """A column that keeps the order of ids of both kinds: then all travel as text, which a broker takes too."""
+    mixed = len(set(map(type, keys))) > 1
+    return job_pb2.Ids(texts=map(text_of, keys)) if mixed else pack_ids(keys)
 
 
 def unpack_ids(ids: job_pb2.Ids) -> list[Key]:

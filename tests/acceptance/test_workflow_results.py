@@ -48,12 +48,14 @@ def test_a_group_is_counted_waited_for_and_found_again_by_its_id(shop: Delivery)
 
 
 def test_jobs_of_any_kind_are_saved_as_a_group_of_their_own(shop: Delivery) -> None:
-    mine = shop.app.GroupResult("0198c0de-1111-4000-8000-000000000000", [shop.tasks.add.delay(n, n) for n in range(3)])
+    add, named = shop.tasks.add, shop.tasks.add.apply_async
+    jobs = [named((0, 0), task_id="b"), add.delay(1, 1), named((2, 2), task_id="a"), add.delay(3, 3)]
+    mine = shop.app.GroupResult("0198c0de-1111-4000-8000-000000000000", jobs)
     mine.save()
 
     restored = shop.app.GroupResult.restore(mine.id)
     assert restored is not None
-    assert restored.get(timeout=PATIENCE) == [0, 2, 4]
+    assert restored.get(timeout=PATIENCE) == [0, 2, 4, 6]
     mine.delete()
     assert shop.app.GroupResult.restore(mine.id) is None
 

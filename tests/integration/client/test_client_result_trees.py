@@ -122,7 +122,7 @@ def test_who_waited_for_a_failed_job_names_it_and_raises_with_its_error(wire: An
         job_pb2.Failure(type="ValueError", module="builtins", message="boom", args=b'["boom"]', format="json"),
     )
     chord = job_pb2.Failure(type="ChordError", module="tqbroker.exceptions", message=f"Dependency {member.id} raised")
-    wire.jobs[body._key].cause = member.id
+    wire.jobs[body._key].MergeFrom(job_pb2.JobStatus(workflow=b"w" * 16, cause=member.id))
     wire.fail(body.id, chord)
 
     with pytest.raises(ChordError, match=f"Dependency {member.id} raised") as caught:
