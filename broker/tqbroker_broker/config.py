@@ -58,7 +58,7 @@ class StorageConfig:
     """Bytes the event log may take, and never more than a tenth of the map; about 20 an event. The oldest go first."""
 
     max_workflow_jobs: int = 250_000
-    """Jobs one workflow may have: all of them may end in one commit, when the first fails."""
+    """Jobs one workflow may have: its graph is kept whole, and listed, cancelled and dropped as one."""
 
     max_inputs_size: int = 64 * MIB
     """Bytes of results that one job of a workflow may be handed: its worker holds them in memory, decoded."""

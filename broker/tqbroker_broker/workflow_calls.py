@@ -72,7 +72,8 @@ def _refusal(part: Part, effect: PartEffect, max_jobs: int) -> RefusalError:
         case _:
             return Invalid(
                 f"joins of part {number} do not fit: each number is used once, a join that a job names is in its part"
-                " or before, and all members of a join, one at least, are sent before the first job that waits for it"
+                " or before, all members of a join, one at least, are sent before the first job that waits for it, and"
+                " one on SUCCESS and of VALUE shape has one member"
             )
 
 

@@ -11,9 +11,14 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
+from msgspec import structs
+
 from tqbroker_broker.answers import Job, Stored
 from tqbroker_broker.attempts import Failure, Held
 from tqbroker_broker.records import JobId, NewJobs, State, id_text
+
+SHORT = 256
+"""Characters of the message, and bytes of the arguments, in a short copy of a failure: a line or two."""
 
 
 class On(IntEnum):
@@ -30,6 +35,11 @@ class Shape(IntEnum):
 
     VALUE = 1
     LIST = 2
+
+
+def takes_one(on: On, shape: Shape) -> bool:
+    """Whether a join can have one member only: its followers are handed one value, and several would be lost."""
+    return on is On.SUCCESS and shape is Shape.VALUE
 
 
 class Turn(IntEnum):
@@ -106,8 +116,8 @@ class PartEffect(IntEnum):
     """The workflow would have more jobs than `max_workflow_jobs`."""
     UNKNOWN_JOIN = 7
     """A node names a join that this part and those before it do not have, waits for one that has no member before it,
-    or becomes a member of one that has a follower already; or a number of a join comes twice, or a node that takes over
-    has company, or is in a workflow that is not held."""
+    or becomes a member of one that has a follower already, or the second of one that takes one (`takes_one`); or a
+    number of a join comes twice, or a node that takes over has company, or is in a workflow that is not held."""
     LEASE_LOST = 8
     """The job that it is to be added to does not run under this token."""
 
@@ -232,6 +242,27 @@ def turn(on: On, state: State, left: int, *, unneeded: bool = False) -> Turn:
     if state in (State.FAILED, State.EXPIRED):
         return Turn.RELEASE
     return Turn.SPARE if left == 0 else Turn.NOTHING
+
+
+class Copies:
+    """Copies of the failures of members for those that end with them: whole ones up to so many bytes, then short ones.
+
+    A chain of a hundred thousand jobs would store as many tracebacks; the member itself keeps all of its own.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+
+    def of(self, failure: Failure, followers: int = 1) -> Failure:
+        """What so many followers say. Without its arguments an exception is a look-alike, so short ones are kept."""
+        size = len(failure.message) + len(failure.traceback) + len(failure.args)
+        if size <= SHORT:
+            return failure
+        if size * followers <= self._left:
+            self._left -= size * followers
+            return failure
+        args = failure.args if len(failure.args) <= SHORT else b""
+        return structs.replace(failure, message=failure.message[:SHORT], traceback="", args=args)
 
 
 def follower_failure(shape: Shape, job: JobId, state: State, failure: Failure | None) -> Failure:

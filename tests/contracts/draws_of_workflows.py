@@ -10,7 +10,7 @@ from tests.contracts.draws import KEYS, Draws
 from tqbroker_broker.attempts import Held
 from tqbroker_broker.records import JobId, NewJobs, Time
 from tqbroker_broker.rules import UniqueConflict
-from tqbroker_broker.workflows import NewJoin, NewNodes, On, Part, Shape
+from tqbroker_broker.workflows import NewJoin, NewNodes, On, Part, Shape, takes_one
 
 REJECT = UniqueConflict.REJECT
 MOST_BATCHES = 5
@@ -111,9 +111,16 @@ class _Graph:
         for number in member_of:
             members, followers = self._counts.get(number, (0, 0))
             self._counts[number] = members + len(jobs.ids), followers
+            self._suit(number, members + len(jobs.ids))
         self.nodes.append(
             NewNodes(jobs, after, silent, member_of, countdown_ms, expires_in_ms, takes_over=takes_over, beside=beside)
         )
+
+    def _suit(self, number: int, members: int) -> None:
+        """What several jobs return is mostly handed on as a list: a join of one value would be refused."""
+        join = self.joins[number - 1] if number <= len(self.joins) else None
+        if join and members > 1 and takes_one(join.on, join.shape) and not self._draw.chance(0.02):
+            self.joins[number - 1] = join._replace(shape=Shape.LIST)
 
     def _after(self) -> int:
         """Mostly a join that has members."""

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.contracts.harness import CONFIG, ENGINES, EngineUnderTest, head_with
+from tests.contracts.harness import CONFIG, ENGINES, EngineUnderTest, head_with, new_jobs
 from tests.contracts.workflows import Workflow, states, submit, take
 
 from tqbroker_broker.answers import QueueCounts, Stored
 from tqbroker_broker.records import Head, State, text_key
 from tqbroker_broker.rules import Overflow, QueueRule, Traits, Unique, UniqueConflict, UniqueUntil
-from tqbroker_broker.workflows import PartAnswer, PartEffect, Shape
+from tqbroker_broker.workflows import NewNodes, PartAnswer, PartEffect, Shape
 
 DUPLICATE = PartAnswer(PartEffect.DUPLICATE)
 UNKNOWN_JOIN = PartAnswer(PartEffect.UNKNOWN_JOIN)
@@ -164,11 +164,23 @@ async def test_nobody_can_wait_for_those_that_come_later(engine: EngineUnderTest
 
 async def test_nobody_can_wait_in_a_circle(engine: EngineUnderTest) -> None:
     workflow = Workflow().add("a", "b")
-    first, second = workflow.join("a", "d"), workflow.join("b")
+    first, second = workflow.list_of("a", "d"), workflow.join("b")
     workflow.add("c", after=first).add("d", after=second)
     workflow.nodes[-1] = workflow.nodes[-1]._replace(member_of=(first,))
 
     assert await submit(engine, workflow) == UNKNOWN_JOIN
+
+
+async def test_what_is_handed_one_value_waits_for_one_job(engine: EngineUnderTest) -> None:
+    workflow = Workflow().add("a", "b")
+    workflow.add("c", after=workflow.join("a", "b"))
+    several = new_jobs(["a", "b"])
+    at_once = workflow.part()._replace(nodes=[NewNodes(several, member_of=(1,)), workflow.nodes[-1]])
+
+    assert await submit(engine, workflow) == UNKNOWN_JOIN
+    assert await engine.verbs.submit(at_once, engine.now) == UNKNOWN_JOIN
+    answers = [await engine.verbs.submit(part, engine.now) for part in workflow.parts([1, 2])]
+    assert [answer.effect for answer in answers] == [PartEffect.STORED, PartEffect.UNKNOWN_JOIN]
 
 
 async def test_jobs_may_share_their_place(engine: EngineUnderTest) -> None:

@@ -90,7 +90,7 @@ async def test_members_of_one_join_may_come_in_several_parts(engine: EngineUnder
 
 async def test_a_part_cannot_add_a_member_when_somebody_waits_already(engine: EngineUnderTest) -> None:
     workflow = Workflow().add("a")
-    number = workflow.join("a", "c")
+    number = workflow.list_of("a", "c")
     workflow.add("b", after=number).add("c")
     workflow.nodes[-1] = workflow.nodes[-1]._replace(member_of=(number,))
 

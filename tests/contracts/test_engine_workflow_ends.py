@@ -181,7 +181,7 @@ async def test_what_ends_together_is_told_from_near_to_far(engine: EngineUnderTe
     first = workflow.join("a")
     workflow.add("near", "also near", after=first)
     workflow.add("far", after=workflow.join("near"))
-    await submit(engine, workflow.add("farther", after=workflow.join("far", "also near")))
+    await submit(engine, workflow.add("farther", after=workflow.list_of("far", "also near")))
 
     assert await fail(engine, "a") == ["a", "near", "also near", "far", "farther"]
     assert (await engine.job("farther")).cause == text_key("also near")

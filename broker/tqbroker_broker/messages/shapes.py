@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tqbroker.v1 import workflow_pb2
 from tqbroker_broker.messages.checks import check_most
 from tqbroker_broker.refusals import Invalid
-from tqbroker_broker.workflows import NewJoin, On, Shape
+from tqbroker_broker.workflows import NewJoin, On, Shape, takes_one
 
 MAX_NAME = 255
 """Characters of the name of a workflow: it is shown in lists."""
@@ -80,8 +80,11 @@ def check_nodes(wire: workflow_pb2.WorkflowPart) -> None:
     Members come before followers, so nothing can; what stands in earlier parts is the store's to know.
     """
     followed: set[int] = set()
+    ones = {join.number for join in wire.joins if takes_one(On(join.on), Shape(join.shape))}
+    taken: set[int] = set()
     for number, node in enumerate(wire.nodes):
         _check_place(number, node, wire)
+        _check_ones(number, node, ones, taken)
         if node.after:
             followed.add(node.after)
         late = followed.intersection(node.member_of)
@@ -92,6 +95,17 @@ def check_nodes(wire: workflow_pb2.WorkflowPart) -> None:
             )
     if sum(node.takes_over for node in wire.nodes) > 1:
         raise Invalid("several jobs take over: one becomes the body of the job that is replaced")
+
+
+def _check_ones(number: int, node: workflow_pb2.NodeBatch, ones: set[int], taken: set[int]) -> None:
+    mine = ones.intersection(node.member_of)
+    many = mine if len(node.jobs.args) > 1 else mine & taken
+    if many:
+        raise Invalid(
+            f"batch {number} gives join {min(many)}, on SUCCESS and of VALUE shape, more than one member: what several"
+            " jobs return is handed on as a LIST"
+        )
+    taken |= mine
 
 
 def _check_place(number: int, node: workflow_pb2.NodeBatch, wire: workflow_pb2.WorkflowPart) -> None:

@@ -93,7 +93,7 @@ def test_the_digest_tells_parts_apart_by_everything_in_them() -> None:
         lambda wire: setattr(wire, "held", True),
         lambda wire: wire.joins.add(number=2, on=1, shape=1),
         lambda wire: setattr(wire.joins[0], "id", b""),
-        lambda wire: setattr(wire.joins[0], "shape", 1),
+        lambda wire: wire.joins[0].MergeFrom(_join(0, on=2)),
         lambda wire: setattr(wire.nodes[1], "silent", True),
         lambda wire: setattr(wire.nodes[1], "after", 0),
         lambda wire: wire.nodes[0].member_of.append(7),
@@ -181,6 +181,11 @@ def _join(number: int, on: int = 1, shape: int = 1, group: bytes = b"") -> workf
         ({"nodes": [_node(batch(b"a"), member_of=[0])]}, "member_of of batch 0"),
         ({"nodes": [_node(batch(b"a"), member_of=[1, 1])]}, "member_of of batch 0"),
         ({"nodes": [_node(batch(b"a"), member_of=range(1, MAX_MEMBER_OF + 2))]}, "256 at most"),
+        ({"joins": [_join(1)]}, "more than one member"),
+        (
+            {"joins": [_join(1)], "nodes": [_node(batch(b"a"), member_of=[1]), _node(batch(b"b"), member_of=[1])]},
+            "more than one member",
+        ),
         ({"nodes": [_node(batch(b"a"), after=1, member_of=[1])]}, "send the members of a join before its followers"),
         (
             {"nodes": [_node(batch(b"a"), after=1), _node(batch(b"b"), member_of=[1])]},

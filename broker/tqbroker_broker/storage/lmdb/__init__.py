@@ -15,8 +15,8 @@ txn.py       the part of py-lmdb that is used, typed
 events.py    the event log: columns of ids, one value for each commit
 overdue.py   whether there is anything for upkeep to do
 workflow_reader.py, workflow_writer.py   what a transaction has seen of workflows, and what it changes
-counting.py, following.py, reopening.py   what follows the end of a job in its workflow, and a redrive
-merging.py, dropping.py   workflows that are added to others, and that go
+counting.py, following.py, postponing.py, reopening.py   what follows the end of a job in its workflow, and a redrive
+merging.py, dropping.py, wrecks.py   workflows that are added to others, that go, that cannot be read
 history.py, annotating.py   earlier attempts of a job; progress and checkpoints
 standing.py, telling.py, extras.py   the place of a job in its workflow; what is told of a job, and goes with it
 uniques.py, rooms.py, checking.py   unique keys; room in queues with a length; whether a workflow fits

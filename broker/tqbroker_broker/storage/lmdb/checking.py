@@ -12,7 +12,7 @@ from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.keys import first_number
 from tqbroker_broker.storage.lmdb.rooms import Room
 from tqbroker_broker.storage.lmdb.workflow_rows import PART, SPAN, WorkflowRow
-from tqbroker_broker.workflows import NewNodes, Part, PartEffect
+from tqbroker_broker.workflows import NewNodes, Part, PartEffect, takes_one
 
 NO_RULE = QueueRule()
 
@@ -102,10 +102,16 @@ class Check:
             joins[nodes.after] = members, True
         for number in nodes.member_of:
             members, followed = self._standing(number, joins)
-            if followed:
+            members += count_of(nodes)
+            if followed or (members > 1 and self._takes_one(number)):
                 return False
-            joins[number] = members + count_of(nodes), False
+            joins[number] = members, False
         return True
+
+    def _takes_one(self, number: int) -> bool:
+        known = self._group.workflows.join((self.number, number)) if self.number else None
+        join = known or next(new for new in self._part.joins if new.number == number)
+        return takes_one(join.on, join.shape)
 
     def _standing(self, number: int, joins: dict[int, tuple[int, bool]]) -> tuple[int, bool]:
         """The members of a join so far, and whether it has followers; one that is not there takes none."""

@@ -69,10 +69,11 @@ class Counting:
         run = self._run = workflows.run(seq)
         self._workflow, self._ends = None, []
         top = workflows.top(run.nodes.workflow) if run is not None else None
-        if run is None or top is None:
+        if run is None:
             return
-        self._workflow = top[1]
-        workflows.put_workflow(*top)
+        if top is not None:
+            self._workflow = top[1]
+            workflows.put_workflow(*top)
         for member in run.nodes.members:
             join = workflows.join(member.join)
             if join is not None:

@@ -13,6 +13,7 @@ from tqbroker_broker.storage.lmdb.group import FAILED, READY, SCHEDULED, Group
 from tqbroker_broker.storage.lmdb.keys import U64, delayed_key
 from tqbroker_broker.storage.lmdb.outcomes import make_ready
 from tqbroker_broker.storage.lmdb.overdue import is_withheld
+from tqbroker_broker.storage.lmdb.postponing import check_settled
 from tqbroker_broker.storage.lmdb.reopening import Reopening
 from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, pack_job
 from tqbroker_broker.storage.lmdb.standing import standing_of
@@ -85,8 +86,10 @@ class Edit:
         group, db, job = self.group, self.group.store.db, found.job
         if found.final is None or found.final.state is not State.FAILED:
             return Effect.WRONG_STATE
-        if found.note.node and (refusal := self._refusal(found)) is not None:
-            return refusal
+        if found.note.node:
+            check_settled(group)
+            if (refusal := self._refusal(found)) is not None:
+                return refusal
         for name in ("final", "dead"):
             group.txn.delete(found.key, db=db[name])
         group.count(job.head.queue, FAILED, -1)

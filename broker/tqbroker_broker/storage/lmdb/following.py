@@ -1,7 +1,7 @@
 """What follows the end of a job in its workflow: the jobs that wait for it go on, end as it did, or are not needed.
 
-All of it is in the commit of that end, as deep as it goes: a chain of a hundred thousand whose first job fails ends at
-once. Hence a list of work, and no recursion.
+All of it is in the commit of that end, as deep as it goes, up to `group_limit` jobs that end. What of a longer chain is
+left stands on the agenda with that commit, and `expire` goes on with it (postponing.py): nobody else has to wait.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tqbroker_broker.storage.lmdb.counting import Counting, Decided
 from tqbroker_broker.storage.lmdb.endings import put_final
 from tqbroker_broker.storage.lmdb.group import READY, SCHEDULED, WAITING, Group
 from tqbroker_broker.storage.lmdb.keys import EXPIRY, NOTED, U64, delayed_key, first_number
+from tqbroker_broker.storage.lmdb.postponing import put_off
 from tqbroker_broker.storage.lmdb.rows import (
     FRESH,
     FRESH_ROW,
@@ -31,7 +32,7 @@ from tqbroker_broker.storage.lmdb.rows import (
 from tqbroker_broker.storage.lmdb.workflow_reader import Run
 from tqbroker_broker.storage.lmdb.workflow_rows import JoinState
 from tqbroker_broker.storage.lmdb.workflow_writer import Ended
-from tqbroker_broker.workflows import On, Turn, follower_failure, inputs_too_large
+from tqbroker_broker.workflows import Copies, On, Turn, follower_failure, inputs_too_large
 
 NO_RULE = QueueRule()
 
@@ -66,11 +67,17 @@ class Follow:
         self.group = group
         self.now = now
         self.done = Followed()
+        self._copies = Copies(group.store.config.max_result_size // 2)  # the reserve of the outcome has room for them
 
     def all(self) -> Followed:
-        """Works off all of it."""
+        """Works off all of it, or as much as one commit may: what is left is on the agenda then."""
         workflows, counting = self.group.workflows, Counting(self.group.workflows)
+        certain, most = len(workflows.ended), self.group.store.config.group_limit
         while workflows.ended:
+            if certain <= 0 and len(self.done.final) >= most:
+                put_off(self.group)
+                break
+            certain -= 1
             end = workflows.ended.popleft()
             for decided in counting.count(end, self.now.wall_ms):
                 self._decide(end, decided)
@@ -97,7 +104,7 @@ class Follow:
         else:
             failure = follower_failure(join.shape, join.decider, end.state, unpack_failure(end.failure))
             for run in workflows.followers(key):
-                self._end(run, end.state, failure)
+                self._end(run, end.state, self._copies.of(failure, run.nodes.count))
 
     def _id(self, seq: int) -> JobId:
         return self.group.store.node_id(self.group.txn, seq)

@@ -21,6 +21,7 @@ from tqbroker_broker.storage.lmdb.keys import (
     RETENTION,
     U64,
     WORKFLOWS,
+    WRECKS,
 )
 from tqbroker_broker.storage.lmdb.lanes import Lane, LaneKey, key_of
 from tqbroker_broker.storage.lmdb.rows import FRESH, FRESH_ROW, Note, pack_note
@@ -211,6 +212,8 @@ class Group:
         self.workflows.write()
         for number, workflow in self.workflows.settled():
             self.plan(WORKFLOWS, workflow.keep_ms, U64.pack(number))
+        for wreck in self.workflows.wrecks:
+            self.plan(WRECKS, 0, wreck)
         for until_ms, keys in self.retained.items():
             if keys:
                 self.plan(RETENTION, until_ms, b"".join(keys))
@@ -233,6 +236,7 @@ class Group:
         for queue, delta in self.deltas.items():
             old = store.counts.get(queue, [0] * COLUMNS)
             store.counts[queue] = [a + b for a, b in zip(old, delta, strict=True)]
+            store.waiting += delta[WAITING]
         for lane in self.new_lanes.values():
             store.levels.lanes.add(lane)
         for lease in self.ended.values():

@@ -105,6 +105,8 @@ RETENTION = b"r"  # seqs of finished jobs that are dropped at `when`
 MEMORY = b"i"  # ids that are forgotten for good at `when`
 MARKS = b"c"  # seqs with a cancel mark; `when` is 0
 WORKFLOWS = b"w"  # the number of a workflow that is dropped at `when`, if it may be
+TURNS = b"t"  # seqs of jobs whose ends are still to be counted for those that wait for them; `when` is 0
+WRECKS = b"d"  # a join or a place that cannot be read: what follows it has to end; `when` is 0
 SAVED = b"g"  # an id under which a group was saved that is forgotten at `when`
 KEYS = b"k"  # a unique key that is free at `when`, and the seq of the job that took it
 

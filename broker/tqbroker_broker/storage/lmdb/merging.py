@@ -5,6 +5,8 @@ The one that is added is the guest. It keeps its number and the rows under it; t
 
 from __future__ import annotations
 
+import logging
+
 import msgspec
 
 from tqbroker_broker.attempts import Ending, Verdict
@@ -14,11 +16,13 @@ from tqbroker_broker.storage.lmdb.book import Lease
 from tqbroker_broker.storage.lmdb.following import Follow, Followed
 from tqbroker_broker.storage.lmdb.group import WAITING, Group
 from tqbroker_broker.storage.lmdb.keys import EXPIRY, U64, first_number
-from tqbroker_broker.storage.lmdb.rows import Note, pack_job, unpack_job
+from tqbroker_broker.storage.lmdb.rows import DAMAGED, DamagedRecordError, Note, pack_job, unpack_job
 from tqbroker_broker.storage.lmdb.workflow_rows import GATE, OWN_PART, PART, SPAN, Nodes, WorkflowRow
 from tqbroker_broker.workflows import replacement_missing, replacement_too_large
 
 NO_DIGEST = bytes(16)
+
+log = logging.getLogger("tqbroker.storage")
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -90,10 +94,12 @@ def checked(group: Group, lease: Lease, ending: Ending) -> Ending:
     if ending.verdict is not Verdict.REPLACED:
         return ending
     found = _held(group, ending.workflow)
-    if found is None:
+    if found is None or not _is_whole(group, found):
         return ending._replace(verdict=Verdict.LOST, failure=replacement_missing(ending.workflow))
     run = group.workflows.run(lease.seq)
     top = group.workflows.top(run.nodes.workflow) if run is not None else None
+    if top is None and group.note(lease.seq).node:
+        return ending._replace(verdict=Verdict.FAILED, failure=DAMAGED)
     total = found[1].total + (top[1].total if top is not None else 1)
     limit = group.store.config.max_workflow_jobs
     if total > limit:
@@ -108,6 +114,17 @@ def _held(group: Group, workflow_id: bytes) -> tuple[int, WorkflowRow] | None:
     if row is None or workflow is None or not workflow.complete or not workflow.taker:
         return None
     return (first_number(row), workflow) if not (workflow.live or workflow.dropping) else None
+
+
+def _is_whole(group: Group, found: tuple[int, WorkflowRow]) -> bool:
+    """Whether what is to take the place of a job can be read."""
+    number, guest = found
+    try:
+        unpack_job(group.txn.get(U64.pack(number), db=group.store.db["takers"]) or b"")
+    except DamagedRecordError:
+        log.error("what was to take the place of a job in workflow number %s does not match its checksum", number)
+        return False
+    return group.workflows.run(guest.taker) is not None
 
 
 def replace(group: Group, lease: Lease, note: Note, workflow: bytes, now: Time) -> Followed:

@@ -14,8 +14,10 @@ from tqbroker_broker.storage.lmdb.keys import (
     MEMORY,
     RETENTION,
     SAVED,
+    TURNS,
     U64,
     WORKFLOWS,
+    WRECKS,
     first_number,
 )
 from tqbroker_broker.storage.lmdb.lanes import key_of
@@ -30,7 +32,7 @@ MEMORY_BYTES = 120
 
 
 # Kinds of agenda rows that go as soon as they are looked at.
-CLEARED = frozenset({RETENTION, WORKFLOWS, SAVED, KEYS, MEMORY})
+CLEARED = frozenset({TURNS, WRECKS, RETENTION, WORKFLOWS, SAVED, KEYS, MEMORY})
 
 # Jobs on the agenda that are looked at before the answer is "perhaps": what runs for long may hold many.
 LOOKS = 4000
@@ -38,6 +40,8 @@ LOOKS = 4000
 
 def horizons(store: Store, now: Time) -> Iterator[tuple[bytes, int]]:
     """The kinds of agenda rows in the order they are worked off, and up to which moment."""
+    yield TURNS, 0
+    yield WRECKS, 0
     yield MARKS, 0
     yield EXPIRY, now.wall_ms
     yield RETENTION, now.wall_ms
@@ -119,7 +123,7 @@ def _clears(store: Store, txn: Txn, packed: bytes) -> bool:
 
 
 def _is_overdue(store: Store, txn: Txn, kind: bytes, packed: bytes) -> bool:
-    if kind in (WORKFLOWS, SAVED, KEYS):
+    if kind in (TURNS, WRECKS, WORKFLOWS, SAVED, KEYS):
         return True
     if kind == MEMORY:
         return txn.get(packed, db=store.db["ids"]) is not None

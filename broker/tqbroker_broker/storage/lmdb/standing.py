@@ -78,11 +78,15 @@ class Standing:
         return self._group, self.index + seq - self.first if self._group else 0, self._in_chord
 
 
+UNREADABLE = WorkflowRow(b"", "", 0, 0)
+"""Stands for a workflow whose row cannot be read: what its jobs are handed does not depend on that."""
+
+
 def standing_of(workflows: WorkflowReader, seq: int) -> Standing | None:
-    """Where a job stands; None when it has no workflow any more, or that cannot be read."""
+    """Where a job stands; None when that cannot be read."""
     run = workflows.run(seq)
     top = workflows.top(run.nodes.workflow) if run is not None else None
-    return Standing(workflows, run, top[1]) if run is not None and top is not None else None
+    return Standing(workflows, run, top[1] if top is not None else UNREADABLE) if run is not None else None
 
 
 def handed_to(store: Store, txn: Txn, stands: Standing) -> Inputs | None:

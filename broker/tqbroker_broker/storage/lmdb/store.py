@@ -50,6 +50,11 @@ NEARLY_FULL = 0.7
 COPY_SHARE = 0.05
 # Bytes an outcome may take besides its result: at worst a page of its own.
 OUTCOME_SPACE = 4096
+# Bytes that the end of a job takes which ends because of another: its outcome with a short failure, an event, its join.
+FOLLOWER_SPACE = 1024
+
+WAITING = COLUMNS - 1
+"""The last column of a row in `counts`."""
 
 MAX_TOKEN = (1 << 64) - 1
 MAX_ID = 511
@@ -75,6 +80,8 @@ class Store:
         """Where the lanes of a queue begin, if it is full and the oldest job goes for a new one."""
         self.schedules: dict[str, ScheduleState] = {}
         self.counts: dict[str, list[int]] = {}
+        self.waiting = 0
+        """Jobs that wait for others: all of them may end in one step."""
         self.next_seq = 1
         self.remembered = 0
         self.boot_order = 1
@@ -106,7 +113,9 @@ class Store:
                 self.remembered = U64.unpack(value)[0]
             else:
                 row = msgspec.msgpack.decode(value, type=list[int])
-                self.counts[key.decode()] = row + [0] * (COLUMNS - len(row))
+                row += [0] * (COLUMNS - len(row))
+                self.counts[key.decode()] = row
+                self.waiting += row[WAITING]
         self.boot_order = self.next_seq
         for name, instance in read.cursor(self.db["workers"]):
             deadline = now.mono + self.config.lease_ttl
@@ -282,14 +291,14 @@ class Store:
         return self._fill
 
     def is_full(self, mono: float) -> bool:
-        """Whether the store is above its high-water mark."""
+        """Whether the store is above its high-water mark, or would be if all WAITING jobs ended now."""
         used, size = self.fill(mono)
-        return used > size * self.config.high_water
+        return used + self.waiting * FOLLOWER_SPACE > size * self.config.high_water
 
     def deliverable(self, mono: float) -> int:
         """How many more jobs may be out before the reserve would not cover their results."""
         used, size = self.fill(mono)
-        spare = size - used - int(size * COPY_SHARE)
+        spare = size - used - int(size * COPY_SHARE) - self.waiting * FOLLOWER_SPACE
         return max(0, spare // self._outcome_space - len(self.book.by_seq))
 
     def has_room(self, mono: float, more: int) -> bool:
@@ -298,7 +307,7 @@ class Store:
         Less is kept free for copies than when jobs are handed out, so that some can go on when no more are.
         """
         used, size = self.fill(mono)
-        spare = size - used - int(size * COPY_SHARE / 2) - more
+        spare = size - used - int(size * COPY_SHARE / 2) - more - self.waiting * FOLLOWER_SPACE
         return spare >= self._outcome_space * len(self.book.by_seq)
 
     @property

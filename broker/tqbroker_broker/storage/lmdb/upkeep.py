@@ -8,7 +8,7 @@ from tqbroker_broker.answers import Due, Expired
 from tqbroker_broker.lifecycle import SILENT, keep_until, lost_failure
 from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import Head, JobId, State, Time
-from tqbroker_broker.storage.lmdb import events, groups, uniques
+from tqbroker_broker.storage.lmdb import events, groups, uniques, wrecks
 from tqbroker_broker.storage.lmdb.dropping import Dropping
 from tqbroker_broker.storage.lmdb.endings import drop_finished, end_waiting, lose, write_final
 from tqbroker_broker.storage.lmdb.following import follow
@@ -22,13 +22,16 @@ from tqbroker_broker.storage.lmdb.keys import (
     PAIR,
     RETENTION,
     SAVED,
+    TURNS,
     U64,
     WORKFLOWS,
+    WRECKS,
     first_number,
 )
 from tqbroker_broker.storage.lmdb.membership import remove
 from tqbroker_broker.storage.lmdb.outcomes import make_ready
 from tqbroker_broker.storage.lmdb.overdue import horizons, is_left_alone
+from tqbroker_broker.storage.lmdb.postponing import take_up
 from tqbroker_broker.storage.lmdb.rows import DAMAGED, Final, pack_failure
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.workflow_writer import Ended
@@ -261,6 +264,28 @@ def _end_unless_held(work: Slice, packed: bytes, state: State) -> bytes:
     return _each(work, packed, handle)
 
 
+def _handle_turns(work: Slice, packed: bytes) -> bytes:
+    """Ends whose consequences had no room in their commit. As many end because of them, or more."""
+    work.left -= take_up(work.group, packed, work.left)
+    before = len(work.final)
+    work.follow()
+    work.left -= len(work.final) - before
+    return b""
+
+
+def _handle_wrecks(work: Slice, packed: bytes) -> bytes:
+    """One join or place of a workflow that cannot be read any more."""
+    for seq, job in wrecks.stranded(work.group, packed, work.now):
+        if work.left <= 0:
+            return packed
+        if wrecks.end_stranded(work.group, seq, job, work.now):
+            work.final.append(job.id)
+            work.left -= 1
+            work.follow()
+    wrecks.clear(work.group, packed)
+    return b""
+
+
 def _handle_marks(work: Slice, packed: bytes) -> bytes:
     return _end_unless_held(work, packed, State.CANCELLED)
 
@@ -271,7 +296,8 @@ def _handle_expiry(work: Slice, packed: bytes) -> bytes:
 
 def _handle_retention(work: Slice, packed: bytes) -> bytes:
     def handle(seq: int) -> bool:
-        work.left -= drop_finished(work.group, seq, work.now, early=False)
+        if not work.group.look_at_note(seq).node:  # redriven since, and with a workflow now: it goes with that
+            work.left -= drop_finished(work.group, seq, work.now, early=False)
         return True
 
     return _each(work, packed, handle)
@@ -313,6 +339,8 @@ def _handle_keys(work: Slice, packed: bytes) -> bytes:
 
 
 HANDLERS = {
+    TURNS: _handle_turns,
+    WRECKS: _handle_wrecks,
     MARKS: _handle_marks,
     EXPIRY: _handle_expiry,
     RETENTION: _handle_retention,

@@ -50,6 +50,8 @@ class WorkflowReader:
         self._joins: dict[JoinKey, Join | None] = {}
         self._counted: dict[bytes, bytearray] = {}
         self._run: Run | None = None
+        self.wrecks: set[bytes] = set()
+        """Joins and places (keys of theirs) that cannot be read any more: nothing goes on by itself there."""
 
     def workflow(self, number: int) -> WorkflowRow | None:
         """A workflow; None when there is none under this number, or it cannot be read."""
@@ -79,6 +81,7 @@ class WorkflowReader:
             except DamagedRecordError:
                 log.error("join %s of workflow number %s does not match its checksum", key[1], key[0])
                 self._joins[key] = None
+                self.wrecks.add(JOIN.pack(*key))
         return self._joins[key]
 
     def run(self, seq: int) -> Run | None:
@@ -102,22 +105,26 @@ class WorkflowReader:
             nodes = unpack_nodes(cursor.value())
         except DamagedRecordError:
             log.error("the place of job number %s does not match its checksum", seq)
+            self.wrecks.add(cursor.key())
             return None
         return Run(first, nodes) if first <= seq < first + nodes.count else None
 
     def followers(self, key: JoinKey) -> Iterator[Run]:
         """The runs of jobs that follow a join. What is changed meanwhile may come or not."""
-        prefix = JOIN.pack(*key)
+        for first in self.firsts(JOIN.pack(*key)):
+            run = self.run(first)
+            if run is not None:
+                yield run
+
+    def firsts(self, prefix: bytes) -> list[int]:
+        """The seqs with which runs of jobs begin that follow a join, or any join of a workflow."""
         cursor = self._txn.cursor(self._db["followers"])
         found = cursor.set_range(prefix)
         firsts: list[int] = []
         while found and cursor.key().startswith(prefix):
             firsts.append(FOLLOWERS.unpack(cursor.key())[2])
             found = cursor.next()
-        for first in firsts:
-            run = self.run(first)
-            if run is not None:
-                yield run
+        return firsts
 
     def spans(self, number: int) -> Iterator[tuple[int, int]]:
         """Where the jobs of a workflow are: seqs of the first, and how many follow each other."""
@@ -136,8 +143,7 @@ class WorkflowReader:
     def waits(self, seq: int) -> bool:
         """Whether a job of a workflow that has not ended waits for others."""
         run = self.run(seq)
-        top = self.top(run.nodes.workflow) if run is not None else None
-        if run is None or top is None:
+        if run is None:
             return False
         if not self._is_live(run.nodes.workflow):
             return True
@@ -156,9 +162,9 @@ class WorkflowReader:
         return top is None or (top[1].live and not top[1].left)
 
     def _is_live(self, number: int) -> bool:
-        """Whether what was sent for a workflow may run: all of it is there, and nothing holds it."""
+        """Whether what was sent for a workflow may run: all of it is there, and nothing holds it, for all we know."""
         workflow = self.workflow(number)
-        return workflow is not None and workflow.live
+        return workflow is None or workflow.live
 
     def counted(self, key: JoinKey, index: int) -> Counted:
         """What the end of a member was for a join."""

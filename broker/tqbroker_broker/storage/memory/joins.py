@@ -15,7 +15,7 @@ from tqbroker_broker.storage.memory.inputs import Inputs
 from tqbroker_broker.storage.memory.log import EventLog
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
 from tqbroker_broker.storage.memory.workflows import Join, Phase, Seat, Workflow
-from tqbroker_broker.workflows import Turn, counts, follower_failure, inputs_too_large, turn
+from tqbroker_broker.workflows import Copies, Turn, counts, follower_failure, inputs_too_large, turn
 
 NO_RULE = QueueRule()
 
@@ -31,6 +31,8 @@ class Joins:
         self._inputs = inputs
         self._log = log
         self._max_inputs_size = config.max_inputs_size
+        self._copied = config.max_result_size // 2
+        self._copies = Copies(self._copied)
         self._result_ttl_ms = int(config.result_ttl * 1000)
 
     def begin(
@@ -63,6 +65,7 @@ class Joins:
 
     def settle(self, now: Time, effects: Effects) -> None:
         """Jobs have ended: those that wait for them go on or end too, then those that wait for these, and so on."""
+        self._copies = Copies(self._copied)
         while effects.ended:
             member = effects.ended.popleft()
             if member.seat:
@@ -93,7 +96,8 @@ class Joins:
                 row.failure = inputs_too_large(size, self._max_inputs_size)
                 self._end(row, State.FAILED, now, effects)
             case Turn.BREAK:
-                row.failure = follower_failure(join.new.shape, member.id, member.state, member.failure)
+                failure = follower_failure(join.new.shape, member.id, member.state, member.failure)
+                row.failure = self._copies.of(failure)
                 self._end(row, member.state, now, effects)
             case Turn.SPARE:
                 self._end(row, State.CANCELLED, now, effects)

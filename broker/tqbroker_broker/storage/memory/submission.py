@@ -16,7 +16,7 @@ from tqbroker_broker.storage.memory.joins import Joins
 from tqbroker_broker.storage.memory.merging import Merging
 from tqbroker_broker.storage.memory.store import MemoryStore
 from tqbroker_broker.storage.memory.workflows import GOING, TAKER, Join, Phase, Seat, Workflow
-from tqbroker_broker.workflows import NewNodes, Part, PartAnswer, PartEffect
+from tqbroker_broker.workflows import NewNodes, Part, PartAnswer, PartEffect, takes_one
 
 
 @dataclass(slots=True)
@@ -89,7 +89,9 @@ class Submission:
         takers = sum(nodes.takes_over for nodes in part.nodes) + bool(workflow and workflow.taker)
         if takers > 1 or (takers and part.last and not part.held):
             return PartEffect.UNKNOWN_JOIN
-        fits = all(_enter(nodes, joins) for nodes in part.nodes)
+        kinds = [*(join.new for join in known.values()), *part.joins]
+        ones = {new.number for new in kinds if takes_one(new.on, new.shape)}
+        fits = all(_enter(nodes, joins, ones) for nodes in part.nodes)
         return None if fits else PartEffect.UNKNOWN_JOIN
 
     def _is_leased(self, held: Held) -> bool:
@@ -195,8 +197,11 @@ def _ids(nodes: NewNodes) -> list[JobId]:
     return [TAKER] if nodes.takes_over else nodes.jobs.ids
 
 
-def _enter(nodes: NewNodes, joins: dict[int, tuple[int, int]]) -> bool:
-    """Whether nodes fit into joins, counted as (members, followers): members come first, so nobody waits in circles."""
+def _enter(nodes: NewNodes, joins: dict[int, tuple[int, int]], ones: set[int]) -> bool:
+    """Whether nodes fit into joins, counted as (members, followers): members come first, so nobody waits in circles.
+
+    Those in `ones` take one member.
+    """
     count = len(_ids(nodes))
     if nodes.after:
         members, followers = joins.get(nodes.after, (0, 0))
@@ -205,7 +210,7 @@ def _enter(nodes: NewNodes, joins: dict[int, tuple[int, int]]) -> bool:
         joins[nodes.after] = members, followers + count
     for number in nodes.member_of:
         members, followers = joins.get(number, (0, 1))
-        if followers:
+        if followers or (number in ones and members + count > 1):
             return False
         joins[number] = members + count, 0
     return True
