@@ -196,18 +196,18 @@ async def test_there_is_room_for_the_end_of_all_that_waits(tmp_path: Path) -> No
     engine = EngineUnderTest("lmdb", tmp_path, replace(CONFIG, map_size=32 << 20, max_result_size=4096))
     await engine.open()
     await engine.join()
-    workflows = 0
+    count = 0
     with contextlib.suppress(StoreFull):
-        while workflows < 1000:
-            names = [f"job {workflows} {number}" for number in range(500)]
-            await submit(engine, Workflow(f"flow {workflows}").chain(*names))
-            workflows += 1
+        while count < 1000:
+            names = [f"job {count} {number}" for number in range(500)]
+            await submit(engine, Workflow(f"workflow {count}").chain(*names))
+            count += 1
             engine.advance(1)  # so that it is looked again how full the store is
             engine.extend()
-    assert 3 <= workflows < 1000
+    assert 3 <= count < 1000
 
     failure = structs.replace(FAILURE, message="m" * 5000, traceback="t" * 60_000)
-    for _ in range(workflows):
+    for _ in range(count):
         tokens = await engine.take(slots=1)
         assert len((await engine.end("w", next(iter(tokens.values())), Verdict.FAILED, failure=failure)).final) == 500
     await engine.verbs.close()
