@@ -216,16 +216,22 @@ class AsyncResult(ResultView, Generic[R]):
         for result in results:
             result._final = None
 
-    def revoke(self, terminate: bool = False, signal: str | int = "SIGTERM") -> RevokeEffect:
+    def revoke(
+        self,
+        terminate: bool = False,
+        signal: str | int = "SIGTERM",
+        wait: bool = True,
+        timeout: float | None = None,
+    ) -> RevokeEffect:
         """Cancels the job durably, and returns what that did.
 
         A running job goes on, and may look at `self.request.cancelled`, unless `terminate` is set: then its process
         gets `signal`, its coroutine is cancelled, or an exception is raised in its thread. Raises ValueError for what
-        is no signal.
+        is no signal. The broker's answer is always waited for, `wait` or not: `timeout` seconds, else as any question.
         """
         name = signal_name(signal) if terminate else ""
-        timeout = self.app.conf.request_timeout
-        return self.app.transport.cancel([self._key], timeout, terminate=terminate, signal=name)[0]
+        seconds = self.app.conf.request_timeout if timeout is None else timeout
+        return self.app.transport.cancel([self._key], seconds, terminate=terminate, signal=name)[0]
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

@@ -224,11 +224,18 @@ class ResultSet(Handle):
         for each in jobs:
             each._final = None
 
-    def revoke(self, terminate: bool = False, signal: str | int = "SIGTERM") -> list[RevokeEffect]:
+    def revoke(
+        self,
+        terminate: bool = False,
+        signal: str | int = "SIGTERM",
+        wait: bool = True,
+        timeout: float | None = None,
+    ) -> list[RevokeEffect]:
         """Cancels the jobs durably, and returns what that did to each; see AsyncResult.revoke."""
         name = signal_name(signal) if terminate else ""
         keys = [each._key for each in leaves(self.results)]
-        return self.app.transport.cancel(keys, self.app.conf.request_timeout, terminate=terminate, signal=name)
+        seconds = self.app.conf.request_timeout if timeout is None else timeout
+        return self.app.transport.cancel(keys, seconds, terminate=terminate, signal=name)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

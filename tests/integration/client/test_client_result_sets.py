@@ -193,6 +193,7 @@ def test_all_are_cancelled_and_forgotten_at_once(wire: Any, app: App) -> None:
     results.add(app.AsyncResult("nobody"))
 
     assert results.revoke() == [*[RevokeEffect.CANCELLED] * 3, RevokeEffect.UNKNOWN]
+    assert results[0].revoke(wait=True, timeout=2) is RevokeEffect.CANCELLED
     results.forget()
     assert all(each.state == "UNKNOWN" for each in results)
     assert results.ready()
