@@ -115,11 +115,14 @@ def _attempt(attempt: PastAttempt) -> pb.Attempt:
 
 def size_of(job: Job) -> int:
     """Bytes of a status on the wire, roughly."""
-    size = 256 + len(job.result) + len(job.args) + _size(job.failure)
+    size = 256 + len(job.result) + len(job.args) + 17 * len(job.children)
+    if job.failure is not None:
+        size += _size(job.failure)
     if job.progress is not None:
         size += len(job.progress.meta)
-    size += 17 * len(job.children)
-    return size + sum(64 + _size(attempt.failure) for attempt in job.attempts)
+    if job.attempts:
+        size += sum(64 + _size(attempt.failure) for attempt in job.attempts)
+    return size
 
 
 def _size(failure: Failure | None) -> int:

@@ -27,9 +27,11 @@ class Sizes:
     limited_s: int
     backlog: int
     chord: int
+    """Members of a group and of a chord; also measured with a tenth as many."""
     chord_rounds: int
     """Times that jobs, groups and chords of this size are measured, in turn."""
     chord_large: int
+    """Those of a large group and chord, which are measured once."""
     links: int
 
 

@@ -9,7 +9,7 @@ from tqbroker_broker.records import JobId, State
 from tqbroker_broker.storage.lmdb.history import attempts_of
 from tqbroker_broker.storage.lmdb.keys import U64, delayed_key
 from tqbroker_broker.storage.lmdb.lanes import key_of
-from tqbroker_broker.storage.lmdb.rows import DAMAGED, JobRow, Note
+from tqbroker_broker.storage.lmdb.rows import DAMAGED, JobRow, Note, is_sound
 from tqbroker_broker.storage.lmdb.rulebook import held_by
 from tqbroker_broker.storage.lmdb.standing import children_of, inputs_of
 from tqbroker_broker.storage.lmdb.store import Store
@@ -42,7 +42,8 @@ def ended(store: Store, ids: Sequence[JobId]) -> list[Job]:
 
 def _has_ended(store: Store, txn: Txn, seq: int) -> bool:
     """Whether a job has an outcome, or was dropped, or cannot be read, which counts as failed."""
-    return txn.get(U64.pack(seq), db=store.db["final"]) is not None or store.job(txn, seq) is None
+    key = U64.pack(seq)
+    return txn.get(key, db=store.db["final"]) is not None or not is_sound(txn.get(key, db=store.db["jobs"]))
 
 
 def look(

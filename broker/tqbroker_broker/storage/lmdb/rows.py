@@ -39,6 +39,9 @@ HOLDING = Struct(">QBQQ")
 # state, token, started_ms, finished_ms, retries, lost, format length, worker length; then format, worker, value
 FINAL = Struct(">BQQQIIHH")
 
+STATES, MARKS = {state.value: state for state in State}, {mark.value: mark for mark in Mark}
+"""Looked up here in a fifth of the time that the enums need: every outcome and note that is read asks."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode_head = msgspec.msgpack.Decoder(Head).decode
 _decode_failure = msgspec.msgpack.Decoder(Failure).decode
@@ -126,6 +129,14 @@ def check(row: bytes) -> bytes:
     return row
 
 
+def is_sound(row: bytes | None) -> bool:
+    """Whether there is a row, and its CRC is right."""
+    try:
+        return row is not None and bool(check(row))
+    except DamagedRecordError:
+        return False
+
+
 def pack_jobs(batch: NewJobs, submitted_ms: int, wanted: Iterable[int]) -> list[bytes]:
     """Rows for the jobs of a batch at the wanted indexes. What they share is packed once."""
     head = _encode(batch.head)
@@ -207,7 +218,7 @@ def unpack_note(row: bytes | None) -> Note:
         return Note()
     order, floor, due_ms, retries, lost, attempts, cancel, flags = NOTE.unpack_from(check(row), JOB_AT)
     return Note(
-        order, floor, due_ms, retries, lost, attempts, Mark(cancel),
+        order, floor, due_ms, retries, lost, attempts, MARKS[cancel],
         bool(flags & ANNOTATED), bool(flags & NODE), bool(flags & ALONE), bool(flags & BARE),
     )  # fmt: skip
 
@@ -270,7 +281,7 @@ def unpack_final(row: bytes) -> Final:
     worker_at = form_at + form
     value_at = worker_at + worker
     return Final(
-        State(state), token, started, finished, retries, lost,
+        STATES[state], token, started, finished, retries, lost,
         row[form_at:worker_at].decode(), row[worker_at:value_at].decode(), row[value_at:],
     )  # fmt: skip
 

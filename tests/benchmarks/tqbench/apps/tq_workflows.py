@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 import grpc
@@ -82,10 +83,10 @@ def compare(count: int, rounds: int) -> Figures:
     return {f"{name}_s": median(each) for name, each in laps.items()}
 
 
-def once(count: int) -> Figures:
-    """Seconds of one chord."""
-    chorded(WARM_UP)
-    return {"seconds": _seconds(chorded, count)}
+def once(name: str, count: int) -> Figures:
+    """Seconds of one kind, once."""
+    KINDS[name](WARM_UP)
+    return {"seconds": _seconds(KINDS[name], count)}
 
 
 def links(count: int) -> Figures:
@@ -122,7 +123,12 @@ def probe() -> Figures:
     return {"longest_ms": 1000 * laps[-1], "p99_ms": 1000 * laps[len(laps) * 99 // 100]}
 
 
-STEPS: dict[str, Callable[..., Figures]] = {"compare": compare, "once": once, "links": links, "probe": probe}
+STEPS: dict[str, Callable[..., Figures]] = {
+    "compare": compare,
+    **{name: partial(once, name) for name in KINDS},
+    "links": links,
+    "probe": probe,
+}
 
 
 def main() -> None:
