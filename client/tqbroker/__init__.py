@@ -1,7 +1,7 @@
 """tqbroker: a durable task queue. This package is what applications import.
 
 app, app_*, loader, registry, shared, current   an app, what it reads at its start, its tasks, which app is meant
-task, task_options, batch               what users call: tasks, many calls at once
+task, task_options, task_attributes, batch   what users call: tasks, many calls at once
 result, async_result, result_*          jobs seen from outside: one, its properties, its tree
 result_set, group_result, joining       many of them as one
 watching, blocking, dependency_graph    waiting in steps; where waiting is refused; graphs for Graphviz
@@ -21,7 +21,7 @@ amounts, rates, stamps, unique, ids     times, rates, stamps, keys: as people wr
 signal_names, parameters, dotted        signals of the system, arguments, paths: likewise
 codec*, compression                     values to bytes and back
 publishing, publish_signals, signals    how long a submit is tried; what is called when something happens
-task_body, request, context              what a task is and sees while it runs
+task_body, request, request_values, context   what a task is and sees while it runs
 eager, eager_workflows, models           running it in place; pydantic models as arguments and results
 schedules, schedule_*, scheduling, crontab*, periodic    what is submitted again and again, and when
 retrying, hooks, einfo                  how an attempt goes on; what is called around it

@@ -11,7 +11,8 @@ from tqbroker import context, hooks, states
 from tqbroker.einfo import ExceptionInfo
 from tqbroker.exceptions import Replaced, Retry
 from tqbroker.ids import new_key, text_of
-from tqbroker.request import PLAIN, Details, Request
+from tqbroker.request import Request
+from tqbroker.request_values import PLAIN, Details
 from tqbroker.retrying import Ending, ending_of
 
 if TYPE_CHECKING:
@@ -99,31 +100,26 @@ def run(
     `beside` takes the results of what the body adds to its chord.
     """
     name = task_id or text_of(new_key())
+    said: Any = {"hostname": "eager", "headers": headers, "ignore_result": ignore_result}
     while True:
-        request = Request(
-            name,
-            task.name,
-            args,
-            kwargs,
-            retries=retries,
-            hostname="eager",
-            headers=headers,
-            ignore_result=ignore_result,
-        )
+        request = Request(name, task.name, args, kwargs, retries=retries, **said)
         request.is_eager = True
         request.details = details
         request.eager_beside = beside
         ending = _attempt(task, request)
         if ending.state != states.RETRY:
-            break
+            return _result(request, ending)
         retry: Retry = ending.value
         args, kwargs = retry.call or (args, kwargs)
         retries += 1
+
+
+def _result(request: Request, ending: Ending) -> EagerResult[Any]:
+    """What became of a job; one that is ignored has ended without a value."""
+    ignored = ending.state == states.IGNORED
+    state, value = (states.SUCCESS, None) if ignored else (ending.state, ending.value)
     trace = str(ExceptionInfo(ending.value)) if ending.failed else None
-    state = states.SUCCESS if ending.state == states.IGNORED else ending.state
-    result: EagerResult[Any] = EagerResult(
-        name, None if ending.state == states.IGNORED else ending.value, state, trace, task.name
-    )
+    result: EagerResult[Any] = EagerResult(request.id or "", value, state, trace, request.task)
     result.children = request.children
     return result
 

@@ -19,7 +19,8 @@ from tqbroker.graph import Graph, Node, Outcome
 from tqbroker.group_result import GroupResult
 from tqbroker.growing import grow
 from tqbroker.ids import text_of
-from tqbroker.request import Details, Request
+from tqbroker.request import Request
+from tqbroker.request_values import Details
 from tqbroker.workflows import given, is_call, plain_options
 
 if TYPE_CHECKING:

@@ -185,11 +185,6 @@ def check_values(given: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
             rule.check(name, value)
 
 
-def as_errors(value: Any) -> tuple[type[BaseException], ...]:
-    """The classes of an option such as `autoretry_for`."""
-    return tuple(value) if isinstance(value, (list, tuple, set, frozenset)) else (value,)
-
-
 def as_texts(value: str | Sequence[str] | None) -> tuple[str, ...]:
     """The names of an option such as `limits`, each once and in order: the same names are the same lane."""
     return () if value is None else (value,) if isinstance(value, str) else tuple(sorted(set(value)))

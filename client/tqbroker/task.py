@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, Unpack
 
 from tqbroker.canvas_options import CALLBACKS
 from tqbroker.context import Request, pop, push, running
-from tqbroker.option_rules import TASK_NAME
 from tqbroker.options import CallItem, CallOptions, TaskOptions, check_call_options
 from tqbroker.parameters import Parameters, is_async, positional
-from tqbroker.task_body import HOOKS, TaskBody
-from tqbroker.task_options import annotated_options, given_options
+from tqbroker.task_attributes import TaskAttributes
+from tqbroker.task_body import TaskBody
 from tqbroker.task_signatures import TaskSignatures
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class Task(TaskSignatures[R], TaskBody, Generic[P, R]):
+class Task(TaskSignatures[R], TaskAttributes, TaskBody, Generic[P, R]):
     """A registered function. Call it for a plain local call; `delay` and its kin submit it as a job.
 
     Every way of sending returns when the job is durable. It raises TypeError when the arguments do not fit the
@@ -86,32 +85,6 @@ class Task(TaskSignatures[R], TaskBody, Generic[P, R]):
         self._planned: Plan | None = None
         self.__wrapped__ = self.function
 
-    def _take_options(self, given: Mapping[str, Any]) -> None:
-        """The options of the decorator over those that the classes have as attributes; all become attributes."""
-        chosen = given_options(type(self), given)
-        name = chosen.pop("name", None)
-        self.name = self.app.gen_task_name(self.__name__, self.__module__) if name is None else name
-        TASK_NAME.check("name", self.name)
-        self.own_hooks = frozenset(name for name in HOOKS if name in chosen)
-        for name in chosen.keys() & {*HOOKS, "on_replace"}:
-            if name in given:
-                setattr(self, name, MethodType(chosen[name], self))
-            del chosen[name]
-        self._typing = chosen.pop("typing", True)
-        chosen.pop("base", None)
-        self._in_code = chosen
-        self.annotate()
-
-    def annotate(self) -> None:
-        """Takes the options anew: those of the code, and over them those of `task_annotations`."""
-        self.options: dict[str, Any] = annotated_options(self, self._in_code)
-        for name in self.__dict__.get("_annotated", frozenset()) - self.options.keys():
-            self.__dict__.pop(name, None)
-        self._annotated = self.options.keys() - self._in_code.keys()
-        for name, value in self.options.items():
-            if name != "shadow_name":
-                setattr(self, name, value)
-
     # -- here and now -----------------------------------------------------------------------------------------------
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
@@ -139,19 +112,6 @@ class Task(TaskSignatures[R], TaskBody, Generic[P, R]):
     def body(self) -> Callable[..., Any]:
         """What a worker calls."""
         return self if self.own_call else self.run
-
-    def add_around(self, attr: str, around: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-        """Replaces a method of this task, for example "run" or "on_failure", by what `around` makes of it.
-
-        `around` gets the function as it is, and returns one with the same parameters. Celery's name. Raises
-        AttributeError for a method that is not there.
-        """
-        own = getattr(self, attr)
-        former = getattr(own, "__func__", own)
-        changed = around(former)
-        self.__dict__[attr] = MethodType(changed, self) if hasattr(own, "__func__") else changed
-        if attr in HOOKS:
-            self.own_hooks = self.own_hooks | {attr}
 
     def apply(
         self,

@@ -12,7 +12,7 @@ from tqbroker import context
 from tqbroker.context import Request, request_of
 from tqbroker.exceptions import MaxRetriesExceededError, Retry
 from tqbroker.handle import Handle
-from tqbroker.request import Said
+from tqbroker.request_values import Said
 
 if TYPE_CHECKING:
     from tqbroker.app import App

@@ -22,7 +22,7 @@ _BASES = frozenset({"builtins", "typing", "abc", "tqbroker.handle", "tqbroker.ta
 """Modules of classes whose attributes are defaults, not options."""
 
 
-def given_options(cls: type[Task[..., Any]], options: Mapping[str, Any]) -> dict[str, Any]:
+def given_options(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of the task's class under those of its decorator. Raises TypeError or ValueError for a wrong one."""
     check_task_options(options)
     given = {**_of_class(cls), **options}
@@ -31,7 +31,7 @@ def given_options(cls: type[Task[..., Any]], options: Mapping[str, Any]) -> dict
     return given
 
 
-def _of_class(cls: type[Task[..., Any]]) -> dict[str, Any]:
+def _of_class(cls: type[Any]) -> dict[str, Any]:
     """Attributes of the class and its bases that are named like options."""
     found: dict[str, Any] = {}
     for base in reversed([base for base in cls.__mro__ if base.__module__ not in _BASES]):

@@ -17,7 +17,8 @@ from tqbroker.context import Request
 from tqbroker.exceptions import WorkerLostError
 from tqbroker.failures import exception_of
 from tqbroker.ids import text_of
-from tqbroker.request import Channel, Details
+from tqbroker.request import Channel
+from tqbroker.request_values import Details
 from tqbroker.retrying import Ending
 from tqbroker_worker.attempts import Attempt
 from tqbroker_worker.delivery import Job, Success, jobs_of

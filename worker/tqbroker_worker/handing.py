@@ -13,7 +13,8 @@ from tqbroker.errbacks import wants_to_know
 from tqbroker.exceptions import CodecError, TaskRevokedError, TqbrokerError, WorkerLostError
 from tqbroker.failures import exception_of
 from tqbroker.ids import key_of
-from tqbroker.request import Details, Request
+from tqbroker.request import Request
+from tqbroker.request_values import Details
 from tqbroker.task import Task
 from tqbroker_worker.delivery import Job
 from tqbroker_worker.places import Cause, Inputs, Place

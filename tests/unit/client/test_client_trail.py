@@ -10,7 +10,8 @@ import pytest
 from tqbroker import App, Task, context
 from tqbroker.call import Batch
 from tqbroker.exceptions import BatchError, OperationalError
-from tqbroker.request import Details, Request
+from tqbroker.request import Request
+from tqbroker.request_values import Details
 from tqbroker.trail import MAX_CHILDREN
 from tqbroker.transport import AsyncTransport, Refused, Transport
 

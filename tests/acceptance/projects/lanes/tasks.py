@@ -75,11 +75,6 @@ def paced(self: Bound, label: str) -> None:
     note("start", self, label)
 
 
-@app.task(bind=True, rate_limit="3/s 40/m")
-def paced_twice(self: Bound, label: str) -> None:
-    note("start", self, label)
-
-
 @app.task(bind=True, max_concurrency=2)
 def few(self: Bound, label: str, seconds: float = 0.0) -> None:
     note("start", self, label)
