@@ -21,7 +21,7 @@ HEADINGS = ("SCHEDULE", "when", "task", "next", "last", "fired", "source")
 def schedule_line(state: ScheduleState) -> tuple[str, ...]:
     """The cells of a schedule in a list."""
     of = state.schedule
-    due = "paused" if of.paused else moment(state.next_ms)
+    due = "paused" if of.paused else moment(state.next_ms) if state.next_ms else "never"
     return (of.name, in_words(of.when), of.head.task, due, moment(state.last_ms), str(state.fired), state.source)
 
 

@@ -175,3 +175,11 @@ def test_a_mistake_is_said_before_any_broker_is_asked(arguments: list[str], why:
 
     assert result.exit_code == 2, result.output
     assert why in result.output
+
+
+@pytest.mark.parametrize(("next_ms", "paused", "said"), [(0, False, "never"), (0, True, "paused"), (1, False, "1970")])
+def test_the_list_says_of_each_schedule_when_it_fires_next(next_ms: int, paused: bool, said: str) -> None:
+    made = of_entry(App("x", set_as_current=False), {"name": "n", "task": "t", "cron": "0 0 31 2 *"})
+    state = ScheduleState(made._replace(paused=paused), "operator", next_ms)
+
+    assert schedule_line(state)[3].startswith(said)
