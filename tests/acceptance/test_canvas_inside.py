@@ -22,6 +22,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Delivery]:
         yield place
 
 
+def said(place: Delivery, word: str, **which: Any) -> list[dict[str, Any]]:
+    """What tasks have written down under a word."""
+    lines = [line for line in place.trace() if line["word"] == word]
+    return [line for line in lines if all(line[name] == value for name, value in which.items())]
+
+
 def send(sig: Any) -> Any:
     """Submits a signature. Its result is one of several kinds."""
     return sig.delay()
@@ -69,27 +75,6 @@ def test_what_replaces_a_job_stands_where_that_stood(shop: Delivery, what: str) 
     assert [each.get(timeout=PATIENCE) for each in results] == [
         value, [value, "z"], value, [["a"], value], [[value, ["a"]], "z"], value,
     ]  # fmt: skip
-
-
-def test_callbacks_of_what_replaces_a_job_are_called_too(shop: Delivery) -> None:
-    t, tag = shop.tasks, uuid4().hex
-    replacing = t.seen.s("r")
-    replacing.link(t.quiet.s(tag, of="the replacement"))
-    job = t.grows.s(replacing)
-    job.link(t.quiet.s(tag, of="the job"))
-    failing = t.grows.s(t.breaks.s("it").on_error(t.quiet.si(tag, of="a failing replacement")))
-    failing.link_error(t.quiet.si(tag, of="a failing job"))
-
-    send(job)
-    send(failing)
-
-    of = until(lambda: calls(shop, tag, 4), "the callbacks")
-    assert of == ["a failing job", "a failing replacement", "the job", "the replacement"]
-
-
-def calls(shop: Delivery, tag: str, count: int) -> list[str]:
-    found = sorted(line["of"] for line in shop.trace() if tag in line.get("values", ()))
-    return found if len(found) >= count else []
 
 
 def test_a_replacement_that_fails_fails_the_chord_in_the_jobs_name(shop: Delivery) -> None:
@@ -142,3 +127,79 @@ def test_a_job_has_the_workflows_that_it_sends_as_children(shop: Delivery) -> No
 
     assert job.children == [body]
     assert body.get(timeout=PATIENCE) == 4
+
+
+# -- of tasks that say by what they are replaced ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("what", "value"), [("task", 3), ("chain", 6), ("group", [2, 4]), ("chord", 6)])
+def test_what_replaces_a_job_gives_its_value(shop: Delivery, what: str, value: Any) -> None:
+    t = shop.tasks
+    alone, waited = t.becomes.delay(what), (t.becomes.s(what) | t.notes.s(what)).delay()
+
+    assert alone.get(timeout=PATIENCE) == value
+    assert waited.get(timeout=PATIENCE) is None
+    assert [line["values"] for line in said(shop, "note", id=waited.id)] == [[value, what]]
+    assert said(shop, "replaced")
+
+
+def test_a_replacement_that_fails_fails_the_job(shop: Delivery) -> None:
+    with pytest.raises(KeyError, match="always"):
+        shop.tasks.becomes.delay("failing").get(timeout=PATIENCE)
+
+
+def test_a_member_of_a_chord_may_be_replaced_by_any_form(shop: Delivery) -> None:
+    t = shop.tasks
+    header = group(t.becomes.s("task"), t.add.s(1, 1), t.becomes.s("chord"), t.becomes.s("chain"))
+
+    body = (header | t.total.s()).delay()
+
+    assert body.get(timeout=PATIENCE) == 3 + 2 + 6 + 6
+    assert body.parent.get(timeout=PATIENCE) == [3, 2, 6, 6]
+
+
+def test_what_replaces_a_job_may_be_replaced_and_keeps_its_id(shop: Delivery) -> None:
+    t = shop.tasks
+    job = t.counts_down.delay(3)
+    last = (t.add.s(1, 1) | t.counts_down.si(2) | t.notes.s("down")).delay()
+
+    assert job.get(timeout=PATIENCE) == job.id
+    last.get(timeout=PATIENCE)
+    assert said(shop, "note", id=last.id)[0]["values"] == [last.parent.id, "down"]
+
+
+def test_callbacks_of_a_replaced_job_wait_for_what_replaces_it(shop: Delivery) -> None:
+    t, tag = shop.tasks, uuid4().hex
+    good = t.becomes.apply_async(("chain",), link=t.notes.s(tag), link_error=t.told.s(tag))
+    bad = t.becomes.apply_async(("failing",), link=t.notes.s("never", tag), link_error=t.told.s(tag))
+
+    until(lambda: said(shop, "told", tag=tag), "the error callback to run")
+    until(lambda: [line for line in said(shop, "note") if tag in line["values"]], "the callback to run")
+    assert good.get(timeout=PATIENCE) == 6
+    assert [line["failed"] for line in said(shop, "told", tag=tag)] == [bad.id]
+    assert [line["values"] for line in said(shop, "note") if tag in line["values"]] == [[6, tag]]
+
+
+def test_what_replaces_a_job_has_callbacks_of_its_own(shop: Delivery) -> None:
+    t = shop.tasks
+    good, bad = t.becomes.delay("linked"), (t.becomes.s("errors") | t.add.s(1)).delay()
+
+    assert good.get(timeout=PATIENCE) == 3
+    with pytest.raises(KeyError, match="always"):
+        bad.get(timeout=PATIENCE)
+    until(lambda: [line for line in said(shop, "note") if line["values"] == [3, "inside"]], "the callback to run")
+    until(lambda: said(shop, "told", tag="inside"), "the error callback to run")
+    assert len(said(shop, "told", tag="inside")) == 1
+
+
+def test_stamps_of_a_job_are_those_of_what_replaces_it(shop: Delivery) -> None:
+    job = shop.tasks.becomes.apply_async(("stamped",), stamps={"run": 7})
+
+    assert job.get(timeout=PATIENCE)["stamps"] == {"run": ["7"]}
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_what_is_added_to_a_chord_comes_last(shop: Delivery, lazy: bool) -> None:
+    t = shop.tasks
+
+    assert (group(t.adds.s(lazy), t.add.s(2, 2)) | t.total.s()).delay().get(timeout=PATIENCE) == 205

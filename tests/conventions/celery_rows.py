@@ -5,9 +5,11 @@ Where several tests do, the one that is nearest to a user: with a real broker an
 
 from __future__ import annotations
 
+from tests.conventions.workflow_rows import OF_RESULTS, WORKFLOWS
+
 OPTIONS = "tests/acceptance/test_celery_options.py"
 CANVAS = "tests/acceptance/test_canvas.py"
-VALUES = "tests/unit/client/test_canvas_values.py"
+FROM_INSIDE = "tests/acceptance/test_canvas_inside.py"
 PLACES = "tests/acceptance/test_workflow_worker.py"
 TIME = "tests/acceptance/test_time.py"
 RETRIES = "tests/acceptance/test_retries.py"
@@ -24,13 +26,10 @@ MANIFEST = "tests/unit/worker/test_worker_manifest.py"
 COMMANDS = "tests/unit/worker/test_worker_commands.py"
 FIELDS = "tests/unit/client/test_client_schedules.py"
 FIRING = "tests/acceptance/test_schedules.py"
+BEAT = "tests/acceptance/test_celery_schedules.py"
 SCHEDULES = "tests/unit/client/test_client_declared.py"
 FLAGS = "tests/unit/worker/test_worker_flags.py"
 LOGS = "tests/integration/worker/test_worker_logs.py"
-RESULTS = "tests/acceptance/test_workflow_results.py"
-SETS = "tests/integration/client/test_client_result_sets.py"
-TREES = "tests/integration/client/test_client_result_trees.py"
-WAIT = "tests/integration/client/test_client_wait.py"
 DAEMON = "tests/integration/worker/test_worker_daemon.py"
 
 _SHARED = {
@@ -87,7 +86,11 @@ _DETACHED = "-D --detach -f --logfile --pidfile --uid --gid --umask --workdir"
 _PURGED = "test_what_waits_is_cancelled_before_the_first_job_if_asked_for"
 _RUNS = f"{DAEMON}::test_jobs_run_and_their_outcomes_come_back"
 
-_ENTRIES = f"{SCHEDULES}::test_entries_of_beat_schedule_are_declared"
+_CRONTABS = f"{BEAT}::test_both_days_of_a_crontab_must_match"
+_DECLARED = f"{BEAT}::test_all_that_the_app_declares_is_in_the_broker"
+_ITS_TASK = "its_task_with_its_arguments_and_options"
+_ADDED = f"{FIRING}::test_a_program_adds_a_schedule_and_looks_after_it"
+_LATER = f"{TIME}::test_every_way_to_write_a_moment_is_that_moment_and_no_earlier"
 _ENTRY_OPTIONS = f"{SCHEDULES}::test_options_of_an_entry_reach_the_broker"
 
 ROWS: dict[str, dict[str, str]] = {
@@ -117,7 +120,7 @@ ROWS: dict[str, dict[str, str]] = {
         "acks_late": f"{POISON}::test_a_job_that_is_to_run_at_most_once_is_not_run_again",
         "reject_on_worker_lost": _ACKNOWLEDGED,
         "track_started": _ACKNOWLEDGED,
-        "on_replace": f"{CANVAS}::test_what_replaces_a_job_gives_its_value",
+        "on_replace": f"{FROM_INSIDE}::test_what_replaces_a_job_gives_its_value",
         "trail": f"{PLACES}::test_a_job_is_kept_with_what_its_body_has_submitted",
         "resultrepr_maxsize": f"{OPTIONS}::test_the_log_shows_as_much_of_a_result_as_its_task_says",
         "store_errors_even_if_ignored": f"{OPTIONS}::test_a_failure_is_kept_although_its_result_would_be_ignored",
@@ -135,11 +138,10 @@ ROWS: dict[str, dict[str, str]] = {
         "update_state": f"{INSIDE}::test_state_and_progress_are_seen_while_the_job_runs",
         "send_event": f"{OPTIONS}::test_an_event_of_a_task_is_in_the_log",
         "request": f"{INSIDE}::test_a_job_knows_its_call",
-        **dict.fromkeys(("s", "si", "signature", "subtask"), f"{CANVAS}::test_every_form_gives_its_value"),
-        **dict.fromkeys(("chunks", "map", "starmap"), f"{CANVAS}::test_every_form_gives_its_value"),
-        "replace": f"{CANVAS}::test_what_replaces_a_job_gives_its_value",
-        "on_replace": f"{CANVAS}::test_what_replaces_a_job_gives_its_value",
-        "add_to_chord": f"{CANVAS}::test_what_is_added_to_a_chord_comes_last",
+        **{name: WORKFLOWS[name] for name in ("s", "si", "signature", "subtask", "chunks", "map", "starmap")},
+        "replace": f"{FROM_INSIDE}::test_what_replaces_a_job_gives_its_value",
+        "on_replace": f"{FROM_INSIDE}::test_what_replaces_a_job_gives_its_value",
+        "add_to_chord": f"{FROM_INSIDE}::test_what_is_added_to_a_chord_comes_last",
         "add_around": "tests/unit/client/test_client_models.py::test_a_method_can_be_wrapped",
         "push_request": "tests/unit/client/test_client_hooks.py::test_a_pushed_request_is_the_one_a_task_sees",
         "pop_request": "tests/unit/client/test_client_hooks.py::test_a_pushed_request_is_the_one_a_task_sees",
@@ -199,8 +201,7 @@ ROWS: dict[str, dict[str, str]] = {
         "cancel_consumer": "tests/acceptance/test_control.py::test_a_queue_is_taken_and_let_go_at_run_time",
     },
     "Settings": {
-        "task_allow_error_cb_on_chord_header": "tests/unit/client/test_canvas_shapes.py"
-        "::test_error_callbacks_of_a_chord_are_those_of_its_header_too_if_the_setting_says_so",
+        "task_allow_error_cb_on_chord_header": WORKFLOWS["task_allow_error_cb_on_chord_header"],
         **dict.fromkeys(_TOLD.split(), f"{MANIFEST}::test_settings_for_workers_are_told_as_they_are"),
         **dict.fromkeys(_ALWAYS.split(), _ACKNOWLEDGED),
         **dict.fromkeys(("task_publish_retry", "task_publish_retry_policy"), _POLICY),
@@ -240,31 +241,28 @@ ROWS: dict[str, dict[str, str]] = {
         "::test_a_dead_letter_is_shown_with_its_attempts_and_redriven_with_other_arguments",
         "task_send_sent_event": "tests/acceptance/test_cli_operator.py::test_events_go_on_behind_the_last_one_seen",
         "beat_schedule": f"{FIRING}::test_an_entry_of_beat_schedule_fires_each_second_once",
-        "beat_cron_starting_deadline": f"{SCHEDULES}::test_the_apps_deadline_is_that_of_entries_by_the_clock",
+        "beat_cron_starting_deadline": f"{BEAT}::test_a_crontab_has_the_deadline_of_the_app",
         "broker_url": f"{CONFIG}::test_the_url_comes_from_the_argument_then_the_environment_then_the_default",
     },
     "Periodic tasks": {
-        **dict.fromkeys(("crontab", "ParseException"), f"{FIELDS}::test_a_field_means_what_it_means_in_celery"),
-        "from_string": f"{FIELDS}::test_a_line_of_cron_gives_the_fields_in_its_order",
-        "schedule": f"{FIELDS}::test_periods_are_seconds_or_timedeltas",
+        **dict.fromkeys(("crontab", "minute", "hour", "day_of_week", "day_of_month", "month_of_year"), _CRONTABS),
+        "ParseException": f"{FIELDS}::test_a_wrong_field_is_refused_with_what_is_allowed",
         "maybe_schedule": f"{FIELDS}::test_what_a_schedule_may_be_written_as",
-        **dict.fromkeys(("task", "args", "kwargs", "options", "relative"), _ENTRIES),
+        **dict.fromkeys(("task", "args", "kwargs", "options"), f"{BEAT}::test_an_entry_calls_{_ITS_TASK}"),
+        **dict.fromkeys(("schedule", "relative", "from_string", "add_periodic_task"), _DECLARED),
+        **dict.fromkeys(("on_after_configure", "on_after_finalize"), _DECLARED),
         **dict.fromkeys(("jitter", "start", "end", "misfire", "misfire_max", "enabled"), _ENTRY_OPTIONS),
-        "deadline": f"{SCHEDULES}::test_the_apps_deadline_is_that_of_entries_by_the_clock",
+        "deadline": f"{BEAT}::test_a_crontab_has_the_deadline_of_the_app",
         "overlap": f"{FIRING}::test_a_firing_is_skipped_while_an_earlier_job_runs",
         "zone": f"{FIRING}::test_client_and_broker_mean_the_same_by_a_crontab",
         "cron": f"{FIRING}::test_the_next_firings_go_over_a_change_of_the_clock",
-        "add_periodic_task": f"{FIRING}::test_a_periodic_task_is_added_when_the_app_is_ready",
-        **dict.fromkeys(
-            ("on_after_configure", "on_after_finalize"),
-            f"{SCHEDULES}::test_periodic_tasks_are_added_when_the_app_is_ready",
-        ),
         **dict.fromkeys(
             ("is_due", "remaining_estimate"),
             f"{FIELDS}::test_a_crontab_is_due_by_the_clock_on_the_wall_of_its_app",
         ),
         "celery beat": f"{FIRING}::test_beat_says_that_there_is_nothing_to_run",
-        "PeriodicTask": f"{FIRING}::test_a_program_adds_a_schedule_and_looks_after_it",
+        **dict.fromkeys(("PeriodicTask", "IntervalSchedule", "CrontabSchedule"), _ADDED),
+        **dict.fromkeys(("one_off", "ClockedSchedule"), _LATER),
     },
     "The worker's command line": {
         **dict.fromkeys(_FLAGS.split(), f"{FLAGS}::test_flags_are_settings"),
@@ -277,78 +275,6 @@ ROWS: dict[str, dict[str, str]] = {
         "--autoscale": f"{PROGRAMS}::test_an_autoscaled_worker_is_given_other_bounds",
         "--version": "tests/acceptance/test_cli.py::test_a_message_says_which_commands_there_are",
     },
-    "Results": {
-        **dict.fromkeys(("get", "wait"), f"{WAIT}::test_a_result_is_pushed_to_the_waiting_caller_and_read_once"),
-        **dict.fromkeys(
-            ("ready", "successful", "state", "status", "result", "info"),
-            f"{WAIT}::test_a_result_is_pushed_to_the_waiting_caller_and_read_once",
-        ),
-        "failed": f"{RESULTS}::test_a_group_is_counted_waited_for_and_found_again_by_its_id",
-        "traceback": f"{WAIT}::test_a_job_that_raised_raises_here_with_its_traceback",
-        "exists": f"{WAIT}::test_an_unknown_job_raises_at_once",
-        **dict.fromkeys(
-            ("name", "args", "kwargs", "worker", "date_done", "retries", "queue"),
-            f"{WAIT}::test_details_of_a_job_are_there",
-        ),
-        "parent": f"{RESULTS}::test_a_chain_leads_to_its_parents_and_through_a_tuple",
-        **dict.fromkeys(
-            ("children", "collect", "iterdeps", "get_leaf", "build_graph"),
-            f"{RESULTS}::test_what_a_body_submits_and_what_follows_are_children",
-        ),
-        "forget": f"{TREES}::test_forgetting_takes_the_parents_along",
-        "revoke": f"{RESULTS}::test_a_cancelled_group_says_so_of_each",
-        "then": "tests/integration/client/test_client_then.py::test_a_callback_gets_the_result_once_it_has_ended",
-        "maybe_throw": f"{SETS}::test_a_failure_raises_at_once_with_its_own_class_and_says_who",
-        **dict.fromkeys(
-            ("as_tuple", "as_list", "result_from_tuple"),
-            f"{TREES}::test_a_tree_of_results_comes_back_from_its_tuple",
-        ),
-        **dict.fromkeys(
-            ("ResultSet", "add", "remove", "discard", "update", "clear"),
-            f"{SETS}::test_a_set_is_changed_like_a_list_without_repeats",
-        ),
-        **dict.fromkeys(
-            ("waiting", "completed_count", "iter_native", "GroupResult", "restore"),
-            f"{RESULTS}::test_a_group_is_counted_waited_for_and_found_again_by_its_id",
-        ),
-        **dict.fromkeys(("join", "join_native"), f"{SETS}::test_values_come_in_order_whatever_the_order_of_the_ends"),
-        "iterate": f"{SETS}::test_values_are_handed_out_as_they_come",
-        **dict.fromkeys(("save", "delete"), f"{RESULTS}::test_jobs_of_any_kind_are_saved_as_a_group_of_their_own"),
-        "EagerResult": f"{SETS}::test_groups_in_a_set_and_what_was_run_in_place_are_part_of_it",
-        **dict.fromkeys(
-            ("allow_join_result", "denied_join_result"),
-            f"{TREES}::test_waiting_inside_of_a_task_is_refused_unless_it_is_allowed",
-        ),
-    },
-    "Workflows": {
-        **dict.fromkeys(
-            ("Signature", "signature", "subtask"), f"{VALUES}::test_a_signature_is_made_of_a_task_or_its_name"
-        ),
-        "maybe_signature": f"{VALUES}::test_what_is_no_signature_is_said",
-        "from_dict": f"{CANVAS}::test_what_came_as_json_runs_as_what_was_written",
-        **dict.fromkeys(
-            ("clone", "partial", "replace"),
-            f"{VALUES}::test_a_copy_gets_arguments_in_front_and_options_over_its_own",
-        ),
-        "set": f"{VALUES}::test_options_stand_beside_the_arguments",
-        "freeze": f"{CANVAS}::test_frozen_ids_are_those_it_runs_under",
-        "reprcall": f"{VALUES}::test_a_signature_is_made_of_a_task_or_its_name",
-        "flatten_links": f"{VALUES}::test_links_of_links_are_flattened",
-        "immutable": f"{CANVAS}::test_every_form_gives_its_value",
-        "set_immutable": f"{VALUES}::test_immutable_parts_are_those_that_are_handed_something",
-        **dict.fromkeys(("delay", "apply_async", "__invert__"), f"{CANVAS}::test_ways_to_call"),
-        "apply": "tests/unit/client/test_canvas_eager.py::test_every_form_gives_its_value",
-        "link": f"{CANVAS}::test_what_is_linked_is_called_with_the_result",
-        "link_error": f"{CANVAS}::test_errors_are_told_of_once_in_the_way_that_is_asked_for",
-        "on_error": f"{CANVAS}::test_a_chain_that_breaks_raises_what_broke_it_and_tells_once",
-        "errback": f"{CANVAS}::test_errors_are_told_of_once_in_the_way_that_is_asked_for",
-        **dict.fromkeys(
-            ("chain", "group", "chord", "xmap", "xstarmap", "chunks"), f"{CANVAS}::test_every_form_gives_its_value"
-        ),
-        "skew": f"{CANVAS}::test_a_skewed_group_starts_one_after_the_other",
-        **dict.fromkeys(("StampingVisitor", "stamp"), f"{CANVAS}::test_stamps_and_headers_are_seen_by_every_task"),
-        "graph": f"{CANVAS}::test_the_graph_of_results_can_be_drawn",
-        "task_allow_error_cb_on_chord_header": "tests/unit/client/test_canvas_shapes.py"
-        "::test_error_callbacks_of_a_chord_are_those_of_its_header_too_if_the_setting_says_so",
-    },
+    "Workflows": WORKFLOWS,
+    "Results": OF_RESULTS,
 }

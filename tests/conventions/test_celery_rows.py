@@ -1,4 +1,6 @@
-"""Every row of docs/migrating.md that works or is adapted is shown by a test, and that test is there."""
+"""Every row of docs/migrating.md that works or is adapted is shown by a test, and that test is there; and what
+Celery has of workflows, results and schedules has a row.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import ast
 from pathlib import Path
 
 import pytest
+from tests.conventions.celery_names import NAMES
 from tests.conventions.celery_rows import ROWS
 from tests.conventions.test_migrating import THERE, table
 
@@ -15,6 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize("title", ROWS)
 def test_every_row_that_works_names_a_test_and_nothing_else_does(title: str) -> None:
     assert ROWS[title].keys() == {name for name, verdict in table(title).items() if verdict in THERE}
+
+
+@pytest.mark.parametrize("title", NAMES)
+def test_no_name_of_celerys_is_missing(title: str) -> None:
+    assert NAMES[title] - table(title).keys() == set()
 
 
 def test_every_named_test_is_there() -> None:

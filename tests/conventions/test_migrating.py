@@ -9,7 +9,9 @@ import click
 import pytest
 
 import tqbroker
-from tqbroker import App, Task, eager, exceptions, queues, result, schedule_options, schedules
+from tqbroker import App, AsyncResult, Task, canvas, eager, exceptions, queues, result, schedule_options, schedules
+from tqbroker.control import Control
+from tqbroker.dependency_graph import DependencyGraph
 from tqbroker.known_options import CALL, TASK
 from tqbroker.known_settings import SETTINGS
 from tqbroker.option_rules import CALL as CALL_RULES
@@ -65,11 +67,6 @@ def test_methods_of_a_task_are_there_unless_the_table_says_otherwise() -> None:
         assert hasattr(Task, name) == (verdict in THERE), name
 
 
-def test_methods_of_results_are_there() -> None:
-    for name in table("Results"):
-        assert any(hasattr(where, name) for where in (result, result.AsyncResult, result.GroupResult, eager)), name
-
-
 def test_exceptions_can_be_imported_by_the_names_of_the_table() -> None:
     for name in table("Exceptions"):
         assert issubclass(getattr(exceptions, name), BaseException), name
@@ -122,3 +119,16 @@ def test_the_flags_of_the_worker_are_those_of_the_table() -> None:
     for option in cli.worker.params:
         if isinstance(option, click.Option) and not option.hidden:
             assert works & {*option.opts}, f"{option.opts} is not in the table"
+
+
+def test_the_words_of_workflows_and_results_are_there() -> None:
+    workflows, results = table("Workflows"), table("Results")
+    homes = [canvas.Signature, canvas.group, canvas.StampingVisitor, canvas, AsyncResult, DependencyGraph, Task]
+    there = {name for name, verdict in workflows.items() if verdict in THERE}
+    for name in there - {"errback", "append_stamps", *SETTINGS, *CALL}:
+        assert any(hasattr(each, name) for each in homes), name
+    visits = {name for name in dir(canvas.StampingVisitor) if name.startswith("on_")}
+    assert visits <= there
+    for name, verdict in results.items():
+        found = any(hasattr(each, name) for each in (AsyncResult, result.GroupResult, result, Control, eager, tqbroker))
+        assert found == (verdict in THERE), name
