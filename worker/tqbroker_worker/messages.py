@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tqbroker.v1 import job_pb2
+from tqbroker.v1 import job_pb2, workflow_pb2
 from tqbroker.v1 import worker_pb2 as pb
 from tqbroker_worker.jobs import UUID_BYTES, Extra, Head, Jobs, Traits
 from tqbroker_worker.ledger import Ending, Outcome, Successes
@@ -15,6 +15,7 @@ from tqbroker_worker.placing import place_of
 Lease = tuple[int, Jobs]
 _PLAIN = Traits()
 _NO_EXTRA = Extra()
+_NO_CHECKPOINT, _NOWHERE = pb.Checkpoint(), workflow_pb2.Place()
 
 
 def jobs_of(batch: pb.DeliveryBatch) -> Iterator[Jobs]:
@@ -66,13 +67,16 @@ def _has_extras(batch: pb.DeliveryBatch) -> bool:
 def _extras(batch: pb.DeliveryBatch) -> dict[int, Extra]:
     extras: dict[int, Extra] = {}
     count = len(batch.tokens)
-    due = batch.due_unix_ms or [0] * count
-    expires = batch.expires_unix_ms or [0] * count
-    for at in range(count):
-        checkpoint = batch.checkpoints[at] if batch.checkpoints else None
-        left = checkpoint.data if checkpoint is not None and checkpoint.format else None
-        place = place_of(batch.places[at]) if batch.places and batch.places[at].workflow else None
-        extra = Extra(due[at], expires[at], left, checkpoint.format if checkpoint is not None else "", place)
+    columns = zip(
+        batch.due_unix_ms or [0] * count,
+        batch.expires_unix_ms or [0] * count,
+        batch.checkpoints or [_NO_CHECKPOINT] * count,
+        batch.places or [_NOWHERE] * count,
+        strict=True,
+    )
+    for at, (due_ms, expires_ms, checkpoint, place) in enumerate(columns):
+        left, form = (checkpoint.data, checkpoint.format) if checkpoint.format else (None, "")
+        extra = Extra(due_ms, expires_ms, left, form, place_of(place) if place.workflow else None)
         if extra != _NO_EXTRA:
             extras[at] = extra
     return extras

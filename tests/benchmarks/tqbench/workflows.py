@@ -23,8 +23,8 @@ def measure(sizes: Sizes, folder: Path) -> Sample:
         link_ms = scene.step("links", sizes.links)["link_ms"]
         return {
             "jobs": sizes.chord,
-            "group_ratio": middle["group_s"] / middle["plain_s"],
-            "chord_ratio": middle["chord_s"] / middle["plain_s"],
+            "group_ratio": middle["group_ratio"],
+            "chord_ratio": middle["chord_ratio"],
             **_each_us("small", small, sizes.chord // 10),
             **_each_us("middle", middle, sizes.chord),
             **_each_us("large", large | chord, sizes.chord_large),

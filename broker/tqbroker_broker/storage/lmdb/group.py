@@ -24,7 +24,7 @@ from tqbroker_broker.storage.lmdb.keys import (
     WRECKS,
 )
 from tqbroker_broker.storage.lmdb.lanes import Lane, LaneKey, key_of
-from tqbroker_broker.storage.lmdb.rows import FRESH, FRESH_ROW, Note, pack_note
+from tqbroker_broker.storage.lmdb.rows import DamagedRecordError, Note, look_at_note, pack_note
 from tqbroker_broker.storage.lmdb.txn import Txn
 from tqbroker_broker.storage.lmdb.workflow_writer import WorkflowWriter
 
@@ -164,9 +164,11 @@ class Group:
         return self.store.note(self.txn, seq)
 
     def look_at_note(self, seq: int) -> Note:
-        """What is noted of a job, for somebody who changes nothing."""
-        row = self.txn.get(U64.pack(seq), db=self.store.db["notes"])
-        return FRESH if row == FRESH_ROW else self.note(seq)
+        """What is noted of a job, for somebody who changes nothing, and does not ask for its place."""
+        try:
+            return look_at_note(self.txn.get(U64.pack(seq), db=self.store.db["notes"]))
+        except DamagedRecordError:
+            return self.note(seq)
 
     def put_note(self, seq: int, note: Note) -> None:
         """Writes what is noted of a job."""

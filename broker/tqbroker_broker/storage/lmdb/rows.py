@@ -227,11 +227,16 @@ FRESH = Note(node=True)
 """What is noted of a job of a workflow to which nothing has happened yet. Nobody changes it."""
 
 FRESH_ROW = pack_note(FRESH)
+_TAIL_AT = JOB_AT + 8
+_FRESH_TAIL = FRESH_ROW[_TAIL_AT:]
 
 
 def look_at_note(row: bytes | None) -> Note:
-    """Reads a row of `notes` for somebody who changes nothing; those that are alike are not read again."""
-    return FRESH if row == FRESH_ROW else unpack_note(row)
+    """Reads a row of `notes` for somebody who changes nothing, and does not ask for its place.
+
+    But for the place nearly all jobs of a workflow have the same, which is compared instead of read.
+    """
+    return FRESH if row is not None and row[_TAIL_AT:] == _FRESH_TAIL else unpack_note(row)
 
 
 def pack_attempt(attempt: PastAttempt) -> bytes:

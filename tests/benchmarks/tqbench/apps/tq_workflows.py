@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from operator import truediv
 from statistics import median
 
 import grpc
@@ -73,14 +74,17 @@ KINDS: dict[str, Callable[[int], int]] = {"plain": plain, "group": grouped, "cho
 
 
 def compare(count: int, rounds: int) -> Figures:
-    """Seconds of each kind, all in turn, so that all meet the same weather."""
+    """Seconds of each kind, and the ratio to the same jobs alone: all in turn, so that they meet the same weather."""
     laps: dict[str, list[float]] = {name: [] for name in KINDS}
     for run in KINDS.values():
         run(WARM_UP)
     for _ in range(rounds):
         for name, run in KINDS.items():
             laps[name].append(_seconds(run, count))
-    return {f"{name}_s": median(each) for name, each in laps.items()}
+    ratios = {name: median(map(truediv, laps[name], laps["plain"])) for name in KINDS if name != "plain"}
+    return {f"{name}_s": median(each) for name, each in laps.items()} | {
+        f"{name}_ratio": ratio for name, ratio in ratios.items()
+    }
 
 
 def once(name: str, count: int) -> Figures:
