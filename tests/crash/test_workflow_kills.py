@@ -39,7 +39,15 @@ IN_BROKER = (
 IN_WORKER = ("worker_before_send_outcome", "worker_after_receive")
 IN_CHILD = ("child_before_run", "child_after_run")
 
+USUAL = frozenset({"after_commit", "after_finish_commit", "worker_before_send_outcome", "child_before_run"})
+"""Places where `make test` kills; `make crash` kills at all of them."""
+
 pytestmark = pytest.mark.crash
+
+
+def at(places: tuple[str, ...]) -> list[object]:
+    """The places as parameters of a test."""
+    return [place if place in USUAL else pytest.param(place, marks=pytest.mark.long) for place in places]
 
 
 class Sent(NamedTuple):
@@ -74,7 +82,7 @@ def send(site: Site, random: Random) -> list[Sent]:
 
 
 @seeds(1)
-@pytest.mark.parametrize("place", IN_BROKER)
+@pytest.mark.parametrize("place", at(IN_BROKER))
 def test_a_workflow_survives_the_broker_killed_at(workflows: Site, place: str, seed: int) -> None:
     random = Random(f"{place} {seed}")
     broker = workflows.broker("--max-lost-leases", "1000", **armed(place, random))
@@ -88,7 +96,7 @@ def test_a_workflow_survives_the_broker_killed_at(workflows: Site, place: str, s
 
 
 @seeds(1)
-@pytest.mark.parametrize("place", IN_WORKER + IN_CHILD)
+@pytest.mark.parametrize("place", at(IN_WORKER + IN_CHILD))
 def test_a_workflow_survives_the_worker_killed_at(workflows: Site, place: str, seed: int) -> None:
     random = Random(f"{place} {seed}")
     workflows.broker("--max-lost-leases", "1000", "--grace", "0.5")
