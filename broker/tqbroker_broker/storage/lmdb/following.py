@@ -21,11 +21,11 @@ from tqbroker_broker.storage.lmdb.rows import (
     FRESH_ROW,
     Final,
     JobRow,
-    Note,
     head_of,
     pack_failure,
     pack_job,
     pack_note,
+    pack_placed,
     unpack_failure,
     unpack_note,
 )
@@ -149,11 +149,15 @@ class Follow:
         first = 0 if due_ms else group.take_numbers(len(waiting))
         notes: list[tuple[bytes, bytes]] = []
         places: list[tuple[bytes, bytes]] = []
-        for i, (key, row) in enumerate(waiting):
-            note = Note(node=True) if row == FRESH_ROW else unpack_note(row)
-            note.order, note.due_ms = first + i if first else 0, due_ms
-            notes.append((key, pack_note(note)))
-            places.append((lane.prefix + U64.pack(note.order), key + NOTED))
+        prefix = lane.prefix
+        for order, (key, row) in enumerate(waiting, first):
+            if row == FRESH_ROW and not due_ms:
+                notes.append((key, pack_placed(order)))
+            else:
+                note = unpack_note(row)
+                note.order, note.due_ms = order if first else 0, due_ms
+                notes.append((key, pack_note(note)))
+            places.append((prefix + U64.pack(order), key + NOTED))
         group.txn.cursor(db["notes"]).putmulti(notes)
         group.count(lane.queue, WAITING, -len(waiting))
         if due_ms:

@@ -231,6 +231,11 @@ _TAIL_AT = JOB_AT + 8
 _FRESH_TAIL = FRESH_ROW[_TAIL_AT:]
 
 
+def pack_placed(order: int) -> bytes:
+    """The row of a job of a workflow to which nothing has happened but that it got its place."""
+    return seal(order.to_bytes(8, "big") + _FRESH_TAIL)
+
+
 def look_at_note(row: bytes | None) -> Note:
     """Reads a row of `notes` for somebody who changes nothing, and does not ask for its place.
 
