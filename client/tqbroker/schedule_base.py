@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, NamedTuple
@@ -51,9 +52,9 @@ class BaseSchedule:
     def _aware(self, moment: datetime) -> datetime:
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
+    @abstractmethod
     def _after(self, moment: datetime) -> datetime:
         """The first due time behind a moment."""
-        raise NotImplementedError
 
     def remaining_estimate(self, last_run_at: datetime) -> timedelta:
         """Time from now until it is due, when it ran last at this moment; negative when that has passed."""
@@ -73,9 +74,9 @@ class BaseSchedule:
     def _too_late(self, due: datetime, now: datetime) -> bool:
         return False
 
+    @abstractmethod
     def when(self, zone: str = "") -> When:
         """As the broker is told; `zone` is the name of one, empty for UTC."""
-        raise NotImplementedError
 
 
 def check_own(made: BaseSchedule) -> None:
