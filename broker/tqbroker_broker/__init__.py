@@ -16,7 +16,8 @@ timers, agenda, clock               what time asks for, and when; the one place 
 guard, inflight, refusals           the engine with its clock; bounds; what is refused
 lifecycle, limits, selection        decisions, pure: after an attempt, which limits hold, what a filter means
 shares, windows                     arithmetic, pure: whose turn it is, what a rate admits
-workflows, schedules                jobs that wait for each other, and for a time: values and decisions
+workflows, workflow_decisions       jobs that wait for each other: values; what follows their ends
+schedules                           jobs that wait for a time: values and decisions
 cron, calendars, patterns           when schedules fire; moments in a time zone; cron strings and crontabs
 revisions, firings                  what becomes of schedules that are put; their jobs and ledgers
 records, rules, questions           plain values: jobs, rules, what operators ask

@@ -28,8 +28,8 @@ from tqbroker_broker.sessions import Sessions
 from tqbroker_broker.storage import Engine, Fenced, Unavailable
 from tqbroker_broker.waiters import Waiters, Watcher
 from tqbroker_broker.workers import Workers
+from tqbroker_broker.workflow_decisions import waits_for
 from tqbroker_broker.workflow_verbs import WorkflowVerbs
-from tqbroker_broker.workflows import waits_for
 
 log = logging.getLogger("tqbroker.broker")
 

@@ -10,7 +10,8 @@ from tests.contracts.draws import KEYS, Draws
 from tqbroker_broker.attempts import Held
 from tqbroker_broker.records import JobId, NewJobs, Time
 from tqbroker_broker.rules import UniqueConflict
-from tqbroker_broker.workflows import NewJoin, NewNodes, On, Part, Shape, takes_one
+from tqbroker_broker.workflow_decisions import takes_one
+from tqbroker_broker.workflows import NewJoin, NewNodes, On, Part, Shape
 
 REJECT = UniqueConflict.REJECT
 MOST_BATCHES = 5

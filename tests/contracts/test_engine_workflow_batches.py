@@ -10,17 +10,7 @@ from tests.contracts.workflows import finals, states, workflow_id
 from tqbroker_broker.attempts import Held, Place, Verdict, Want
 from tqbroker_broker.questions import Effect, Redrive
 from tqbroker_broker.records import Head, State, key_text, text_key
-from tqbroker_broker.workflows import (
-    Inputs,
-    NewJoin,
-    NewNodes,
-    On,
-    Part,
-    PartAnswer,
-    PartEffect,
-    Shape,
-    Tally,
-)
+from tqbroker_broker.workflows import Inputs, NewJoin, NewNodes, On, Part, PartAnswer, PartEffect, Shape, Tally
 
 WORKFLOW, GROUP, GUEST = workflow_id("workflow"), workflow_id("group"), workflow_id("guest")
 DIGEST = bytes(16)

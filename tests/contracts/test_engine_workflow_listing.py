@@ -9,15 +9,7 @@ from tests.contracts.workflows import Workflow, fail, finals, ids, run, submit, 
 from tqbroker_broker.attempts import Verdict
 from tqbroker_broker.questions import Redrive
 from tqbroker_broker.records import State, text_key
-from tqbroker_broker.workflows import (
-    JoinInfo,
-    NewJoin,
-    On,
-    Shape,
-    Tally,
-    WorkflowInfo,
-    WorkflowState,
-)
+from tqbroker_broker.workflows import JoinInfo, NewJoin, On, Shape, Tally, WorkflowInfo, WorkflowState
 
 UPLOADING, RUNNING, SUCCEEDED = WorkflowState.UPLOADING, WorkflowState.RUNNING, WorkflowState.SUCCEEDED
 FAILED, CANCELLED = WorkflowState.FAILED, WorkflowState.CANCELLED

@@ -11,7 +11,8 @@ from tests.crash.workflow_course import Course
 
 from tqbroker_broker.records import State
 from tqbroker_broker.storage.lmdb import counting
-from tqbroker_broker.workflows import On, Turn, turn
+from tqbroker_broker.workflow_decisions import Turn, turn
+from tqbroker_broker.workflows import On
 
 SEEDS = int(os.environ.get("TQ_WORKFLOW_SEEDS", "60"))
 """`make crash` runs 2,000."""

@@ -19,7 +19,8 @@ from tqbroker_broker.records import State, key_text, text_key
 from tqbroker_broker.storage import StoreFull, Unavailable
 from tqbroker_broker.storage.lmdb.engine import LmdbEngine
 from tqbroker_broker.storage.lmdb.keys import DATABASES
-from tqbroker_broker.workflows import SHORT, Tally
+from tqbroker_broker.workflow_decisions import SHORT
+from tqbroker_broker.workflows import Tally
 
 STAY = {"meta", "counts", "events", "names", "workers"}
 """What does not belong to jobs, and grows with the names that are in use."""

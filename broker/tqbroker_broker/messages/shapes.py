@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from tqbroker.v1 import workflow_pb2
 from tqbroker_broker.messages.checks import check_most
 from tqbroker_broker.refusals import Invalid
-from tqbroker_broker.workflows import NewJoin, On, Shape, takes_one
+from tqbroker_broker.workflow_decisions import takes_one
+from tqbroker_broker.workflows import NewJoin, On, Shape
 
 MAX_NAME = 255
 """Characters of the name of a workflow: it is shown in lists."""

@@ -232,14 +232,14 @@ class Engine(Protocol):
         `beside` adds a complete workflow of one part to that of a running job, which gets one if it has none: its
         nodes belong to that then, and those marked become members of the open joins of LIST shape of that job.
 
-        When a job that is a member of joins ends, by whatever verb, `workflows.turn` says what follows in the same
+        When a job that is a member of joins ends, by whatever verb, `turn` says what follows in the same
         commit. RELEASE: the followers become QUEUED at the end of their lane, or SCHEDULED; lengths of queues bound
         nothing; inputs above `max_inputs_size` FAIL them (`inputs_too_large`). BREAK: they end as the member did, with
         `follower_failure` (with `Copies`), as deep as it goes; SPARE: CANCELLED without failure. When more than
         `group_limit` jobs end so, `expire` may go on with those beyond; no node is redriven meanwhile (Unavailable).
         This is settled after each item of a verb, by `finish` and `join` after all, from near to far: first first, its
         joins in the order of `member_of`, their followers in the order they were sent. Followers that have ended by
-        themselves are left alone, and members count (`workflows.counts`) also when their join is decided. A join is
+        themselves are left alone, and members count (`counts`) also when their join is decided. A join is
         decided once, unless `edit` opens it again. A node that was FAILED by itself may be redriven: what ended because
         of it waits again, without a moment to expire, once no other member is in the way (one that ended without
         success, or was dropped so): till then that member is the cause. Error callbacks that were released stay so.

@@ -15,7 +15,8 @@ from tqbroker_broker.messages.status import write_status
 from tqbroker_broker.records import Head, State, text_key
 from tqbroker_broker.refusals import Invalid
 from tqbroker_broker.sessions import cut, load_of
-from tqbroker_broker.workflows import Inputs, Shape, waits_for
+from tqbroker_broker.workflow_decisions import waits_for
+from tqbroker_broker.workflows import Inputs, Shape
 
 A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
 HEAD = Head("t", "default", 0, "json")

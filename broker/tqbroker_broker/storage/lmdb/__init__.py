@@ -24,7 +24,7 @@ places.py, picking.py, columns.py   which jobs one worker gets, and its answer a
 rulebook.py  rules of queues and limits
 firing.py    schedules: their jobs and their rows
 intake.py, submitting.py, handout.py, outcomes.py, endings.py, cancelling.py   the verbs
-upkeep.py, membership.py, editing.py   more of them
+falling_due.py, upkeep.py, membership.py, editing.py   more of them
 reading.py, scanning.py   what is known of jobs, by id and by filter
 overview.py, groups.py   what is known of workflows and groups
 engine.py    the seam: each verb, handed to its module

@@ -12,7 +12,8 @@ from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.keys import first_number
 from tqbroker_broker.storage.lmdb.rooms import Room
 from tqbroker_broker.storage.lmdb.workflow_rows import PART, SPAN, WorkflowRow
-from tqbroker_broker.workflows import NewNodes, Part, PartEffect, takes_one
+from tqbroker_broker.workflow_decisions import takes_one
+from tqbroker_broker.workflows import NewNodes, Part, PartEffect
 
 NO_RULE = QueueRule()
 

@@ -16,7 +16,7 @@ from tqbroker_broker.storage.lmdb.workflow_rows import (
     WorkflowRow,
 )
 from tqbroker_broker.storage.lmdb.workflow_writer import Ended, WorkflowWriter
-from tqbroker_broker.workflows import Turn, counts, turn
+from tqbroker_broker.workflow_decisions import Turn, counts, turn
 
 
 class Decided(NamedTuple):

@@ -13,7 +13,7 @@ from tqbroker_broker.storage.lmdb import annotating, history, uniques
 from tqbroker_broker.storage.lmdb.book import Lease
 from tqbroker_broker.storage.lmdb.group import COLUMN, READY, SCHEDULED, WAITING, Group
 from tqbroker_broker.storage.lmdb.keys import MEMORY, NOTED, TOKEN_AT, U64, delayed_key, order_of
-from tqbroker_broker.storage.lmdb.rows import Final, JobRow, Note, pack_failure, pack_final, pack_trail
+from tqbroker_broker.storage.lmdb.rows import DAMAGED, Final, JobRow, Note, pack_failure, pack_final, pack_trail
 from tqbroker_broker.storage.lmdb.workflow_writer import Ended
 
 
@@ -168,3 +168,16 @@ def drop_finished(group: Group, seq: int, now: Time, *, early: bool = True, alon
         group.remembered += 1
         group.plan(MEMORY, until_ms, job.id)
     return True
+
+
+def put_damaged(group: Group, seq: int, now: Time) -> JobId | None:
+    """Ends a job that cannot be read; what is left of it is kept for the operator. Returns its id if that is known."""
+    final = Final(State.FAILED, finished_ms=now.wall_ms, value=pack_failure(DAMAGED))
+    write_final(group, U64.pack(seq), final)
+    job = group.store.damaged_id(group.txn, seq)
+    if group.note(seq).node:
+        keep_ms = keep_until(final.state, now.wall_ms, 0, group.store.config)
+        group.workflows.ended.append(Ended(seq, final.state, keep_ms, 0, job or b"", False, final.value))
+    if job is not None:
+        group.event(EventKind.FAILED, now, [job], Head("", "", 0, ""), failure=DAMAGED)
+    return job

@@ -39,6 +39,7 @@ from tqbroker_broker.storage.lmdb import (
     editing,
     endings,
     events,
+    falling_due,
     firing,
     groups,
     handout,
@@ -287,10 +288,10 @@ class LmdbEngine:
 
     async def due(self, now: Time, limit: int) -> Due:
         self._committer.check()
-        next_ms = upkeep.next_due(self._store)
+        next_ms = falling_due.next_due(self._store)
         if not next_ms or next_ms > now.wall_ms:
             return Due(frozenset(), False, next_ms)
-        return await self._committer.run(lambda group: upkeep.due(group, now, limit), weight=limit)
+        return await self._committer.run(lambda group: falling_due.due(group, now, limit), weight=limit)
 
     async def expire(self, now: Time, limit: int) -> Expired:
         self._committer.check()

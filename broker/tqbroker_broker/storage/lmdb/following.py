@@ -32,7 +32,8 @@ from tqbroker_broker.storage.lmdb.rows import (
 from tqbroker_broker.storage.lmdb.workflow_reader import Run
 from tqbroker_broker.storage.lmdb.workflow_rows import JoinState
 from tqbroker_broker.storage.lmdb.workflow_writer import Ended
-from tqbroker_broker.workflows import Copies, On, Turn, follower_failure, inputs_too_large
+from tqbroker_broker.workflow_decisions import Copies, Turn, follower_failure, inputs_too_large
+from tqbroker_broker.workflows import On
 
 NO_RULE = QueueRule()
 

@@ -18,7 +18,7 @@ from tqbroker_broker.storage.lmdb.group import WAITING, Group
 from tqbroker_broker.storage.lmdb.keys import EXPIRY, U64, first_number
 from tqbroker_broker.storage.lmdb.rows import DAMAGED, DamagedRecordError, Note, pack_job, unpack_job
 from tqbroker_broker.storage.lmdb.workflow_rows import GATE, OWN_PART, PART, SPAN, Nodes, WorkflowRow
-from tqbroker_broker.workflows import replacement_missing, replacement_too_large
+from tqbroker_broker.workflow_decisions import replacement_missing, replacement_too_large
 
 NO_DIGEST = bytes(16)
 

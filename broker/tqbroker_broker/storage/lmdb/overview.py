@@ -11,16 +11,8 @@ from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
 from tqbroker_broker.storage.lmdb.workflow_reader import WorkflowReader
 from tqbroker_broker.storage.lmdb.workflow_rows import GATE, JoinKey, JoinState, WorkflowRow
-from tqbroker_broker.workflows import (
-    JoinInfo,
-    NewJoin,
-    Node,
-    NodePage,
-    WorkflowInfo,
-    WorkflowPage,
-    WorkflowState,
-    workflow_state,
-)
+from tqbroker_broker.workflow_decisions import workflow_state
+from tqbroker_broker.workflows import JoinInfo, NewJoin, Node, NodePage, WorkflowInfo, WorkflowPage, WorkflowState
 
 PLACE = PAIR
 """The part of a job, and its index there."""

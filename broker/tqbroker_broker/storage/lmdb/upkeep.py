@@ -1,25 +1,23 @@
-"""What time brings: scheduled jobs fall due, workers are given up, jobs expire, results age out. In bounded slices."""
+"""What time ends: workers are given up, jobs expire, results and ids age out. In bounded slices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from tqbroker_broker.answers import Due, Expired
-from tqbroker_broker.lifecycle import SILENT, keep_until, lost_failure
-from tqbroker_broker.questions import EventKind
-from tqbroker_broker.records import Head, JobId, State, Time
+from tqbroker_broker.answers import Expired
+from tqbroker_broker.lifecycle import SILENT, lost_failure
+from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.storage.lmdb import events, groups, uniques, wrecks
 from tqbroker_broker.storage.lmdb.dropping import Dropping
-from tqbroker_broker.storage.lmdb.endings import drop_finished, end_waiting, lose, write_final
+from tqbroker_broker.storage.lmdb.endings import drop_finished, end_waiting, lose, put_damaged
 from tqbroker_broker.storage.lmdb.following import follow
-from tqbroker_broker.storage.lmdb.group import FAILED, READY, SCHEDULED, Group
+from tqbroker_broker.storage.lmdb.group import FAILED, READY, Group
 from tqbroker_broker.storage.lmdb.keys import (
     AGENDA,
     EXPIRY,
     KEYS,
     MARKS,
     MEMORY,
-    PAIR,
     RETENTION,
     SAVED,
     TURNS,
@@ -29,81 +27,14 @@ from tqbroker_broker.storage.lmdb.keys import (
     first_number,
 )
 from tqbroker_broker.storage.lmdb.membership import remove
-from tqbroker_broker.storage.lmdb.outcomes import make_ready
 from tqbroker_broker.storage.lmdb.overdue import horizons, is_left_alone
 from tqbroker_broker.storage.lmdb.postponing import take_up
-from tqbroker_broker.storage.lmdb.rows import DAMAGED, Final, pack_failure
-from tqbroker_broker.storage.lmdb.store import Store
-from tqbroker_broker.storage.lmdb.workflow_writer import Ended
 
 # Rows a slice may look at for each job it may handle.
 LOOKS = 2
 
 # Commits whose events a slice may drop.
 OLD_EVENTS = 500
-
-# -- due -------------------------------------------------------------------------------------------------------------
-
-
-def next_due(store: Store) -> int:
-    """When the earliest scheduled job is due, or 0."""
-    cursor = store.read().cursor(store.db["delayed"])
-    due_ms = PAIR.unpack(cursor.key())[0] if cursor.first() else 0
-    store.done_reading()
-    return due_ms
-
-
-def due(group: Group, now: Time, limit: int) -> Due:
-    """Moves scheduled jobs whose time has come into their lanes, the earliest first."""
-    store, txn = group.store, group.txn
-    woken: set[str] = set()
-    final: list[JobId] = []
-    cursor = txn.cursor(store.db["delayed"])
-    for _ in range(limit):
-        if not cursor.first():
-            return Due(frozenset(woken), False, 0, tuple(final))
-        key = cursor.key()
-        due_ms, seq = PAIR.unpack(key)
-        if due_ms > now.wall_ms:
-            return Due(frozenset(woken), False, due_ms, tuple(final))
-        cursor.delete()
-        woken.update(_make_due(group, seq, now, final))
-    next_ms = PAIR.unpack(cursor.key())[0] if cursor.first() else 0
-    return Due(frozenset(woken), bool(next_ms) and next_ms <= now.wall_ms, next_ms, tuple(final))
-
-
-def _make_due(group: Group, seq: int, now: Time, final: list[JobId]) -> Iterable[str]:
-    """Moves one job; returns its queue. One that cannot be read any more ends here, and is added to `final`."""
-    job = group.store.job(group.txn, seq)
-    if job is None:
-        damaged = put_damaged(group, seq, now)
-        followed = follow(group, now)
-        final += [damaged, *followed.final] if damaged is not None else followed.final
-        return followed.woken
-    lane = group.lane(job.head)
-    note = group.note(seq)
-    make_ready(group, seq, lane.prefix, note)
-    group.put_note(seq, note)
-    group.ready(lane, note.order)
-    group.count(lane.queue, SCHEDULED, -1)
-    group.count(lane.queue, READY, 1)
-    return (lane.queue,)
-
-
-def put_damaged(group: Group, seq: int, now: Time) -> JobId | None:
-    """Ends a job that cannot be read; what is left of it is kept for the operator. Returns its id if that is known."""
-    final = Final(State.FAILED, finished_ms=now.wall_ms, value=pack_failure(DAMAGED))
-    write_final(group, U64.pack(seq), final)
-    job = group.store.damaged_id(group.txn, seq)
-    if group.note(seq).node:
-        keep_ms = keep_until(final.state, now.wall_ms, 0, group.store.config)
-        group.workflows.ended.append(Ended(seq, final.state, keep_ms, 0, job or b"", False, final.value))
-    if job is not None:
-        group.event(EventKind.FAILED, now, [job], Head("", "", 0, ""), failure=DAMAGED)
-    return job
-
-
-# -- expire ----------------------------------------------------------------------------------------------------------
 
 
 class Slice:

@@ -9,7 +9,7 @@ from tqbroker_broker.rules import UniqueUntil
 from tqbroker_broker.storage.memory.book import Book
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
 from tqbroker_broker.storage.memory.workflows import Seat
-from tqbroker_broker.workflows import Turn
+from tqbroker_broker.workflow_decisions import Turn
 
 
 class Finals:

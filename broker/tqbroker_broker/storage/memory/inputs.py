@@ -8,7 +8,8 @@ from tqbroker_broker import workflows
 from tqbroker_broker.records import JobId
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
 from tqbroker_broker.storage.memory.workflows import Join
-from tqbroker_broker.workflows import On, Turn
+from tqbroker_broker.workflow_decisions import Turn
+from tqbroker_broker.workflows import On
 
 PAGE_BYTES = 1 << 20
 """Bytes of values in one message."""

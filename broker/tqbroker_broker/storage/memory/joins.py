@@ -15,7 +15,7 @@ from tqbroker_broker.storage.memory.inputs import Inputs
 from tqbroker_broker.storage.memory.log import EventLog
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
 from tqbroker_broker.storage.memory.workflows import Join, Phase, Seat, Workflow
-from tqbroker_broker.workflows import Copies, Turn, counts, follower_failure, inputs_too_large, turn
+from tqbroker_broker.workflow_decisions import Copies, Turn, counts, follower_failure, inputs_too_large, turn
 
 NO_RULE = QueueRule()
 

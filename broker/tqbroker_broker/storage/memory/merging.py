@@ -14,7 +14,8 @@ from tqbroker_broker.storage.memory.finals import Finals
 from tqbroker_broker.storage.memory.joins import Joins
 from tqbroker_broker.storage.memory.store import MemoryStore, Merged, Row
 from tqbroker_broker.storage.memory.workflows import TAKER, Phase, Seat, Workflow
-from tqbroker_broker.workflows import NewNodes, Shape, Turn, replacement_missing, replacement_too_large
+from tqbroker_broker.workflow_decisions import Turn, replacement_missing, replacement_too_large
+from tqbroker_broker.workflows import NewNodes, Shape
 
 
 class Merging:

@@ -11,17 +11,8 @@ from tqbroker_broker.records import JobId, Time
 from tqbroker_broker.storage.memory.reading import Reading
 from tqbroker_broker.storage.memory.store import MemoryStore, SavedGroup
 from tqbroker_broker.storage.memory.workflows import STAGED, TAKER, Join, Phase, Seat, Workflow
-from tqbroker_broker.workflows import (
-    JoinInfo,
-    Members,
-    Node,
-    NodePage,
-    Turn,
-    WorkflowInfo,
-    WorkflowPage,
-    WorkflowState,
-    workflow_state,
-)
+from tqbroker_broker.workflow_decisions import Turn, workflow_state
+from tqbroker_broker.workflows import JoinInfo, Members, Node, NodePage, WorkflowInfo, WorkflowPage, WorkflowState
 
 
 class Overview:

@@ -15,7 +15,8 @@ from tqbroker_broker.storage.memory.book import Book
 from tqbroker_broker.storage.memory.recovery import Recovery
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
 from tqbroker_broker.storage.memory.workflows import Seat
-from tqbroker_broker.workflows import On, Turn
+from tqbroker_broker.workflow_decisions import Turn
+from tqbroker_broker.workflows import On
 
 PAGE_BYTES = 1 << 20
 """Arguments and results after which a page is full, so that it fits into a message."""

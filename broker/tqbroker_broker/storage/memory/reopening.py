@@ -11,7 +11,8 @@ from tqbroker_broker.storage.memory.book import Book
 from tqbroker_broker.storage.memory.log import EventLog
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
 from tqbroker_broker.storage.memory.workflows import Join, Workflow
-from tqbroker_broker.workflows import On, Turn
+from tqbroker_broker.workflow_decisions import Turn
+from tqbroker_broker.workflows import On
 
 
 class Reopening:

@@ -16,7 +16,8 @@ from tqbroker_broker.storage.memory.joins import Joins
 from tqbroker_broker.storage.memory.merging import Merging
 from tqbroker_broker.storage.memory.store import MemoryStore
 from tqbroker_broker.storage.memory.workflows import GOING, TAKER, Join, Phase, Seat, Workflow
-from tqbroker_broker.workflows import NewNodes, Part, PartAnswer, PartEffect, takes_one
+from tqbroker_broker.workflow_decisions import takes_one
+from tqbroker_broker.workflows import NewNodes, Part, PartAnswer, PartEffect
 
 
 @dataclass(slots=True)

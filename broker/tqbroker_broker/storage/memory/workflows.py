@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from tqbroker_broker.records import JobId, State
-from tqbroker_broker.workflows import NewJoin, NewNodes, On, Tally, Turn
+from tqbroker_broker.workflow_decisions import Turn
+from tqbroker_broker.workflows import NewJoin, NewNodes, On, Tally
 
 
 class Phase(Enum):
