@@ -7,7 +7,7 @@ BUF := npx --yes @bufbuild/buf@1.75.0
 WIRE := PYTHONPATH=tools $(BIN)/python -m wire
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check proto baseline bench bench-rivals bench-open bench-delayed crash clean
+.PHONY: help demo test check proto baseline bench bench-rivals bench-open bench-delayed proof clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,10 +47,8 @@ bench-open: $(VENV)/ready ## long: opens a store with 10 million queued jobs
 bench-delayed: $(VENV)/ready ## long: a million delayed jobs, the broker killed when they are due
 	$(BIN)/python tests/benchmarks/run.py --only delayed --million
 
-crash: $(VENV)/ready ## many more seeds of the kill -9 tests than `make test` runs
-	TQ_CRASH_SEEDS=20 $(BIN)/python -m pytest -m crash
-	TQ_WORKFLOW_SEEDS=2000 $(BIN)/python -m pytest tests/crash/test_workflow_seeds.py
-	TQ_WALK_SEEDS=300 $(BIN)/python -m pytest tests/contracts/test_walk.py
+proof: $(VENV)/ready ## long: every promise under power cuts, kills, faults and attacks, and the bugs that must be found
+	TQ_PROOF=1 $(BIN)/python -m pytest -qq --proof -m proof $(ARGS)
 
 clean: ## remove the environment and everything generated but committed nowhere
 	rm -rf $(VENV) .venv-rivals build dist bench-results .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .grimp_cache .hypothesis

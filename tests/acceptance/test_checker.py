@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
-from tests.acceptance.harness.checker import Injected, violations
+from tests.acceptance.harness.checker import Injected, fired, violations
+from tests.acceptance.harness.footprint import excess, footprint
 from tests.acceptance.harness.history import Events, History
+from tests.acceptance.harness.told import Told, discord
 
 from tqbroker import codec
-from tqbroker.v1 import job_pb2
+from tqbroker.v1 import admin_pb2, job_pb2
 
 KILLED = 99
-GOOD = ["invoke 1", "ok 1 a", "start 1 a 10", "end 1 a 10"]
+SENT, LOST, SUCCEEDED = admin_pb2.EVENT_KIND_SENT, admin_pb2.EVENT_KIND_LOST, admin_pb2.EVENT_KIND_SUCCEEDED
+GOOD = ["invoke 1", "ok 1 a", "start 1 a 10 5", "end 1 a 10 5"]
 
 
 def judge(
@@ -22,13 +26,16 @@ def judge(
     state: int = job_pb2.STATE_SUCCEEDED,
     value: int = 1,
     counted: bool = True,
+    token: int = 5,
 ) -> str:
     folder.mkdir(exist_ok=True)
     history = History(folder / "history")
     for line in lines:
         history.write(line)
     history.close()
-    status = job_pb2.JobStatus(state=job_pb2.State.ValueType(state), lost_leases=lost, result=codec.encode(value))
+    status = job_pb2.JobStatus(
+        state=job_pb2.State.ValueType(state), lost_leases=lost, result=codec.encode(value), token=token
+    )
     return "; ".join(violations(history.read(), {"a": status}, Injected({KILLED}, counted=counted)))
 
 
@@ -37,7 +44,7 @@ def test_a_job_that_ran_once_is_fine(tmp_path: Path) -> None:
 
 
 def test_a_job_that_ran_again_because_its_process_was_killed_is_fine(tmp_path: Path) -> None:
-    lines = ["invoke 1", "ok 1 a", f"start 1 a {KILLED}", "start 1 a 10", "end 1 a 10"]
+    lines = ["invoke 1", "ok 1 a", f"start 1 a {KILLED} 4", "start 1 a 10 5", "end 1 a 10 5"]
 
     assert judge(tmp_path, lines, lost=1) == ""
     assert "ran 2 times" in judge(tmp_path / "again", lines, lost=0)
@@ -45,7 +52,7 @@ def test_a_job_that_ran_again_because_its_process_was_killed_is_fine(tmp_path: P
 
 
 def test_a_call_of_unknown_fate_may_have_run_or_not(tmp_path: Path) -> None:
-    lines = [*GOOD, "invoke 2", "fail 2 unknown", "invoke 3", "fail 3 unknown", "start 3 c 10", "end 3 c 10"]
+    lines = [*GOOD, "invoke 2", "fail 2 unknown", "invoke 3", "fail 3 unknown", "start 3 c 10 5", "end 3 c 10 5"]
 
     assert judge(tmp_path, lines) == ""
 
@@ -54,14 +61,14 @@ def test_a_call_of_unknown_fate_may_have_run_or_not(tmp_path: Path) -> None:
     ("lines", "broken"),
     [
         (["invoke 1", "ok 1 a"], "did not run"),
-        (["invoke 1", "ok 1 a", "start 1 a 10"], "did not run"),
-        ([*GOOD, "start 1 a 10", "end 1 a 10"], "ran 2 times"),
-        ([*GOOD, f"start 1 a {KILLED}"], "ran 2 times"),
-        ([*GOOD, "start 1 b 10", "end 1 b 10"], "under several ids"),
-        (["invoke 1", "ok 1 a", "start 1 b 10", "end 1 b 10"], "was acknowledged as a"),
-        ([*GOOD, "start 2 b 10", "end 2 b 10"], "was never made"),
-        ([*GOOD, "invoke 2", "fail 2 rejected", "start 2 b 10", "end 2 b 10"], "told that it was rejected"),
-        ([*GOOD, "invoke 2", "ok 2 b", "start 2 b 10", "end 2 b 10"], "is not known"),
+        (["invoke 1", "ok 1 a", "start 1 a 10 5"], "did not run"),
+        ([*GOOD, "start 1 a 10 5", "end 1 a 10 5"], "ran 2 times"),
+        ([*GOOD, f"start 1 a {KILLED} 4"], "ran 2 times"),
+        ([*GOOD, "start 1 b 10 5", "end 1 b 10 5"], "under several ids"),
+        (["invoke 1", "ok 1 a", "start 1 b 10 5", "end 1 b 10 5"], "was acknowledged as a"),
+        ([*GOOD, "start 2 b 10 5", "end 2 b 10 5"], "was never made"),
+        ([*GOOD, "invoke 2", "fail 2 rejected", "start 2 b 10 5", "end 2 b 10 5"], "told that it was rejected"),
+        ([*GOOD, "invoke 2", "ok 2 b", "start 2 b 10 5", "end 2 b 10 5"], "is not known"),
     ],
 )
 def test_a_broken_promise_is_seen_in_the_history(tmp_path: Path, lines: list[str], broken: str) -> None:
@@ -77,5 +84,48 @@ def test_a_broken_promise_is_seen_in_the_outcome(tmp_path: Path) -> None:
 def test_a_lost_lease_is_seen_where_none_may_be_lost() -> None:
     status = job_pb2.JobStatus(state=job_pb2.STATE_SUCCEEDED, lost_leases=2, result=codec.encode(1))
 
-    assert violations(Events(), {"a": status}) == ["2 leases were lost, at most 0 may be"]
+    assert violations(Events(), {"a": status}) == ["I4: 2 leases were lost, at most 0 may be"]
     assert violations(Events(), {"a": status}, Injected(lost=2)) == []
+
+
+def test_an_outcome_of_any_attempt_but_the_last_is_seen(tmp_path: Path) -> None:
+    twice = ["invoke 1", "ok 1 a", f"start 1 a {KILLED} 4", "start 1 a 10 5", "end 1 a 10 5"]
+
+    assert "ended under 4, not the last" in judge(tmp_path / "stale", twice, lost=1, token=4)
+    twice[2:4] = [f"start 1 a {KILLED} 5", "start 1 a 10 5"]
+    assert "do not rise" in judge(tmp_path / "same", twice, lost=1)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "lost", "broken"),
+    [
+        ([SENT, SUCCEEDED], 0, ""),
+        ([SENT, LOST, SUCCEEDED], 1, ""),
+        ([SENT, LOST, SUCCEEDED], 0, "I4"),
+        ([SENT, SUCCEEDED, SUCCEEDED], 0, "I1"),
+        ([SENT, SENT, SUCCEEDED], 0, "I1"),
+        ([SENT], 0, "I1"),
+        ([], 0, "I1"),
+    ],
+)
+def test_a_log_that_tells_something_else_than_the_job_is_seen(kinds: list[int], lost: int, broken: str) -> None:
+    status = job_pb2.JobStatus(state=job_pb2.STATE_SUCCEEDED, lost_leases=lost)
+
+    found = discord(Told({"a": kinds}, []), {"a": status})
+
+    assert [fault[:2] for fault in found] == ([broken] if broken else [])
+
+
+def test_a_schedule_must_fire_once_for_each_of_its_moments() -> None:
+    assert fired([1, 2, 3], [1, 2, 3]) == []
+    assert [fault[4:] for fault in fired([1, 1, 4], [1, 2])] == [
+        "1 has 2 jobs",
+        "2 has no job",
+        "4 has a job and is no moment of the schedule",
+    ]
+
+
+def test_what_grows_is_seen() -> None:
+    assert excess(
+        "broker", footprint(os.getpid())._replace(descriptors=10_000, threads=1, resident=1, anonymous=1)
+    ) == ["I10: broker takes 10,000 (descriptors), at most 256"]

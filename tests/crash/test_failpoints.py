@@ -22,7 +22,7 @@ BROKER = [
     "after_finish_commit",
 ]
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.proof("T3")]
 
 
 def armed(place: str, nth: int) -> dict[str, str]:

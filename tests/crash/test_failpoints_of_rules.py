@@ -13,7 +13,7 @@ from tqbroker.v1 import job_pb2
 
 JOBS = 100
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.proof("T3")]
 
 
 def armed(place: str, nth: int = 1) -> dict[str, str]:

@@ -13,7 +13,7 @@ from tqbroker.ids import new_keys, text_of
 
 JOBS = 50
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.proof("T23")]
 
 HEAD = Head(task="tasks.mark", queue="default", priority=0, format="json")
 

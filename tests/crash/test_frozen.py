@@ -14,7 +14,7 @@ from tests.acceptance.harness.waiting import until
 FROZEN = 3.5
 """Seconds: more than three times the lease's."""
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.proof("T8")]
 
 
 def test_a_frozen_broker_takes_no_job_from_a_worker_that_was_there_all_the_time(site: Site) -> None:

@@ -6,15 +6,15 @@ from random import Random
 
 import pytest
 from tests.acceptance.harness.load import Load
-from tests.acceptance.harness.seeds import seeds
 from tests.acceptance.harness.site import Site
+from tests.proof.amount import seeds
 
 JOBS = 5000
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.proof("T3")]
 
 
-@seeds()
+@seeds(3, 15)
 def test_every_acknowledged_job_runs_once_when_the_broker_is_killed_under_load(site: Site, seed: int) -> None:
     moment = Random(seed).randrange(50, JOBS - 50)
     broker = site.broker()
@@ -29,7 +29,7 @@ def test_every_acknowledged_job_runs_once_when_the_broker_is_killed_under_load(s
     print(f"seed {seed}: killed after {moment} answers; the longest call took {load.longest:.2f} s")
 
 
-@seeds(1)
+@seeds(1, 5)
 def test_and_when_it_is_killed_again_while_it_recovers(site: Site, seed: int) -> None:
     random = Random(seed)
     broker = site.broker()

@@ -9,18 +9,18 @@ from random import Random
 import pytest
 from tests.acceptance.harness.checker import check
 from tests.acceptance.harness.load import Load, submit_many
-from tests.acceptance.harness.seeds import seeds
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import PATIENCE, gone, until
+from tests.proof.amount import seeds
 
 from tqbroker.exceptions import WorkerLostError
 
 JOBS = 3000
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.proof("T5")]
 
 
-@seeds()
+@seeds(3, 10)
 def test_a_killed_worker_costs_its_running_jobs_one_attempt(site: Site, seed: int) -> None:
     moment = Random(seed).randrange(50, JOBS - 50)
     site.broker()
@@ -36,7 +36,7 @@ def test_a_killed_worker_costs_its_running_jobs_one_attempt(site: Site, seed: in
     assert len(children) == 2
 
 
-@seeds()
+@seeds(3, 10)
 def test_a_killed_child_costs_its_running_job_one_attempt(site: Site, seed: int) -> None:
     random = Random(seed)
     moment = random.randrange(50, JOBS - 50)

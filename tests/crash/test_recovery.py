@@ -7,7 +7,7 @@ from tests.acceptance.harness.load import submit_many
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import gone, until
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.proof("T16")]
 
 
 def test_jobs_from_before_wait_for_a_missing_worker_and_new_ones_do_not(site: Site) -> None:

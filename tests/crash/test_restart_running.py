@@ -11,7 +11,7 @@ from tests.acceptance.harness.waiting import until
 
 RUNNING = 1000
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.proof("T16")]
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])

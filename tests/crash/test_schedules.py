@@ -6,16 +6,16 @@ import signal
 from random import Random
 
 import pytest
-from tests.acceptance.harness.seeds import seeds
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import PATIENCE, until
+from tests.proof.amount import seeds
 
 from tqbroker.v1 import admin_pb2, job_pb2, schedule_pb2
 
 PLACES = ("before_commit", "after_commit", "before_apply", "in_fire")
 SECOND_MS = 1000
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.proof("T24")]
 
 
 def put(site: Site, **fields: int) -> None:
@@ -65,7 +65,7 @@ def check(site: Site, first_ms: int) -> int:
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("restarts", [5, pytest.param(30, marks=pytest.mark.long)])
-@seeds(1)
+@seeds(1, 3)
 def test_every_second_has_one_job_however_often_the_broker_is_killed_as_it_fires(
     site: Site, seed: int, restarts: int
 ) -> None:

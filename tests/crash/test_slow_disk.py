@@ -21,7 +21,7 @@ AT_ONCE = 1.0
 TTL = ("--lease-ttl", "3")
 """Far shorter than the stall: leases live on heartbeats alone."""
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.proof("T12")]
 
 
 def stalled(load: Load) -> bool:

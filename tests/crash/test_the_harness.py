@@ -7,6 +7,7 @@ from tests.acceptance.harness.checker import violations
 from tests.acceptance.harness.load import Load, submit_many
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import until
+from tests.mutants.catching import catches
 
 pytestmark = pytest.mark.crash
 
@@ -28,6 +29,18 @@ def test_a_broker_that_acknowledges_what_is_not_on_the_disk_is_caught(site: Site
     assert "was acknowledged and is STATE_UNKNOWN" in found(site)
 
 
+@catches("reply_before_commit")
+def test_a_kill_under_load_shows_that_a_broker_answers_too_early(site: Site, mutant: str) -> None:
+    broker = site.broker(mutant=mutant, TQ_TESTING="1", TQ_FAILPOINT="before_commit:*=sleep:0.05")
+
+    with Load(site.calls.mark, site.history, 500) as load:
+        load.after(200)
+        broker.kill()
+        site.started(broker)
+
+    assert "I1: job" in found(site)
+
+
 def test_a_job_that_runs_again_without_a_lost_lease_is_caught(site: Site) -> None:
     """Two brokers that do not know of each other give the same job to their workers."""
     broker = site.broker()
@@ -42,4 +55,4 @@ def test_a_job_that_runs_again_without_a_lost_lease_is_caught(site: Site) -> Non
     again = site.calls.mark.apply_async((number,), task_id=site.history.read().acknowledged[number])
     until(again.ready, "the job to run again")
 
-    assert f"call {number} ran 2 times" in found(site)
+    assert f"I4: call {number} ran 2 times" in found(site)

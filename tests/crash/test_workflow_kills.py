@@ -15,10 +15,10 @@ from random import Random
 from typing import NamedTuple
 
 import pytest
-from tests.acceptance.harness.seeds import seeds
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import until
 from tests.crash.canvas_draws import Draws
+from tests.proof.amount import seeds
 
 from tqbroker import AsyncResult
 from tqbroker.v1 import admin_pb2, job_pb2
@@ -40,9 +40,9 @@ IN_WORKER = ("worker_before_send_outcome", "worker_after_receive")
 IN_CHILD = ("child_before_run", "child_after_run")
 
 USUAL = frozenset({"after_commit", "after_finish_commit", "worker_before_send_outcome", "child_before_run"})
-"""Places where `make test` kills; `make crash` kills at all of them."""
+"""Places where `make test` kills; `make proof` kills at all of them."""
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.proof("T23")]
 
 
 def at(places: tuple[str, ...]) -> list[object]:
@@ -81,7 +81,7 @@ def send(site: Site, random: Random) -> list[Sent]:
     return sent
 
 
-@seeds(1)
+@seeds(1, 3)
 @pytest.mark.parametrize("place", at(IN_BROKER))
 def test_a_workflow_survives_the_broker_killed_at(workflows: Site, place: str, seed: int) -> None:
     random = Random(f"{place} {seed}")
@@ -95,7 +95,7 @@ def test_a_workflow_survives_the_broker_killed_at(workflows: Site, place: str, s
     judge(workflows, sent.result())
 
 
-@seeds(1)
+@seeds(1, 3)
 @pytest.mark.parametrize("place", at(IN_WORKER + IN_CHILD))
 def test_a_workflow_survives_the_worker_killed_at(workflows: Site, place: str, seed: int) -> None:
     random = Random(f"{place} {seed}")

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from tests.crash import workflow_course
 from tests.crash.workflow_course import Course
+from tests.proof.amount import numbers
 
 from tqbroker_broker.records import State
 from tqbroker_broker.storage.lmdb import counting
 from tqbroker_broker.workflow_decisions import Turn, turn
 from tqbroker_broker.workflows import On
 
-SEEDS = int(os.environ.get("TQ_WORKFLOW_SEEDS", "60"))
-"""`make crash` runs 2,000."""
+SEEDS = numbers(60, 2000)
 
 SHARES = 20
 """The seeds are run in so many tests, so that a failing one is found again quickly."""
 
 
+@pytest.mark.proof("T23")
 @pytest.mark.parametrize("share", range(SHARES))
-async def test_a_workflow_happens_as_a_whole_whatever_is_killed(share: int, tmp_path: Path) -> None:
+async def test_a_workflow_happens_as_a_whole_whatever_is_killed(
+    share: int, tmp_path: Path, counts: Counter[str]
+) -> None:
     faults = {}
-    for seed in range(share, SEEDS, SHARES):
+    for seed in SEEDS[share::SHARES]:
         folder = tmp_path / str(seed)
         folder.mkdir()
-        found = await Course(seed, folder).run()
+        course = Course(seed, folder)
+        found = await course.run()
+        counts["seeds"] += 1
+        counts["kills"] += course.kills
         if found:
             faults[seed] = found
 

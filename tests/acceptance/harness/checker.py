@@ -1,11 +1,27 @@
-"""The one judge of all tests that break something: what must hold whatever was killed."""
+"""The one judge of all tests that break something: what must hold whatever was killed.
+
+    I1  every acknowledged job comes to exactly one end
+    I2  no job runs that was never submitted
+    I3  the tokens of a job's attempts rise, and only the last attempt is believed
+    I4  a job runs once, and once more for each lease that the test has made it lose
+    I5  the result is what the body returned, byte for byte
+    I6  what follows a workflow's jobs (a chord's body) runs under one id
+    I7  a schedule fires for each of its moments, once
+    I8  the counts of the broker are those of its rows
+    I9  every row of the store can be read, and the indexes agree
+    I10 memory, threads, descriptors and files stay within bounds
+
+I1 to I6 are judged here, I7 by `fired`, I8 and I9 on the closed store (fixtures.py), I10 by footprint.py.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from tests.acceptance.harness.history import Events, Run
+from tests.acceptance.harness.told import Told, discord
 
 from tqbroker import codec
 from tqbroker.v1 import job_pb2
@@ -37,25 +53,47 @@ class Injected(NamedTuple):
 NOTHING = Injected()
 
 
-def violations(events: Events, statuses: Mapping[str, job_pb2.JobStatus], injected: Injected = NOTHING) -> list[str]:
+def violations(
+    events: Events,
+    statuses: Mapping[str, job_pb2.JobStatus],
+    injected: Injected = NOTHING,
+    told: Told | None = None,
+) -> list[str]:
     """Every broken promise, in words; at most ten of a kind.
 
-    `statuses` has what the broker says of each acknowledged id, after all is quiet. The result of a job must be its
-    number.
+    `statuses` has what the broker says of each acknowledged id, after all is quiet; `told` its event log, if it is to
+    be judged too. The result of a job must be its number.
     """
     found = _cut(_not_final(events, statuses))
     found += _cut(_not_run(events))
     found += _cut(_never_submitted(events))
+    found += _cut(_stale(events, statuses))
     found += _cut(_too_often(events, statuses, injected))
+    if told is not None:
+        found += _cut(discord(told, {job: statuses[job] for job in events.acknowledged.values() if job in statuses}))
     total = sum(status.lost_leases for status in statuses.values())
     if total > injected.most_lost:
-        found.append(f"{total} leases were lost, at most {injected.most_lost} may be")
+        found.append(f"I4: {total} leases were lost, at most {injected.most_lost} may be")
     return found
 
 
-def check(events: Events, statuses: Mapping[str, job_pb2.JobStatus], injected: Injected = NOTHING) -> None:
+def check(
+    events: Events,
+    statuses: Mapping[str, job_pb2.JobStatus],
+    injected: Injected = NOTHING,
+    told: Told | None = None,
+) -> None:
     """Fails with everything that `violations` finds."""
-    assert not (found := violations(events, statuses, injected)), "\n".join(found)
+    assert not (found := violations(events, statuses, injected, told)), "\n".join(found)
+
+
+def fired(planned_ms: Sequence[int], expected_ms: Sequence[int]) -> list[str]:
+    """What is wrong with the moments for which a schedule has submitted jobs."""
+    counts = Counter(planned_ms)
+    twice = [f"I7: {moment} has {count} jobs" for moment, count in counts.items() if count > 1]
+    missing = [f"I7: {moment} has no job" for moment in expected_ms if moment not in counts]
+    extra = [f"I7: {moment} has a job and is no moment of the schedule" for moment in set(counts) - set(expected_ms)]
+    return _cut(twice) + _cut(missing) + _cut(extra)
 
 
 def _not_final(events: Events, statuses: Mapping[str, job_pb2.JobStatus]) -> list[str]:
@@ -64,36 +102,50 @@ def _not_final(events: Events, statuses: Mapping[str, job_pb2.JobStatus]) -> lis
         status = statuses.get(job)
         if status is None or status.state != SUCCEEDED:
             state = "not known" if status is None else job_pb2.State.Name(status.state)
-            wrong.append(f"job {job} of call {number} was acknowledged and is {state}: {status}")
+            wrong.append(f"I1: job {job} of call {number} was acknowledged and is {state}: {status}")
         elif (value := codec.decode(status.result, status.result_format or "json")) != number:
-            wrong.append(f"job {job} of call {number} has the result {value!r}")
+            wrong.append(f"I5: job {job} of call {number} has the result {value!r}")
     return wrong
 
 
 def _not_run(events: Events) -> list[str]:
     return [
-        f"job {job} of call {number} was acknowledged and did not run to its end"
+        f"I1: job {job} of call {number} was acknowledged and did not run to its end"
         for number, job in events.acknowledged.items()
         if not any(run.id == job for run in events.ends[number])
     ]
 
 
 def _never_submitted(events: Events) -> list[str]:
-    wrong = [f"call {number} ran and was never made" for number in events.starts if number not in events.invoked]
+    wrong = [f"I2: call {number} ran and was never made" for number in events.starts if number not in events.invoked]
     for number, runs in events.starts.items():
         ids = {run.id for run in runs}
         if len(ids) > 1:
-            wrong.append(f"call {number} ran under several ids: {sorted(ids)}")
+            wrong.append(f"I6: call {number} ran under several ids: {sorted(ids)}")
         if events.acknowledged.get(number, min(ids)) not in ids:
-            wrong.append(f"call {number} ran as {sorted(ids)} but was acknowledged as {events.acknowledged[number]}")
+            wrong.append(
+                f"I2: call {number} ran as {sorted(ids)} but was acknowledged as {events.acknowledged[number]}"
+            )
         if events.refused.get(number) == "rejected":
-            wrong.append(f"call {number} ran although its caller was told that it was rejected")
+            wrong.append(f"I2: call {number} ran although its caller was told that it was rejected")
+    return wrong
+
+
+def _stale(events: Events, statuses: Mapping[str, job_pb2.JobStatus]) -> list[str]:
+    wrong = []
+    for number, runs in events.starts.items():
+        tokens = [run.token for run in runs]
+        if tokens != sorted(set(tokens)):
+            wrong.append(f"I3: the tokens of call {number} do not rise: {tokens}")
+        status = statuses.get(runs[0].id)
+        if status is not None and status.state == SUCCEEDED and status.token != max(tokens):
+            wrong.append(f"I3: call {number} ran under {tokens} and ended under {status.token}, not the last of them")
     return wrong
 
 
 def _too_often(events: Events, statuses: Mapping[str, job_pb2.JobStatus], injected: Injected) -> list[str]:
     return [
-        f"call {number} ran {len(runs)} times: {runs}"
+        f"I4: call {number} ran {len(runs)} times: {runs}"
         for number, runs in events.starts.items()
         if len(runs) > 1 + _excused(runs, statuses, injected)
     ]

@@ -1,7 +1,8 @@
 """What really happened, written down as it happens by everybody concerned: one append-only file, one line an event.
 
-Clients write `invoke N`, then `ok N ID` or `fail N OUTCOME`; task bodies write `start N ID PID` and `end N ID PID`. N
-is the argument of the call, different for each, so that a call that ran twice under two ids is seen as well.
+Clients write `invoke N`, then `ok N ID` or `fail N OUTCOME`; task bodies write `start N ID PID TOKEN` and `end N ID PID
+TOKEN`. N is the argument of the call, different for each, so that a call that ran twice under two ids is seen as well.
+The broker's own account of the same jobs is its event log, see told.py.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import NamedTuple
 
 
 class Run(NamedTuple):
-    """One start of a task body."""
+    """One start or end of a task body. `token` is the fencing token of its attempt."""
 
     id: str
     pid: int
+    token: int
 
 
 @dataclass
@@ -68,4 +70,4 @@ def _take(events: Events, kind: str, number: int, rest: list[str]) -> None:
         events.refused[number] = rest[0]
     else:
         runs = {"start": events.starts, "end": events.ends}[kind]
-        runs[number].append(Run(rest[0], int(rest[1])))
+        runs[number].append(Run(rest[0], int(rest[1]), int(rest[2])))

@@ -11,14 +11,17 @@ from pathlib import Path
 
 from tests.acceptance.harness.checker import Injected, check
 from tests.acceptance.harness.daemon import TQBROKER, Daemon
+from tests.acceptance.harness.footprint import excess, footprint
 from tests.acceptance.harness.history import History
 from tests.acceptance.harness.load import Calls
+from tests.acceptance.harness.told import everything
 from tests.acceptance.harness.waiting import PATIENCE, free_port
 from tests.acceptance.harness.wire import Wire
 
 from tqbroker.v1 import job_pb2
 
 PROJECTS = Path(__file__).resolve().parents[1] / "projects"
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Site:
@@ -42,16 +45,21 @@ class Site:
 
     # -- daemons ---------------------------------------------------------------------------------------------------
 
-    def daemon(self, name: str, *arguments: str | Path, under: Sequence[str] = ()) -> Daemon:
-        """A `tqbroker` command in the project's folder, not started yet. `under` is a command to run it with."""
-        daemon = Daemon(name, [*under, TQBROKER, *arguments], self.project, self.environment)
+    def daemon(self, name: str, *arguments: str | Path, under: Sequence[str] = (), mutant: str = "") -> Daemon:
+        """A `tqbroker` command in the project's folder, not started yet.
+
+        `under` is a command to run it with; with `mutant` it has the bug of that name, see tests/mutants.
+        """
+        command = [sys.executable, "-m", "tests.mutants", mutant] if mutant else [TQBROKER]
+        environment = {**self.environment, "PYTHONPATH": _path_with(ROOT)} if mutant else self.environment
+        daemon = Daemon(name, [*under, *command, *arguments], self.project, environment)
         self.daemons.append(daemon)
         return daemon
 
-    def broker(self, *arguments: str | Path, under: Sequence[str] = (), **environment: str) -> Daemon:
+    def broker(self, *arguments: str | Path, under: Sequence[str] = (), mutant: str = "", **environment: str) -> Daemon:
         """A broker that serves this site's address from this site's data directory, ready."""
         serve = ("serve", "--listen", self.address, "--data-dir", self.data)
-        daemon = self.daemon("broker", *serve, *arguments, under=under)
+        daemon = self.daemon("broker", *serve, *arguments, under=under, mutant=mutant)
         self.started(daemon, **environment)
         return daemon
 
@@ -60,9 +68,9 @@ class Site:
         broker.start(**environment)
         broker.expect_event("ready")
 
-    def worker(self, *arguments: str, name: str = "worker", **environment: str) -> Daemon:
+    def worker(self, *arguments: str, name: str = "worker", mutant: str = "", **environment: str) -> Daemon:
         """A worker with two slots unless told otherwise, connected."""
-        daemon = self.daemon(name, "worker", "-A", "tasks", "-c", "2", "-n", f"{name}@test", *arguments)
+        daemon = self.daemon(name, "worker", "-A", "tasks", "-c", "2", "-n", f"{name}@test", *arguments, mutant=mutant)
         daemon.start(**environment)
         self.wire.connected(daemon.pid)
         return daemon
@@ -103,7 +111,10 @@ class Site:
     def check(self, killed: Collection[int] = (), lost: int | None = None, *, counted: bool = True) -> None:
         """Waits until all is quiet, then fails with every promise that was broken. See checker.Injected."""
         statuses = self.settle()
-        check(self.history.read(), statuses, Injected(killed, lost, counted))
+        check(self.history.read(), statuses, Injected(killed, lost, counted), everything(self.wire))
+        running = [daemon for daemon in self.daemons if daemon.running]
+        found = [fault for each in running for fault in excess(each.name, footprint(each.pid))]
+        assert not found, "\n".join(found)
 
     def close(self) -> None:
         """Ends everything that was started here."""
@@ -112,6 +123,10 @@ class Site:
         for daemon in self.daemons:
             daemon.discard()
         self.history.close()
+
+
+def _path_with(folder: Path) -> str:
+    return os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH", "")]))
 
 
 def _environment(**more: str) -> Mapping[str, str]:

@@ -98,6 +98,18 @@ class Wire:
                 raise
         return found
 
+    def events(self, after: int = 0) -> Iterator[admin_pb2.Events]:
+        """What the event log has now, from an event on."""
+        request = admin_pb2.WatchEventsRequest(after=after)
+        for answer in self.admin.WatchEvents(request, timeout=PATIENCE, wait_for_ready=True):
+            yield from answer.events
+
+
+def texts(ids: job_pb2.Ids) -> list[str]:
+    """The ids of a column as users see them."""
+    uuids = ids.uuids
+    return [str(UUID(bytes=uuids[at : at + 16])) for at in range(0, len(uuids), 16)] + list(ids.texts)
+
 
 def _parts(ids: Iterable[T]) -> Iterator[list[T]]:
     rest = iter(ids)

@@ -16,7 +16,8 @@ gate = Path(os.environ["TQ_GATE"])
 
 
 def note(kind: str, number: int, task: Task[..., Any]) -> None:
-    os.write(history, f"{kind} {number} {task.request.id} {os.getpid()}\n".encode())
+    request = task.request
+    os.write(history, f"{kind} {number} {request.id} {os.getpid()} {request.fence}\n".encode())
 
 
 def is_open() -> bool:

@@ -14,7 +14,8 @@ history = os.open(os.environ["TQ_HISTORY"], os.O_WRONLY | os.O_APPEND | os.O_CRE
 def note(task: Task[..., Any]) -> None:
     """A line of the history. The number tells the tasks apart: a job that is replaced runs as two of them."""
     number = sorted(app.tasks).index(task.name)
-    os.write(history, f"start {number} {task.request.id} {os.getpid()}\n".encode())
+    request = task.request
+    os.write(history, f"start {number} {request.id} {os.getpid()} {request.fence}\n".encode())
 
 
 @app.task(bind=True)

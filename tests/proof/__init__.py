@@ -1,0 +1,1 @@
+"""What all tests share that break something on purpose: how much they do, what they count, how it is printed."""
