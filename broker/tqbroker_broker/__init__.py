@@ -8,6 +8,7 @@ work, acks, outbox                  one object for each open stream of a worker
 admin                               what an operator asks
 calls, errors, messages             how a call reaches its handler; errors and values to the wire and back
 core, workers, orders               the heart: jobs in, jobs out, ends told; the sides of workers and operators
+backups                             copies of the store on their way out, one at a time
 workflow_verbs                      whole workflows and groups: taken in, looked at, dropped
 dispatch, sessions, waiters         who is handed what; connected workers; who waits for which job
 scheduler                           submits what schedules plan; what apps declare and operators change

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from tqbroker_broker.attempts import Failure, PastAttempt, Progress, Refusal
 from tqbroker_broker.records import Head, JobId, State
@@ -192,6 +192,19 @@ class WorkerRow:
     connected: bool
     leases: int
     awaited: bool = False
+
+
+class Snapshot(NamedTuple):
+    """A copy of the store. Whoever has it closes `file`, which has no name: nothing is left when this process ends.
+
+    `digest` is its SHA-256. `queues` counts its jobs; those that were running stand among the queued.
+    """
+
+    file: BinaryIO
+    size: int
+    digest: bytes
+    taken_ms: int
+    queues: dict[str, QueueCounts]
 
 
 class Opened(NamedTuple):

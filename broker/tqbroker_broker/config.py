@@ -89,6 +89,9 @@ class BrokerConfig(StorageConfig):
     drain: float = 10.0
     """Seconds a stop may take at most; what is in flight needs a fraction of one. Then the process ends anyway."""
 
+    backup_timeout: float = 3600.0
+    """Seconds one backup may take from the order to its last byte: for so long its copy lies beside the store."""
+
     max_args_size: int = 1 * MIB
     """Bytes the arguments of one job may have: larger things belong into a file, with its name as the argument."""
 

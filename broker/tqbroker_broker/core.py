@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from tqbroker._failpoint import hit
 from tqbroker_broker.agenda import PAUSE, Agenda
 from tqbroker_broker.answers import CancelAnswer, Cancelled, Due, Enqueued, Expired, Job, Opened, Stats
+from tqbroker_broker.backups import Backups
 from tqbroker_broker.clock import Clock
 from tqbroker_broker.commands import Commands
 from tqbroker_broker.config import BrokerConfig
@@ -67,6 +68,7 @@ class Core:
         self.workflows = WorkflowVerbs(self._guard, self._dispatcher, self.agenda, self._inflight)
         self.commands = Commands(self.sessions)
         self.feed = Feed()
+        self.backups = Backups(self._guard)
 
     def now(self) -> Time:
         """The time, as the core sees it."""
@@ -258,7 +260,7 @@ class Core:
 
     async def drain(self) -> None:
         """Takes no new work, hands out nothing, tells the workers, and waits for what is in flight."""
-        self.stopping = self.workers.stopping = self.workflows.stopping = True
+        self.stopping = self.workers.stopping = self.workflows.stopping = self.backups.stopping = True
         self._dispatcher.stopped = self.scheduler.stopped = True
         self.feed.close()
         for session in list(self.sessions.by_name.values()):

@@ -47,5 +47,9 @@ class LeaseLost(RefusalError):
     """The token does not hold the lease any more."""
 
 
+class TooSlow(RefusalError):
+    """The caller read more slowly than the broker waits; what it has is not whole."""
+
+
 class OtherStore(RefusalError):
     """The lease belongs to another store."""

@@ -39,6 +39,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "upload_ttl": (1, 30 * DAY),
     "group_limit": (1, 100_000),
     "drain": (0.1, 600),
+    "backup_timeout": (1, DAY),
     "max_args_size": (KIB, 8 * MIB),
     "max_headers_size": (KIB, 1 * MIB),
     "max_request_jobs": (1, 100_000),

@@ -26,7 +26,7 @@ eager, eager_workflows, models           running it in place; pydantic models as
 schedules, schedule_*, scheduling, crontab*, periodic    what is submitted again and again, and when
 retrying, hooks, einfo                  how an attempt goes on; what is called around it
 control, inspection, events, operations   what operators ask, order and follow
-workflow_info                           likewise: workflows with their jobs
+workflow_info, saving                   likewise: workflows with their jobs; a backup's file
 exceptions, failures, states, handle    what is raised; how a job failed; where it stands; what cannot be copied
 signal_names                            signals of the system, as people write them
 transport                               what the client needs from a broker

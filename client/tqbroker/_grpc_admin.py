@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 
+from tqbroker._grpc_backup import backup
 from tqbroker._grpc_connection import Connection, Stubs
 from tqbroker._grpc_errors import again, operational
 from tqbroker.admin_messages import (
@@ -26,6 +27,7 @@ from tqbroker.admin_messages import (
 from tqbroker.ids import Key, text_of
 from tqbroker.messages import job_info
 from tqbroker.operations import (
+    Backup,
     Change,
     Edited,
     Event,
@@ -38,6 +40,7 @@ from tqbroker.operations import (
     QueueRule,
     Replies,
 )
+from tqbroker.saving import BackupTarget
 from tqbroker.schedule_messages import preview, schedule_message, schedule_state
 from tqbroker.schedule_values import Declared, Preview, ScheduleState
 from tqbroker.transport import JobInfo
@@ -231,6 +234,12 @@ class GrpcOperator:
             timeout_ms=round(timeout * 1000),
         )
         return replies(self._ask("Control", request, timeout + self._timeout))
+
+    # -- the store ----------------------------------------------------------------------------------------------------
+
+    def backup(self, target: BackupTarget, timeout: float = 3600.0) -> Backup:
+        """Writes a copy of the store, in `timeout` seconds. After OperationalError, CannotSaveError there is none."""
+        return backup(self._connection, target, timeout, self._timeout)
 
     # -- events -------------------------------------------------------------------------------------------------------
 

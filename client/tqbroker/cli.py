@@ -34,6 +34,7 @@ COMMANDS = {
     "workers": _Entry("tqbroker.commands.workers:workers", "List workers."),
     "inspect": _Entry("tqbroker.commands.inspect:inspect", "Ask workers what they do."),
     "control": _Entry("tqbroker.commands.control:control", "Command workers."),
+    "backup": _Entry("tqbroker.commands.backup:backup", "Save the store of a running broker in a file."),
     "events": _Entry("tqbroker.commands.events:events", "Print what happens."),
 }
 

@@ -189,6 +189,9 @@ def broker_info(
         high_water_bytes=broker.high_water_bytes,
         queues=[_queue_info(queue) for queue in queues.queues],
         workers=[_worker_info(worker) for worker in workers.workers],
+        store=broker.store.hex(),
+        backup_ms=broker.backup_unix_ms,
+        backup_bytes=broker.backup_bytes,
     )
 
 

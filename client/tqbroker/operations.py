@@ -125,6 +125,18 @@ class Replies(NamedTuple):
     missing: list[str]
 
 
+class Backup(NamedTuple):
+    """What a backup holds. `jobs` by state; those that were running stand among the queued."""
+
+    size: int
+    sha256: str
+    store: str
+    epoch: int
+    taken_ms: int
+    """Whatever was acknowledged before this moment (milliseconds since 1970) is in it."""
+    jobs: dict[str, int]
+
+
 class EventKind(IntEnum):
     """What happened; numbers are those of the wire."""
 

@@ -151,6 +151,11 @@ class BrokerInfo:
     high_water_bytes: int
     queues: list[QueueInfo] = field(default_factory=list)
     workers: list[WorkerInfo] = field(default_factory=list)
+    store: str = ""
+    """Id of the store, which a restore changes."""
+    backup_ms: int = 0
+    """When the newest backup was taken since the start of the broker; 0 for none."""
+    backup_bytes: int = 0
 
 
 class InputsInfo(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tqbroker.v1 import admin_pb2 as pb
+from tqbroker_broker.admin.backup import BackupCall
 from tqbroker_broker.admin.control import control
 from tqbroker_broker.admin.describe import describe_broker, get_job, list_queues, list_workers
 from tqbroker_broker.admin.edit import edit_jobs
@@ -78,3 +79,6 @@ class AdminService:
 
     async def edit_workflow(self, request: pb.EditWorkflowRequest) -> pb.EditWorkflowResponse:
         return await edit_workflow(self._core, request)
+
+    async def backup(self, request: pb.BackupRequest, context: Context) -> None:
+        await BackupCall(self._core, context).run()

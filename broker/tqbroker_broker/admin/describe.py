@@ -28,6 +28,8 @@ async def describe_broker(core: Core, data_dir: str) -> pb.GetBrokerResponse:
         used_bytes=stats.used_bytes,
         high_water_bytes=stats.high_water_bytes,
         map_bytes=stats.map_bytes,
+        backup_unix_ms=core.backups.last_ms,
+        backup_bytes=core.backups.last_bytes,
     )
 
 
@@ -41,6 +43,13 @@ async def list_queues(core: Core) -> list[pb.QueueInfo]:
 
 
 def _queue(name: str, counts: QueueCounts, rule: QueueRule) -> pb.QueueInfo:
+    info = write_counts(name, counts)
+    info.rule.CopyFrom(write_rule(rule))
+    return info
+
+
+def write_counts(name: str, counts: QueueCounts) -> pb.QueueInfo:
+    """A queue's jobs by state, without its rule."""
     return pb.QueueInfo(
         name=name,
         queued=counts.queued,
@@ -50,7 +59,6 @@ def _queue(name: str, counts: QueueCounts, rule: QueueRule) -> pb.QueueInfo:
         failed=counts.failed,
         cancelled=counts.cancelled,
         expired=counts.expired,
-        rule=write_rule(rule),
         waiting=counts.waiting,
     )
 

@@ -19,6 +19,7 @@ from tqbroker_broker.answers import (
     Job,
     Joined,
     Opened,
+    Snapshot,
     Stats,
     WorkerRow,
 )
@@ -43,6 +44,10 @@ class Unavailable(StorageError):
 
 class StoreFull(Unavailable):
     """Not done: the store is above its high-water mark and takes no new work until some is finished."""
+
+
+class NoRoom(Unavailable):
+    """Not done: the disk has no room for this beside the store."""
 
 
 class Ambiguous(StorageError):
@@ -344,6 +349,13 @@ class Engine(Protocol):
 
     async def stats(self) -> Stats:
         """Counts by queue and state, and the fill of the store."""
+        ...
+
+    async def snapshot(self, now: Time) -> Snapshot:
+        """A consistent copy of the store: every commit before the call is in it, none after is in part.
+
+        One at a time, beside everything else. It ends when its caller goes away. Raises Unavailable, NoRoom.
+        """
         ...
 
 

@@ -32,6 +32,7 @@ def describe(info: BrokerInfo, url: str, now: float) -> Iterator[str]:
     yield f"broker    {info.version} at {url}, up {duration(now - info.started_ms / 1000)}, data in {info.data_dir}"
     yield f"durable   {info.durability}"
     yield f"store     {size(info.used_bytes)} used, new work is refused above {size(info.high_water_bytes)}"
+    yield f"backup    {_backup(info, now)}"
     if info.awaited:
         left = duration(info.recovery_left_ms / 1000)
         yield f"recovery  waiting for {', '.join(info.awaited)}, at most {left} more"
@@ -40,6 +41,12 @@ def describe(info: BrokerInfo, url: str, now: float) -> Iterator[str]:
     yield ""
     yield from worker_lines(info)
     yield from _untaken(info)
+
+
+def _backup(info: BrokerInfo, now: float) -> str:
+    if not info.backup_ms:
+        return "none since the start of this broker"
+    return f"{size(info.backup_bytes)}, {duration(now - info.backup_ms / 1000)} ago"
 
 
 def _queues(info: BrokerInfo) -> Iterator[str]:

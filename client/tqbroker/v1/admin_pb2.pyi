@@ -163,6 +163,8 @@ class GetBrokerResponse(_message.Message):
     USED_BYTES_FIELD_NUMBER: _builtins.int
     HIGH_WATER_BYTES_FIELD_NUMBER: _builtins.int
     MAP_BYTES_FIELD_NUMBER: _builtins.int
+    BACKUP_UNIX_MS_FIELD_NUMBER: _builtins.int
+    BACKUP_BYTES_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     store: _builtins.bytes
     epoch: _builtins.int
@@ -175,6 +177,9 @@ class GetBrokerResponse(_message.Message):
     high_water_bytes: _builtins.int
     """Above this no new work is accepted."""
     map_bytes: _builtins.int
+    backup_unix_ms: _builtins.int
+    """When the last backup was taken that this broker has sent to its end, and its bytes; 0 when none since its start."""
+    backup_bytes: _builtins.int
     @_builtins.property
     def awaited(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Workers awaited after a restart, and how much longer at most."""
@@ -193,10 +198,12 @@ class GetBrokerResponse(_message.Message):
         used_bytes: _builtins.int = ...,
         high_water_bytes: _builtins.int = ...,
         map_bytes: _builtins.int = ...,
+        backup_unix_ms: _builtins.int = ...,
+        backup_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["awaited", b"awaited", "data_dir", b"data_dir", "durability", b"durability", "epoch", b"epoch", "high_water_bytes", b"high_water_bytes", "map_bytes", b"map_bytes", "recovery_left_ms", b"recovery_left_ms", "started_unix_ms", b"started_unix_ms", "store", b"store", "used_bytes", b"used_bytes", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awaited", b"awaited", "backup_bytes", b"backup_bytes", "backup_unix_ms", b"backup_unix_ms", "data_dir", b"data_dir", "durability", b"durability", "epoch", b"epoch", "high_water_bytes", b"high_water_bytes", "map_bytes", b"map_bytes", "recovery_left_ms", b"recovery_left_ms", "started_unix_ms", b"started_unix_ms", "store", b"store", "used_bytes", b"used_bytes", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1679,3 +1686,95 @@ class PreviewScheduleResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PreviewScheduleResponse: _TypeAlias = PreviewScheduleResponse  # noqa: Y015
+
+@_typing.final
+class BackupRequest(_message.Message):
+    """Asks for a copy of the store. What becomes of it is the caller's affair: the broker is told no path."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackupRequest: _TypeAlias = BackupRequest  # noqa: Y015
+
+@_typing.final
+class BackupResponse(_message.Message):
+    """A part of the copy, at most 256 KiB, in order. One without data is a sign of life while the copy is being made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFSET_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    offset: _builtins.int
+    """Where `data` belongs in the file."""
+    data: _builtins.bytes
+    size: _builtins.int
+    """Of the whole file; in every part with data."""
+    @_builtins.property
+    def end(self) -> Global___BackupEnd:
+        """In the last message only, which has no data."""
+
+    def __init__(
+        self,
+        *,
+        offset: _builtins.int = ...,
+        data: _builtins.bytes = ...,
+        size: _builtins.int = ...,
+        end: Global___BackupEnd | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "end", b"end", "offset", b"offset", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackupResponse: _TypeAlias = BackupResponse  # noqa: Y015
+
+@_typing.final
+class BackupEnd(_message.Message):
+    """What was copied."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    TAKEN_UNIX_MS_FIELD_NUMBER: _builtins.int
+    QUEUES_FIELD_NUMBER: _builtins.int
+    size: _builtins.int
+    sha256: _builtins.bytes
+    store: _builtins.bytes
+    epoch: _builtins.int
+    taken_unix_ms: _builtins.int
+    """Whatever was acknowledged before this moment is in the copy."""
+    @_builtins.property
+    def queues(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueInfo]:
+        """Its jobs, counted; those that were running stand among the queued, as after a restart."""
+
+    def __init__(
+        self,
+        *,
+        size: _builtins.int = ...,
+        sha256: _builtins.bytes = ...,
+        store: _builtins.bytes = ...,
+        epoch: _builtins.int = ...,
+        taken_unix_ms: _builtins.int = ...,
+        queues: _abc.Iterable[Global___QueueInfo] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "queues", b"queues", "sha256", b"sha256", "size", b"size", "store", b"store", "taken_unix_ms", b"taken_unix_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackupEnd: _TypeAlias = BackupEnd  # noqa: Y015

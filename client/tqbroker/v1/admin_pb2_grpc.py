@@ -130,6 +130,11 @@ class AdminStub(object):
                 request_serializer=tqbroker_dot_v1_dot_admin__pb2.PreviewScheduleRequest.SerializeToString,
                 response_deserializer=tqbroker_dot_v1_dot_admin__pb2.PreviewScheduleResponse.FromString,
                 _registered_method=True)
+        self.Backup = channel.unary_stream(
+                '/tqbroker.v1.Admin/Backup',
+                request_serializer=tqbroker_dot_v1_dot_admin__pb2.BackupRequest.SerializeToString,
+                response_deserializer=tqbroker_dot_v1_dot_admin__pb2.BackupResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServicer(object):
@@ -269,6 +274,14 @@ class AdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Backup(self, request, context):
+        """A consistent copy of the whole store, taken while everything goes on. One at a time. Only what ends with a
+        `BackupEnd` whose size and digest fit is one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -366,6 +379,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.PreviewSchedule,
                     request_deserializer=tqbroker_dot_v1_dot_admin__pb2.PreviewScheduleRequest.FromString,
                     response_serializer=tqbroker_dot_v1_dot_admin__pb2.PreviewScheduleResponse.SerializeToString,
+            ),
+            'Backup': grpc.unary_stream_rpc_method_handler(
+                    servicer.Backup,
+                    request_deserializer=tqbroker_dot_v1_dot_admin__pb2.BackupRequest.FromString,
+                    response_serializer=tqbroker_dot_v1_dot_admin__pb2.BackupResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -882,6 +900,33 @@ class Admin(object):
             '/tqbroker.v1.Admin/PreviewSchedule',
             tqbroker_dot_v1_dot_admin__pb2.PreviewScheduleRequest.SerializeToString,
             tqbroker_dot_v1_dot_admin__pb2.PreviewScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Backup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tqbroker.v1.Admin/Backup',
+            tqbroker_dot_v1_dot_admin__pb2.BackupRequest.SerializeToString,
+            tqbroker_dot_v1_dot_admin__pb2.BackupResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -71,6 +71,10 @@ class AdminStub:
     """Submits a job of a schedule now, whatever its plan."""
     PreviewSchedule: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PreviewScheduleRequest, _admin_pb2.PreviewScheduleResponse]
     """When a schedule would fire next. It need not be stored: this is how one is checked."""
+    Backup: _grpc.UnaryStreamMultiCallable[_admin_pb2.BackupRequest, _admin_pb2.BackupResponse]
+    """A consistent copy of the whole store, taken while everything goes on. One at a time. Only what ends with a
+    `BackupEnd` whose size and digest fit is one.
+    """
 
 @_typing.type_check_only
 class AdminAsyncStub(AdminStub):
@@ -115,6 +119,10 @@ class AdminAsyncStub(AdminStub):
     """Submits a job of a schedule now, whatever its plan."""
     PreviewSchedule: _aio.UnaryUnaryMultiCallable[_admin_pb2.PreviewScheduleRequest, _admin_pb2.PreviewScheduleResponse]  # type: ignore[assignment]
     """When a schedule would fire next. It need not be stored: this is how one is checked."""
+    Backup: _aio.UnaryStreamMultiCallable[_admin_pb2.BackupRequest, _admin_pb2.BackupResponse]  # type: ignore[assignment]
+    """A consistent copy of the whole store, taken while everything goes on. One at a time. Only what ends with a
+    `BackupEnd` whose size and digest fit is one.
+    """
 
 class AdminServicer(metaclass=_abc_1.ABCMeta):
     """What an operator asks of a broker, and what an operator changes."""
@@ -270,5 +278,15 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.PreviewScheduleResponse, _abc.Awaitable[_admin_pb2.PreviewScheduleResponse]]:
         """When a schedule would fire next. It need not be stored: this is how one is checked."""
+
+    @_abc_1.abstractmethod
+    def Backup(
+        self,
+        request: _admin_pb2.BackupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_pb2.BackupResponse], _abc.AsyncIterator[_admin_pb2.BackupResponse]]:
+        """A consistent copy of the whole store, taken while everything goes on. One at a time. Only what ends with a
+        `BackupEnd` whose size and digest fit is one.
+        """
 
 def add_AdminServicer_to_server(servicer: AdminServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

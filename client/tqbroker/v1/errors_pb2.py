@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tqbroker/v1/errors.proto\x12\x0btqbroker.v1\"\xb1\x01\n\x05\x45rror\x12#\n\x06reason\x18\x01 \x01(\x0e\x32\x13.tqbroker.v1.Reason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\x04\x12,\n\x05\x66\x61\x63ts\x18\x04 \x03(\x0b\x32\x1d.tqbroker.v1.Error.FactsEntry\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\xbf\x02\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n\x0eREASON_INVALID\x10\x01\x12\x16\n\x12REASON_ID_CONFLICT\x10\x02\x12\x14\n\x10REASON_TOO_LARGE\x10\x03\x12\x15\n\x11REASON_STORE_FULL\x10\x04\x12\x0f\n\x0bREASON_BUSY\x10\x05\x12\x13\n\x0fREASON_STOPPING\x10\x06\x12\x14\n\x10REASON_AMBIGUOUS\x10\x07\x12\x15\n\x11REASON_LEASE_LOST\x10\x08\x12\x16\n\x12REASON_OTHER_STORE\x10\t\x12\x15\n\x11REASON_NAME_TAKEN\x10\n\x12\x15\n\x11REASON_NOT_UNIQUE\x10\x0b\x12\x15\n\x11REASON_QUEUE_FULL\x10\x0c\x12\x14\n\x10REASON_NOT_FOUND\x10\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tqbroker/v1/errors.proto\x12\x0btqbroker.v1\"\xb1\x01\n\x05\x45rror\x12#\n\x06reason\x18\x01 \x01(\x0e\x32\x13.tqbroker.v1.Reason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\x04\x12,\n\x05\x66\x61\x63ts\x18\x04 \x03(\x0b\x32\x1d.tqbroker.v1.Error.FactsEntry\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\xe8\x02\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n\x0eREASON_INVALID\x10\x01\x12\x16\n\x12REASON_ID_CONFLICT\x10\x02\x12\x14\n\x10REASON_TOO_LARGE\x10\x03\x12\x15\n\x11REASON_STORE_FULL\x10\x04\x12\x0f\n\x0bREASON_BUSY\x10\x05\x12\x13\n\x0fREASON_STOPPING\x10\x06\x12\x14\n\x10REASON_AMBIGUOUS\x10\x07\x12\x15\n\x11REASON_LEASE_LOST\x10\x08\x12\x16\n\x12REASON_OTHER_STORE\x10\t\x12\x15\n\x11REASON_NAME_TAKEN\x10\n\x12\x15\n\x11REASON_NOT_UNIQUE\x10\x0b\x12\x15\n\x11REASON_QUEUE_FULL\x10\x0c\x12\x14\n\x10REASON_NOT_FOUND\x10\r\x12\x12\n\x0eREASON_NO_ROOM\x10\x0e\x12\x13\n\x0fREASON_TOO_SLOW\x10\x0f\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ERROR_FACTSENTRY']._loaded_options = None
   _globals['_ERROR_FACTSENTRY']._serialized_options = b'8\001'
   _globals['_REASON']._serialized_start=222
-  _globals['_REASON']._serialized_end=541
+  _globals['_REASON']._serialized_end=582
   _globals['_ERROR']._serialized_start=42
   _globals['_ERROR']._serialized_end=219
   _globals['_ERROR_FACTSENTRY']._serialized_start=175

@@ -52,6 +52,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Rejected for now: the queue has reached its max_length."""
     REASON_NOT_FOUND: _Reason.ValueType  # 13
     """Rejected: no such queue, limit, worker, schedule or workflow."""
+    REASON_NO_ROOM: _Reason.ValueType  # 14
+    """Rejected: the disk has no room for this beside the store."""
+    REASON_TOO_SLOW: _Reason.ValueType  # 15
+    """Broken off: the caller read more slowly than the broker waits."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Each says whether the change was rejected, is unknown, or came too late."""
@@ -83,6 +87,10 @@ REASON_QUEUE_FULL: Reason.ValueType  # 12
 """Rejected for now: the queue has reached its max_length."""
 REASON_NOT_FOUND: Reason.ValueType  # 13
 """Rejected: no such queue, limit, worker, schedule or workflow."""
+REASON_NO_ROOM: Reason.ValueType  # 14
+"""Rejected: the disk has no room for this beside the store."""
+REASON_TOO_SLOW: Reason.ValueType  # 15
+"""Broken off: the caller read more slowly than the broker waits."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 @_typing.final

@@ -89,6 +89,7 @@ def test_status_shows_broker_queues_and_workers() -> None:
         "broker    1.2 at tq://h, up 1 min, data in /data",
         "durable   fsync",
         "store     3 MiB used, new work is refused above 5.0 GiB",
+        "backup    none since the start of this broker",
         "recovery  waiting for w@a, at most 4 s more",
         "",
         "no queues yet: the first job makes one",
@@ -97,7 +98,9 @@ def test_status_shows_broker_queues_and_workers() -> None:
     ]
     info.queues = [QueueInfo("default", 5, 1, 0, 1000, 0, 0, 0, waiting=2)]
     info.workers = [WorkerInfo("w@a", False, ["default", "mail"], ["t"], 8, "process", "a", 5, "1.2", 1)]
+    info.backup_ms, info.backup_bytes = 910_000, 2 << 20
     lines = list(describe(info, "tq://h", 1_090))
 
-    assert lines[6] == "default  5       1        0          2        1000       0       0          0"
-    assert lines[9] == "w@a     awaited  1/8      process  default,mail  1      1.2"
+    assert lines[3] == "backup    2 MiB, 3 min ago"
+    assert lines[7] == "default  5       1        0          2        1000       0       0          0"
+    assert lines[10] == "w@a     awaited  1/8      process  default,mail  1      1.2"

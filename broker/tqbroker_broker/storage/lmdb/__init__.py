@@ -25,6 +25,7 @@ rulebook.py  rules of queues and limits
 firing.py    schedules: their jobs and their rows
 intake.py, submitting.py, handout.py, outcomes.py, endings.py, cancelling.py   the verbs
 falling_due.py, upkeep.py, membership.py, editing.py   more of them
+copying.py   a consistent copy of the open store
 reading.py, scanning.py   what is known of jobs, by id and by filter
 overview.py, groups.py   what is known of workflows and groups
 engine.py    the seam: each verb, handed to its module

@@ -21,6 +21,7 @@ from tqbroker_broker.answers import (
     Joined,
     Mark,
     Opened,
+    Snapshot,
     Stats,
     WorkerRow,
 )
@@ -57,6 +58,7 @@ from tqbroker_broker.storage.lmdb import (
     upkeep,
 )
 from tqbroker_broker.storage.lmdb.commit import FULL, SLOW_COMMIT, Committer
+from tqbroker_broker.storage.lmdb.copying import Copier
 from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.keys import U64
 from tqbroker_broker.storage.lmdb.store import Store
@@ -95,6 +97,7 @@ class LmdbEngine:
         store.book.begin(epoch)
         self._stored_epoch = epoch
         self._committer = Committer(env, lambda txn: Group(store, txn), self._config.group_limit)
+        self._copier = Copier(store)
         return Opened(identity, epoch, sorted(store.book.holders))
 
     def _load(self, now: Time) -> None:
@@ -111,6 +114,7 @@ class LmdbEngine:
         self._store.done_reading()
 
     async def close(self) -> None:
+        await self._copier.close()
         await self._committer.close()
         self._store.done_reading()
         self._store.env.close()
@@ -327,3 +331,7 @@ class LmdbEngine:
 
     async def stats(self) -> Stats:
         return reading.stats(self._store)
+
+    async def snapshot(self, now: Time) -> Snapshot:
+        self._committer.check()
+        return await self._copier.take(now)

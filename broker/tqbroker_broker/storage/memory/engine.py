@@ -16,6 +16,7 @@ from tqbroker_broker.answers import (
     Joined,
     Mark,
     Opened,
+    Snapshot,
     Stats,
     WorkerRow,
 )
@@ -26,6 +27,7 @@ from tqbroker_broker.questions import Change, EditAnswer, Effect, EventPage, Fil
 from tqbroker_broker.records import JobId, NewJobs, State, Time
 from tqbroker_broker.rules import LimitRule, LimitState, QueueRule
 from tqbroker_broker.schedules import Fire, FireAnswer, ScheduleState
+from tqbroker_broker.storage import Unavailable
 from tqbroker_broker.storage.memory.admission import Admission
 from tqbroker_broker.storage.memory.attempts import Attempts
 from tqbroker_broker.storage.memory.book import Book
@@ -262,3 +264,8 @@ class MemoryEngine:
 
     async def stats(self) -> Stats:
         return self._reading.stats()
+
+    async def snapshot(self, now: Time) -> Snapshot:
+        raise Unavailable(
+            "this store is in memory only (memory:) and cannot be backed up: use lmdb: for what must last"
+        )
