@@ -29,4 +29,6 @@ copying.py   a consistent copy of the open store
 reading.py, scanning.py   what is known of jobs, by id and by filter
 overview.py, groups.py   what is known of workflows and groups
 engine.py    the seam: each verb, handed to its module
+tables.py, table_rows.py   every database as a table of plain values, for those who read all of it
+verifying/   the check of a whole store
 """

@@ -1,0 +1,63 @@
+"""What is done with a store that no broker has open, by the operator at its machine: `tqbroker verify`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from tqbroker_broker.config import BrokerConfig
+from tqbroker_broker.storage import CannotOpen
+from tqbroker_broker.storage.report import MOST_FAULTS, Report
+from tqbroker_broker.storage.verified import verified
+
+FAULTS, USAGE = 1, 2
+
+ADVICE = """\
+What to do: do not serve from this store, and keep the file as it is. If there is a backup, verify it and go back to it
+(tqbroker restore). If not, save what can be read: tqbroker export {path} -o jobs.jsonl, then tqbroker import."""
+
+STORE = click.argument("path", required=False, metavar="[DIR|FILE]", type=click.Path(path_type=Path))
+"""A data directory or a backup; without it the data directory that `tqbroker serve` would use."""
+
+
+def store_path(path: Path | None) -> Path:
+    """The store that is meant."""
+    return path or Path(os.environ.get("TQBROKER_DATA_DIR") or BrokerConfig().data_dir)
+
+
+@click.command(short_help="Check a store or a backup, all of it.")
+@STORE
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def verify(path: Path | None, as_json: bool) -> None:
+    """Reads everything of a store and says what is wrong: pages, checksums, and the tables against each other.
+
+    DIR is a data directory whose broker is stopped, FILE a backup.  [TQBROKER_DATA_DIR]  Nothing is changed. Exit code
+    0: sound, 1: something is wrong, 2: there is nothing to read, or a broker is using it.
+    """
+    tell = None if as_json or not sys.stderr.isatty() else _progress
+    try:
+        report = verified(store_path(path), tell)
+    except CannotOpen as problem:
+        click.echo(f"tqbroker verify: {problem}", err=True)
+        sys.exit(USAGE)
+    click.echo(msgspec.json.encode(report).decode() if as_json else _text(report))
+    sys.exit(0 if report.sound else FAULTS)
+
+
+def _progress(at: str) -> None:
+    click.echo(f"\x1b[2K\rreading {at}\r", err=True, nl=False)
+
+
+def _text(report: Report) -> str:
+    """The report for people."""
+    lines = [f"{name:<14}{rows:>12,}" for name, rows in report.tables.items() if rows]
+    if report.sound:
+        return "\n".join([*lines, "", f"{report.path}: sound. Format {report.format}, store {report.store}."])
+    shown = [f"  {fault}" for fault in report.faults]
+    more = [f"  ... and {report.total - MOST_FAULTS:,} more"] if report.total > MOST_FAULTS else []
+    head = f"{report.path}: {report.total:,} fault{'s' if report.total > 1 else ''}:"
+    return "\n".join([*lines, "", head, *shown, *more, "", ADVICE.format(path=report.path)])

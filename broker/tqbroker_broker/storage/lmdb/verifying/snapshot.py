@@ -1,0 +1,69 @@
+"""The rows of a store as one transaction sees them, read only and without LMDB's own lock file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import lmdb
+
+from tqbroker_broker.storage.lmdb.keys import DATABASES
+from tqbroker_broker.storage.lmdb.txn import Cursor, Txn, begin
+
+ROWS_A_WORD = 100_000
+"""Rows after which it is said how far the reading is: a second or two."""
+
+
+class Snapshot:
+    """One look at all tables. `tell` hears how far it is."""
+
+    def __init__(self, path: Path, tell: Callable[[str], None]) -> None:
+        self._env = lmdb.open(
+            str(path), subdir=False, readonly=True, lock=False, create=False, max_dbs=len(DATABASES) + 5
+        )
+        self._txn: Txn = begin(self._env)
+        self._tell = tell
+        self._db = {name: db for name in DATABASES if (db := self._open(name)) is not None}
+
+    def _open(self, name: str) -> Any:
+        """A database; None of one that there is not, as it came with a later version."""
+        try:
+            return self._env.open_db(name.encode(), txn=cast(Any, self._txn), create=False)
+        except lmdb.NotFoundError:
+            return None
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._txn.abort()
+        self._env.close()
+
+    def names(self) -> list[bytes]:
+        """The databases that there are, also those that nobody knows."""
+        return [key for key, _ in self._txn.cursor(None)]
+
+    def has(self, name: str) -> bool:
+        """Whether there is this database."""
+        return name in self._db
+
+    def size(self, name: str) -> int:
+        """The number of its rows, as LMDB counts them."""
+        return self._txn.stat(self._db[name])["entries"] if name in self._db else 0
+
+    def get(self, name: str, key: bytes) -> bytes | None:
+        """One row."""
+        return self._txn.get(key, db=self._db[name]) if name in self._db else None
+
+    def cursor(self, name: str) -> Cursor | None:
+        """A position in a database; None where there is none to be in."""
+        return self._txn.cursor(self._db[name]) if name in self._db else None
+
+    def raw(self, name: str, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """The rows of a table as they are, from a key on."""
+        cursor = self.cursor(name)
+        if cursor is None or not (cursor.set_range(start) if start else cursor.first()):
+            return
+        for number, item in enumerate(cursor):
+            if number % ROWS_A_WORD == 0:
+                self._tell(f"table {name} at row {number}")
+            yield item

@@ -1,0 +1,33 @@
+"""What a look at a whole store has found, in words."""
+
+from __future__ import annotations
+
+import msgspec
+
+MOST_FAULTS = 1000
+"""Faults that are listed; the others are only counted. One damaged page may spoil thousands of rows."""
+
+
+class Report(msgspec.Struct):
+    """What there is in a store, and what is wrong with it. Nothing is: `sound`.
+
+    `tables` has the number of rows by table, `total` counts all faults, `store` is its id in hexadecimal digits.
+    """
+
+    path: str
+    format: int = 0
+    store: str = ""
+    tables: dict[str, int] = {}
+    faults: list[str] = []
+    total: int = 0
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.total
+
+    def add(self, fault: str) -> None:
+        """Notes a fault."""
+        self.total += 1
+        if len(self.faults) < MOST_FAULTS:
+            self.faults.append(fault)
