@@ -57,6 +57,19 @@ def test_a_call_of_unknown_fate_may_have_run_or_not(tmp_path: Path) -> None:
     assert judge(tmp_path, lines) == ""
 
 
+def test_a_call_comes_to_the_end_that_its_caller_wrote_down(tmp_path: Path) -> None:
+    retried = ["invoke 1 SUCCEEDED 7 2", "ok 1 a", "start 1 a 10 4", "end 1 a 10 4", "start 1 a 10 5", "end 1 a 10 5"]
+    cancelled = ["invoke 1 CANCELLED 0 0", "ok 1 a"]
+
+    assert judge(tmp_path / "retried", retried, value=7) == ""
+    assert "has the result 1" in judge(tmp_path / "other", retried, value=1)
+    assert "did not run to its end 2 times" in judge(tmp_path / "once", [*retried[:2], *retried[4:]], value=7)
+    assert judge(tmp_path / "cancelled", cancelled, state=job_pb2.STATE_CANCELLED) == ""
+    assert "SUCCEEDED, not CANCELLED" in judge(tmp_path / "done", cancelled)
+    ran = [*cancelled, "start 1 a 10 5", "end 1 a 10 5"]
+    assert "ran 1 times" in judge(tmp_path / "ran", ran, state=job_pb2.STATE_CANCELLED)
+
+
 @pytest.mark.parametrize(
     ("lines", "broken"),
     [

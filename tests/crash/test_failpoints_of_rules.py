@@ -7,6 +7,7 @@ import signal
 import pytest
 from tests.acceptance.harness.load import Load
 from tests.acceptance.harness.site import Site
+from tests.crash.failpoints import armed, kills_at
 
 from tqbroker import AsyncResult
 from tqbroker.v1 import job_pb2
@@ -14,10 +15,6 @@ from tqbroker.v1 import job_pb2
 JOBS = 100
 
 pytestmark = [pytest.mark.crash, pytest.mark.proof("T3")]
-
-
-def armed(place: str, nth: int = 1) -> dict[str, str]:
-    return {"TQ_TESTING": "1", "TQ_FAILPOINT": f"{place}:{nth}=kill9"}
 
 
 def delayed(site: Site, jobs: int, seconds: float) -> list[AsyncResult[int]]:
@@ -30,8 +27,9 @@ def delayed(site: Site, jobs: int, seconds: float) -> list[AsyncResult[int]]:
     return results
 
 
-def test_a_broker_killed_while_jobs_fall_due_runs_each_of_them_once(site: Site) -> None:
-    broker = site.broker(**armed("in_due"))
+@kills_at("in_due")
+def test_a_broker_killed_while_jobs_fall_due_runs_each_of_them_once(site: Site, place: str) -> None:
+    broker = site.broker(**armed(place))
     delayed(site, JOBS, 1.0)
     assert broker.wait() == -signal.SIGKILL
 
@@ -41,8 +39,9 @@ def test_a_broker_killed_while_jobs_fall_due_runs_each_of_them_once(site: Site) 
     site.check(lost=0)
 
 
-def test_a_broker_killed_while_jobs_expire_ends_each_of_them(site: Site) -> None:
-    broker = site.broker(**armed("in_expire"))
+@kills_at("in_expire")
+def test_a_broker_killed_while_jobs_expire_ends_each_of_them(site: Site, place: str) -> None:
+    broker = site.broker(**armed(place))
     jobs = [site.calls.mark.apply_async((number,), expires=1.0).id for number in range(JOBS)]
     assert broker.wait() == -signal.SIGKILL
 
@@ -51,11 +50,13 @@ def test_a_broker_killed_while_jobs_expire_ends_each_of_them(site: Site) -> None
     ends = site.wire.finals(jobs)
     assert {status.state for status in ends.values()} == {job_pb2.STATE_EXPIRED}
     assert len(ends) == JOBS
+    site.counts["jobs"] += JOBS
     counts = site.wire.counts()
     assert (counts.queued, counts.scheduled, counts.expired) == (0, 0, JOBS)
 
 
-def test_a_broker_killed_after_a_redrive_has_redriven_once(site: Site) -> None:
+@kills_at("after_order_commit")
+def test_a_broker_killed_after_a_redrive_has_redriven_once(site: Site, place: str) -> None:
     broker = site.broker()
     worker = site.worker()
     job = site.calls.nap.apply_async((1, "not a number")).id
@@ -63,7 +64,7 @@ def test_a_broker_killed_after_a_redrive_has_redriven_once(site: Site) -> None:
     assert worker.stop() == 0
     assert broker.stop() == 0
 
-    site.started(broker, **armed("after_order_commit"))
+    site.started(broker, **armed(place))
     assert site.tqbroker("dead", "redrive", job).returncode != 0
     assert broker.wait() == -signal.SIGKILL
     site.started(broker)
@@ -75,8 +76,9 @@ def test_a_broker_killed_after_a_redrive_has_redriven_once(site: Site) -> None:
     assert len(site.history.read().starts[1]) == 2
 
 
-def test_a_broker_killed_after_it_stored_a_checkpoint_lets_the_job_go_on(site: Site) -> None:
-    broker = site.broker(**armed("after_annotate_commit", 10))
+@kills_at("after_annotate_commit")
+def test_a_broker_killed_after_it_stored_a_checkpoint_lets_the_job_go_on(site: Site, place: str) -> None:
+    broker = site.broker(**armed(place, 10))
     site.worker()
 
     with Load(site.calls.step, site.history, JOBS, threads=3):
@@ -86,8 +88,9 @@ def test_a_broker_killed_after_it_stored_a_checkpoint_lets_the_job_go_on(site: S
     site.check(lost=0)
 
 
-def test_a_broker_killed_after_it_paid_for_starts_hands_out_what_it_had_not(site: Site) -> None:
-    broker = site.broker(**armed("after_payment", 5))
+@kills_at("after_payment")
+def test_a_broker_killed_after_it_paid_for_starts_hands_out_what_it_had_not(site: Site, place: str) -> None:
+    broker = site.broker(**armed(place, 5))
     assert site.tqbroker("limits", "set", "task:tasks.mark", "--rate", "500/s").returncode == 0
     site.worker()
 

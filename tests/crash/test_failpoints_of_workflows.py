@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.acceptance.harness.site import Site
+from tests.crash.failpoints import armed, kills_at
 
 from tqbroker.call import Batch, Head, Join, Nodes, Workflow
 from tqbroker.ids import new_keys, text_of
@@ -28,9 +29,9 @@ def chain(site: Site) -> Workflow:
     return Workflow(new_keys(1)[0], "a chain", [Join(number) for number in range(1, JOBS)], nodes)
 
 
-@pytest.mark.parametrize("place", ["before_commit", "after_workflow_commit"])
+@kills_at("before_commit", "after_workflow_commit")
 def test_a_broker_killed_while_it_takes_a_workflow_in_runs_all_of_it_once_and_in_order(site: Site, place: str) -> None:
-    broker = site.broker(TQ_TESTING="1", TQ_FAILPOINT=f"{place}=kill9")
+    broker = site.broker(**armed(place))
     workflow = chain(site)
     with ThreadPoolExecutor(1) as pool:
         submit = pool.submit(site.calls.app.transport.submit_workflow, workflow, 30.0)

@@ -14,9 +14,10 @@ from tests.acceptance.harness.waiting import until
 FROZEN = 3.5
 """Seconds: more than three times the lease's."""
 
-pytestmark = [pytest.mark.crash, pytest.mark.proof("T8")]
+pytestmark = pytest.mark.crash
 
 
+@pytest.mark.proof("T7")
 def test_a_frozen_broker_takes_no_job_from_a_worker_that_was_there_all_the_time(site: Site) -> None:
     broker = site.broker("--lease-ttl", "1", "--grace", "0.5")
     worker = site.worker()
@@ -35,6 +36,7 @@ def test_a_frozen_broker_takes_no_job_from_a_worker_that_was_there_all_the_time(
     site.check(lost=0)
 
 
+@pytest.mark.proof("T8")
 def test_a_frozen_worker_loses_its_jobs_and_its_late_outcomes_change_nothing(site: Site) -> None:
     site.broker("--lease-ttl", "1", "--grace", "0.5")
     frozen = site.worker()
@@ -43,6 +45,7 @@ def test_a_frozen_worker_loses_its_jobs_and_its_late_outcomes_change_nothing(sit
     children = frozen.children()
     for pid in (frozen.pid, *children):
         os.kill(pid, signal.SIGSTOP)
+    site.counts["freezes"] += 1
 
     site.worker(name="second")
     site.gate.touch()

@@ -47,6 +47,7 @@ def test_a_killed_child_costs_its_running_job_one_attempt(site: Site, seed: int)
         load.after(moment)
         child = random.choice(worker.children())
         os.kill(child, signal.SIGKILL)
+        site.counts["kills"] += 1
 
     site.check(killed=[child])
     until(lambda: len(worker.children()) == 2, "the killed child to be replaced")
@@ -95,4 +96,5 @@ def test_a_job_that_kills_its_process_ends_after_three_attempts_and_harms_no_oth
     events = site.history.read()
     assert len(events.starts.pop(-1)) == 3
     check(events, settled)
+    site.counts["jobs"] += len(settled)
     assert worker.running

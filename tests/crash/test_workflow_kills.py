@@ -18,6 +18,7 @@ import pytest
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import until
 from tests.crash.canvas_draws import Draws
+from tests.crash.failpoints import armed, kills_at
 from tests.proof.amount import seeds
 
 from tqbroker import AsyncResult
@@ -27,27 +28,9 @@ from tqbroker.v1.workflow_pb2 import WorkflowInfo, WorkflowState
 WORKFLOWS = 40
 """For each place and seed."""
 
-IN_BROKER = (
-    "before_commit",
-    "after_commit",
-    "before_apply",
-    "after_workflow_commit",
-    "after_grant",
-    "before_send",
-    "after_finish_commit",
-)
 IN_WORKER = ("worker_before_send_outcome", "worker_after_receive")
-IN_CHILD = ("child_before_run", "child_after_run")
-
-USUAL = frozenset({"after_commit", "after_finish_commit", "worker_before_send_outcome", "child_before_run"})
-"""Places where `make test` kills; `make proof` kills at all of them."""
 
 pytestmark = [pytest.mark.crash, pytest.mark.proof("T23")]
-
-
-def at(places: tuple[str, ...]) -> list[object]:
-    """The places as parameters of a test."""
-    return [place if place in USUAL else pytest.param(place, marks=pytest.mark.long) for place in places]
 
 
 class Sent(NamedTuple):
@@ -59,15 +42,15 @@ class Sent(NamedTuple):
 
 
 @pytest.fixture
-def workflows(folder: Path) -> Iterator[Site]:
+def workflows(folder: Path, counts: Counter[str]) -> Iterator[Site]:
     """A site with the tasks of workflows."""
-    site = Site(folder, "workflows")
+    site = Site(folder, "workflows", counts)
     yield site
     site.close()
 
 
-def armed(place: str, random: Random) -> dict[str, str]:
-    return {"TQ_TESTING": "1", "TQ_FAILPOINT": f"{place}:{random.randrange(2, WORKFLOWS)}=kill9"}
+def at_some(place: str, random: Random) -> dict[str, str]:
+    return armed(place, random.randrange(2, WORKFLOWS))
 
 
 def send(site: Site, random: Random) -> list[Sent]:
@@ -82,10 +65,19 @@ def send(site: Site, random: Random) -> list[Sent]:
 
 
 @seeds(1, 3)
-@pytest.mark.parametrize("place", at(IN_BROKER))
+@kills_at(
+    "before_commit",
+    "after_commit",
+    "before_apply",
+    "after_workflow_commit",
+    "after_grant",
+    "before_send",
+    "after_finish_commit",
+    long=("before_commit", "before_apply", "after_workflow_commit", "after_grant", "before_send"),
+)
 def test_a_workflow_survives_the_broker_killed_at(workflows: Site, place: str, seed: int) -> None:
     random = Random(f"{place} {seed}")
-    broker = workflows.broker("--max-lost-leases", "1000", **armed(place, random))
+    broker = workflows.broker("--max-lost-leases", "1000", **at_some(place, random))
     workflows.worker()
     with ThreadPoolExecutor(1) as client:
         sent = client.submit(send, workflows, random)
@@ -96,11 +88,17 @@ def test_a_workflow_survives_the_broker_killed_at(workflows: Site, place: str, s
 
 
 @seeds(1, 3)
-@pytest.mark.parametrize("place", at(IN_WORKER + IN_CHILD))
+@kills_at(
+    "worker_before_send_outcome",
+    "worker_after_receive",
+    "child_before_run",
+    "child_after_run",
+    long=("worker_after_receive", "child_after_run"),
+)
 def test_a_workflow_survives_the_worker_killed_at(workflows: Site, place: str, seed: int) -> None:
     random = Random(f"{place} {seed}")
     workflows.broker("--max-lost-leases", "1000", "--grace", "0.5")
-    worker = workflows.worker(**armed(place, random))
+    worker = workflows.worker(**at_some(place, random))
     sent = send(workflows, random)
     if place in IN_WORKER:
         worker.wait()
@@ -111,6 +109,7 @@ def test_a_workflow_survives_the_worker_killed_at(workflows: Site, place: str, s
 
 def judge(site: Site, sent: list[Sent]) -> None:
     """Fails with everything that is not as it must be."""
+    site.counts["workflows"] += len(sent)
     faults = [fault for each in sent for fault in _ends(site, each)]
     faults += _runs(site)
     assert faults == []

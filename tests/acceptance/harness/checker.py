@@ -62,7 +62,7 @@ def violations(
     """Every broken promise, in words; at most ten of a kind.
 
     `statuses` has what the broker says of each acknowledged id, after all is quiet; `told` its event log, if it is to
-    be judged too. The result of a job must be its number.
+    be judged too. What each call must come to stands in the history: most succeed with their number.
     """
     found = _cut(_not_final(events, statuses))
     found += _cut(_not_run(events))
@@ -99,20 +99,23 @@ def fired(planned_ms: Sequence[int], expected_ms: Sequence[int]) -> list[str]:
 def _not_final(events: Events, statuses: Mapping[str, job_pb2.JobStatus]) -> list[str]:
     wrong = []
     for number, job in events.acknowledged.items():
-        status = statuses.get(job)
-        if status is None or status.state != SUCCEEDED:
-            state = "not known" if status is None else job_pb2.State.Name(status.state)
-            wrong.append(f"I1: job {job} of call {number} was acknowledged and is {state}: {status}")
-        elif (value := codec.decode(status.result, status.result_format or "json")) != number:
-            wrong.append(f"I5: job {job} of call {number} has the result {value!r}")
+        status, end = statuses.get(job), events.end_of(number)
+        state = "not known" if status is None else job_pb2.State.Name(status.state)
+        if status is None or state != f"STATE_{end.state}":
+            wanted = "" if end.state == "SUCCEEDED" else f", not {end.state}"
+            wrong.append(f"I1: job {job} of call {number} was acknowledged and is {state}{wanted}: {status}")
+        elif status.state == SUCCEEDED:
+            value = codec.decode(status.result, status.result_format or "json")
+            if value != end.value:
+                wrong.append(f"I5: job {job} of call {number} has the result {value!r}")
     return wrong
 
 
 def _not_run(events: Events) -> list[str]:
     return [
-        f"I1: job {job} of call {number} was acknowledged and did not run to its end"
+        f"I1: job {job} of call {number} was acknowledged and did not run to its end {end.runs} times"
         for number, job in events.acknowledged.items()
-        if not any(run.id == job for run in events.ends[number])
+        if (end := events.end_of(number)).runs > sum(run.id == job for run in events.ends[number])
     ]
 
 
@@ -147,7 +150,7 @@ def _too_often(events: Events, statuses: Mapping[str, job_pb2.JobStatus], inject
     return [
         f"I4: call {number} ran {len(runs)} times: {runs}"
         for number, runs in events.starts.items()
-        if len(runs) > 1 + _excused(runs, statuses, injected)
+        if len(runs) > events.end_of(number).runs + _excused(runs, statuses, injected)
     ]
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -97,8 +98,17 @@ class Log:
 class Daemon:
     """A process that can be started again and again with the same command."""
 
-    def __init__(self, name: str, command: Sequence[str | Path], folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        folder: Path,
+        environment: Mapping[str, str],
+        counts: Counter[str] | None = None,
+    ) -> None:
         self.name = name
+        self.counts = Counter() if counts is None else counts
+        """Gets every kill, by a test or by a failpoint, and every freeze."""
         self.command = [str(part) for part in command]
         self.folder = folder
         self.environment = dict(environment)
@@ -142,15 +152,19 @@ class Daemon:
     def wait(self, timeout: float = PATIENCE) -> int:
         """The exit code, negative for a signal. Fails when the process does not end in time."""
         assert self.process is not None
+        was_known = self.process.returncode is not None
         try:
-            return self.process.wait(timeout)
+            code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.name} did not end within {timeout:g} s:\n{self.log.tail()}") from None
+        self.counts["kills"] += code == -signal.SIGKILL and not was_known
+        return code
 
     # -- signals ---------------------------------------------------------------------------------------------------
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to the process alone."""
+        self.counts["freezes"] += number is signal.SIGSTOP
         os.kill(self.pid, number)
 
     def stop(self, timeout: float = PATIENCE) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -21,17 +22,17 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def site(folder: Path) -> Iterator[Site]:
+def site(folder: Path, counts: Counter[str]) -> Iterator[Site]:
     """A place to run a broker and workers with the tasks of projects/load."""
-    place = Site(folder)
+    place = Site(folder, counts=counts)
     yield place
     place.close()
 
 
 @pytest.fixture
-def workshop(folder: Path) -> Iterator[Workshop]:
+def workshop(folder: Path, counts: Counter[str]) -> Iterator[Workshop]:
     """A place with the tasks of projects/lanes."""
-    place = Workshop(folder)
+    place = Workshop(folder, counts=counts)
     yield place
     place.close()
 

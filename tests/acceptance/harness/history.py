@@ -2,7 +2,8 @@
 
 Clients write `invoke N`, then `ok N ID` or `fail N OUTCOME`; task bodies write `start N ID PID TOKEN` and `end N ID PID
 TOKEN`. N is the argument of the call, different for each, so that a call that ran twice under two ids is seen as well.
-The broker's own account of the same jobs is its event log, see told.py.
+What does not just succeed with its number says what it must come to: `invoke N STATE VALUE RUNS`, see End. The broker's
+own account of the same jobs is its event log, see told.py.
 """
 
 from __future__ import annotations
@@ -22,15 +23,30 @@ class Run(NamedTuple):
     token: int
 
 
+class End(NamedTuple):
+    """What a call must come to: the name of its state, the result of one that succeeds, and how often its body runs.
+
+    `runs` does not count those that were for nothing because a lease was lost.
+    """
+
+    state: str
+    value: int
+    runs: int = 1
+
+
 @dataclass
 class Events:
     """A history as read back."""
 
-    invoked: set[int] = field(default_factory=set)
+    invoked: dict[int, End] = field(default_factory=dict)
     acknowledged: dict[int, str] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
     starts: dict[int, list[Run]] = field(default_factory=lambda: defaultdict(list))
     ends: dict[int, list[Run]] = field(default_factory=lambda: defaultdict(list))
+
+    def end_of(self, number: int) -> End:
+        """What a call must come to."""
+        return self.invoked.get(number) or End("SUCCEEDED", number)
 
     def unfinished(self) -> set[int]:
         """Numbers of calls that have started and not ended."""
@@ -63,7 +79,7 @@ class History:
 
 def _take(events: Events, kind: str, number: int, rest: list[str]) -> None:
     if kind == "invoke":
-        events.invoked.add(number)
+        events.invoked[number] = End(rest[0], int(rest[1]), int(rest[2])) if rest else End("SUCCEEDED", number)
     elif kind == "ok":
         events.acknowledged[number] = rest[0]
     elif kind == "fail":

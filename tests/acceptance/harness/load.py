@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
+from typing import Self
 
 from tests.acceptance.harness.history import History
 from tests.acceptance.harness.waiting import PATIENCE
@@ -49,7 +51,7 @@ class Calls:
 
 def submit_many(task: Task[[int], int], history: History, jobs: int) -> list[AsyncResult[int]]:
     """Calls the task `jobs` times in one durable request. Each gives back the number that it is passed."""
-    numbers = [next(Load.numbers) for _ in range(jobs)]
+    numbers = [next(Callers.numbers) for _ in range(jobs)]
     for number in numbers:
         history.write("invoke", number)
     results = task.delay_many([(number,) for number in numbers])
@@ -58,16 +60,15 @@ def submit_many(task: Task[[int], int], history: History, jobs: int) -> list[Asy
     return results
 
 
-class Load:
-    """`jobs` calls of one task from `threads` threads; the numbers passed go on from load to load.
+class Callers(ABC):
+    """`jobs` calls or more from `threads` threads; the numbers passed go on from load to load.
 
     Use as a context manager: leaving it waits for the last call.
     """
 
     numbers = count()
 
-    def __init__(self, task: Task[[int], int], history: History, jobs: int, threads: int = 4) -> None:
-        self.task = task
+    def __init__(self, history: History, jobs: int, threads: int) -> None:
         self.history = history
         self.answered = 0
         self.longest = 0.0
@@ -77,6 +78,14 @@ class Load:
         self._pool = ThreadPoolExecutor(threads)
         self._stopped = False
         self._parts: list[Future[None]] = [self._pool.submit(self._submit) for _ in range(threads)]
+
+    @abstractmethod
+    def make(self, number: int) -> int:
+        """Makes a call with this number, or several with further ones, and writes them down. How many are confirmed."""
+
+    def number(self) -> int:
+        """A number for a call that nobody else has."""
+        return next(Callers.numbers)
 
     def after(self, answers: int, timeout: float = PATIENCE) -> None:
         """Returns when this many calls have been acknowledged."""
@@ -93,7 +102,7 @@ class Load:
         for part in self._parts:
             part.result(timeout)
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,27 +110,33 @@ class Load:
         self.join()
 
     def _submit(self) -> None:
-        while not self._stopped and (number := self._next()) is not None:
-            self._call(number)
+        while not self._stopped and self._may():
+            begun = time.monotonic()
+            answered = self.make(self.number())
+            with self._changed:
+                self.longest = max(self.longest, time.monotonic() - begun)
+                self.answered += answered
+                self._changed.notify_all()
 
-    def _next(self) -> int | None:
+    def _may(self) -> bool:
         with self._changed:
-            if self._left <= 0:
-                return None
             self._left -= 1
-            return next(Load.numbers)
+            return self._left >= 0
 
-    def _call(self, number: int) -> None:
+
+class Load(Callers):
+    """Calls of one task."""
+
+    def __init__(self, task: Task[[int], int], history: History, jobs: int, threads: int = 4) -> None:
+        self.task = task
+        super().__init__(history, jobs, threads)
+
+    def make(self, number: int) -> int:
         self.history.write("invoke", number)
-        begun = time.monotonic()
         try:
             job = self.task.delay(number)
         except OperationalError as error:
             self.history.write("fail", number, error.outcome)
-            return
-        finally:
-            self.longest = max(self.longest, time.monotonic() - begun)
+            return 0
         self.history.write("ok", number, job.id)
-        with self._changed:
-            self.answered += 1
-            self._changed.notify_all()
+        return 1

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -27,8 +28,10 @@ ROOT = Path(__file__).resolve().parents[3]
 class Site:
     """A folder with a project in it, an address, and the daemons started here."""
 
-    def __init__(self, folder: Path, project: str = "load") -> None:
+    def __init__(self, folder: Path, project: str = "load", counts: Counter[str] | None = None) -> None:
         self.folder = folder
+        self.counts = Counter() if counts is None else counts
+        """What happens here, by kind, for the line of the test in `make proof`."""
         self.project = folder / "project"
         shutil.copytree(PROJECTS / project, self.project, ignore=shutil.ignore_patterns("__pycache__"))
         self.data = folder / "data"
@@ -52,7 +55,7 @@ class Site:
         """
         command = [sys.executable, "-m", "tests.mutants", mutant] if mutant else [TQBROKER]
         environment = {**self.environment, "PYTHONPATH": _path_with(ROOT)} if mutant else self.environment
-        daemon = Daemon(name, [*under, *command, *arguments], self.project, environment)
+        daemon = Daemon(name, [*under, *command, *arguments], self.project, environment, self.counts)
         self.daemons.append(daemon)
         return daemon
 
@@ -111,6 +114,7 @@ class Site:
     def check(self, killed: Collection[int] = (), lost: int | None = None, *, counted: bool = True) -> None:
         """Waits until all is quiet, then fails with every promise that was broken. See checker.Injected."""
         statuses = self.settle()
+        self.counts["jobs"] += len(statuses)
         check(self.history.read(), statuses, Injected(killed, lost, counted), everything(self.wire))
         running = [daemon for daemon in self.daemons if daemon.running]
         found = [fault for each in running for fault in excess(each.name, footprint(each.pid))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,8 +30,8 @@ class Note(NamedTuple):
 class Workshop(Site):
     """Submits by name, as a client that has not the tasks' code."""
 
-    def __init__(self, folder: Path, project: str = "lanes") -> None:
-        super().__init__(folder, project)
+    def __init__(self, folder: Path, project: str = "lanes", counts: Counter[str] | None = None) -> None:
+        super().__init__(folder, project, counts)
         self.app = App("client", broker=self.url, set_as_current=False)
 
     def send(self, task: str, *args: Any, **options: Any) -> AsyncResult[Any]:

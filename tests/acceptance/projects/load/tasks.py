@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import time
 from pathlib import Path
@@ -73,3 +74,57 @@ def die(self: Task[..., Any], number: int) -> int:
     """Takes its process with it."""
     note("start", number, self)
     os._exit(1)
+
+
+@app.task(bind=True, default_retry_delay=0.05)
+def flaky(self: Task[..., Any], number: int, failures: int) -> int:
+    """Fails so many times before it succeeds."""
+    note("start", number, self)
+    note("end", number, self)
+    if self.request.retries < failures:
+        raise self.retry()
+    return number
+
+
+@app.task(bind=True, throws=(ValueError,))
+def fail(self: Task[..., Any], number: int) -> int:
+    note("start", number, self)
+    note("end", number, self)
+    raise ValueError(number)
+
+
+@app.task(bind=True)
+def add(self: Task[..., Any], handed: int, number: int) -> int:
+    note("start", number, self)
+    note("end", number, self)
+    return handed + number
+
+
+@app.task(bind=True)
+def total(self: Task[..., Any], handed: list[int], number: int) -> int:
+    note("start", number, self)
+    note("end", number, self)
+    return sum(handed) + number
+
+
+@app.task(bind=True, rate_limit="500/s")
+def paced(self: Task[..., Any], number: int) -> int:
+    note("start", number, self)
+    note("end", number, self)
+    return number
+
+
+@app.task(bind=True, max_concurrency=1)
+def alone(self: Task[..., Any], number: int) -> int:
+    """Fails when it meets another of its kind."""
+    note("start", number, self)
+    with Path(f"{gate}.alone").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(0.002)
+    note("end", number, self)
+    return number
+
+
+@app.task
+def tick() -> None:
+    """What a schedule submits: it has no number."""

@@ -1,0 +1,83 @@
+"""Kill after kill of the broker while clients ask for everything there is: each call comes to the end that it must."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+from statistics import median
+
+import pytest
+from tests.acceptance.harness.mixed import QUEUES, Mixed
+from tests.acceptance.harness.site import Site
+from tests.acceptance.harness.ticks import Ticks
+from tests.crash.failpoints import UNDER_LOAD, armed
+from tests.proof.amount import amount, seeds
+
+RECONNECT = 3.0
+"""Seconds after its start within which the broker usually has all its workers again, and confirms calls."""
+
+pytestmark = [pytest.mark.crash, pytest.mark.proof("T3"), pytest.mark.timeout(600)]
+
+
+class Everything:
+    """A broker and two workers, a schedule, and clients that ask for everything."""
+
+    def __init__(self, site: Site, load: Mixed) -> None:
+        self.site = site
+        self.load = load
+        self.broker = site.broker()
+        queues = ("-Q", ",".join(QUEUES))
+        self.workers = [site.worker(*queues), site.worker(*queues, name="second")]
+        self.ticks = Ticks(site.wire)
+        self.reconnects: list[float] = []
+
+    def killed(self, **environment: str) -> None:
+        """The broker is dead: it starts again, and all find it soon."""
+        self.site.started(self.broker, **environment)
+        begun = time.monotonic()
+        self.load.after(self.load.answered + 1)
+        for worker in self.workers:
+            self.site.wire.connected(worker.pid)
+        self.reconnects.append(time.monotonic() - begun)
+
+
+@contextmanager
+def everything(site: Site, random: Random) -> Iterator[Everything]:
+    """Under load inside of the block; judged at its end."""
+    with Mixed(site.calls.app, site.history, random) as load:
+        try:
+            scene = Everything(site, load)
+            yield scene
+        finally:
+            load.stop()
+    site.check(lost=0)
+    events = site.history.read()
+    assert load.disorder(events) == []
+    assert scene.ticks.check()
+    assert median(scene.reconnects) < RECONNECT
+
+
+@seeds(1, 4)
+def test_every_call_comes_to_its_end_however_often_the_broker_is_killed(site: Site, seed: int) -> None:
+    random = Random(seed)
+    with everything(site, random) as scene:
+        for _ in range(amount(4, 30)):
+            scene.load.after(scene.load.answered + random.randrange(1, 300))
+            time.sleep(random.random() / 10)  # a moment that has nothing to do with an answer
+            scene.broker.kill()
+            scene.killed()
+
+
+@pytest.mark.long
+@seeds(1, 4)
+def test_every_call_comes_to_its_end_when_the_broker_is_killed_at_every_place_in_turn(site: Site, seed: int) -> None:
+    random = Random(seed)
+    with everything(site, random) as scene:
+        scene.broker.kill()
+        for place in random.sample(UNDER_LOAD, len(UNDER_LOAD)):
+            scene.killed(**armed(place, random.randint(1, 3)))
+            assert scene.broker.wait() == -signal.SIGKILL, place
+        scene.killed()
