@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from tqbroker import _failpoint
 
-CRASH = Path(__file__).resolve().parents[1] / "crash"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def killed_at() -> Iterator[str]:
-    """Names in every `@kills_at(...)` of the tests."""
-    for path in CRASH.rglob("test_*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+    """Names in every `@kills_at(...)` of the tests, and in every `TQ_FAILPOINT` that a test spells out."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        source = path.read_text()
+        yield from re.findall(r"\b(\w+)(?::\d+)?=kill9", source)
+        for node in ast.walk(ast.parse(source)) if "kills_at(" in source else ():
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "kills_at":
                 yield from (str(ast.literal_eval(argument)) for argument in node.args)
 
 
+def hit() -> set[str]:
+    """The places that the product comes by."""
+    sources = (path.read_text() for part in ("broker", "worker") for path in (ROOT / part).rglob("*.py"))
+    return {name for source in sources for name in re.findall(r'\bhit\("(\w+)"\)', source)}
+
+
 def test_daemons_are_killed_at_every_failpoint() -> None:
-    assert set(killed_at()) == set(_failpoint.NAMES)
+    assert hit() - set(killed_at()) == set()
+
+
+def test_every_failpoint_says_where_it_is() -> None:
+    assert hit() <= set(_failpoint.NAMES)
