@@ -66,6 +66,20 @@ async def test_a_file_cut_short_is_refused_instead_of_killing_the_broker(tmp_pat
     assert "is cut short" in await refusal(file.parent)
 
 
+async def test_an_emptied_file_is_refused_instead_of_taken_for_a_new_store(tmp_path: Path) -> None:
+    file = await filled(tmp_path)
+    file.write_bytes(b"")
+    assert "not a store" in await refusal(file.parent)
+
+
+async def test_what_a_power_cut_has_left_of_a_new_store_is_made_anew(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    directory.mkdir()
+    (directory / "data.new").write_bytes(b"\x00" * 5000)
+    await filled(tmp_path, jobs=1)
+    assert not (directory / "data.new").exists()
+
+
 async def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     directory = tmp_path / "data"
     directory.mkdir()

@@ -22,6 +22,8 @@ from tqbroker_broker.storage.lmdb.keys import DATABASES, FORMAT_VERSION, U64
 log = logging.getLogger("tqbroker.storage")
 
 DATA_FILE = "data.mdb"
+NEW_FILE = "data.new"
+"""A data file that is being made; one that is found was never used."""
 LOCK_FILE = "LOCK"
 
 # File systems on which LMDB's locks or memory maps do not hold.
@@ -102,9 +104,9 @@ def file_system(directory: Path) -> str:
 
 def check_file(path: Path) -> None:
     """Refuses a data file that LMDB would open and then die of; runs before it is opened. Raises CannotOpen."""
-    size = path.stat().st_size if path.exists() else 0
-    if size == 0:
+    if not path.exists():
         return
+    size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(2 * PAGES_TRIED)
     needed = _needed_bytes(start)
@@ -140,26 +142,42 @@ def _meta(start: bytes, at: int) -> tuple[int, int, int] | None:
 def open_environment(directory: Path, config: StorageConfig) -> lmdb.Environment:
     """Opens or creates the environment with every commit flushed. Raises CannotOpen."""
     path = directory / DATA_FILE
-    check_file(path)
-    new = not path.exists()
     size = config.map_size
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY:
         size = min(size, limit // 2 // MIB * MIB)
+    check_file(path)
     try:
-        old_mask = os.umask(0o077)
-        try:
-            env = lmdb.open(
-                str(path), subdir=False, map_size=size, max_dbs=len(DATABASES) + 5, max_readers=64, mode=0o600,
-                sync=True, metasync=True, writemap=False, lib_version=0,
-            )  # fmt: skip
-        finally:
-            os.umask(old_mask)
-    except lmdb.Error as problem:
+        if not path.exists():
+            _create_file(directory, path, size)
+        return _open(path, size)
+    except (lmdb.Error, OSError) as problem:
         raise CannotOpen(f"cannot open {path}: {problem}") from problem
-    if new:
-        flush_directory(directory)
-    return env
+
+
+def _create_file(directory: Path, path: Path, size: int) -> None:
+    """Makes an empty data file, under another name until it is whole: a power cut leaves all of it or none.
+
+    LMDB writes the first pages of a file long before it flushes them, and opens no file of which only some are there.
+    """
+    new = directory / NEW_FILE
+    new.unlink(missing_ok=True)
+    env = _open(new, size, lock=False)
+    env.open_db(b"meta")  # a commit, which flushes everything
+    env.close()
+    new.replace(path)
+    flush_directory(directory)
+
+
+def _open(path: Path, size: int, *, lock: bool = True) -> lmdb.Environment:
+    old_mask = os.umask(0o077)
+    try:
+        return lmdb.open(
+            str(path), subdir=False, map_size=size, max_dbs=len(DATABASES) + 5, max_readers=64, mode=0o600,
+            sync=True, metasync=True, writemap=False, lib_version=0, lock=lock,
+        )  # fmt: skip
+    finally:
+        os.umask(old_mask)
 
 
 def begin_epoch(env: lmdb.Environment, now: Time) -> tuple[bytes, int]:
