@@ -40,6 +40,7 @@ def ran(folder: Path, code: str, *faults: str, log: Path | None = None) -> tuple
 def test_writes_flushes_and_marks_are_recorded_in_order(tmp_path: Path) -> None:
     log = tmp_path / "log"
     Marks(log).write(b"before")
+    (tmp_path / "data.mdb").write_bytes(b"there")
     ran(
         tmp_path,
         "os.pwrite(file, b'one', 10); os.fdatasync(file); os.pwrite(meta, b'two', 0)\n"
@@ -50,6 +51,7 @@ def test_writes_flushes_and_marks_are_recorded_in_order(tmp_path: Path) -> None:
     Marks(log).write(b"after")
     assert list(read(log)) == [
         Record(Kind.MARK, 0, b"before"),
+        Record(Kind.BEGINNING, 0, b"there"),
         Record(Kind.WRITE, 10, b"one"),
         Record(Kind.SYNC, 0, b""),
         Record(Kind.DURABLE_WRITE, 0, b"two"),

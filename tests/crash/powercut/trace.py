@@ -16,12 +16,13 @@ MAGIC = 0x43524C47
 class Kind(IntEnum):
     """What a record is, as crashlog.c numbers it."""
 
-    WRITE = 1
-    DURABLE_WRITE = 2  # through a descriptor with O_DSYNC: durable when it returns, and nothing else is by it
-    SYNC = 3
-    TRUNCATE = 4
-    FAULT = 5
-    MARK = 6  # by `Marks`
+    BEGINNING = 1  # what was in the file when it was opened for the first time
+    WRITE = 2
+    DURABLE_WRITE = 3  # through a descriptor with O_DSYNC: durable when it returns, and nothing else is by it
+    SYNC = 4
+    TRUNCATE = 5
+    FAULT = 6
+    MARK = 7  # by `Marks`
 
 
 class Record(NamedTuple):
@@ -59,5 +60,4 @@ def read(log: Path) -> Iterator[Record]:
             magic, kind, offset, length = HEADER.unpack(head)
             if magic != MAGIC:
                 raise ValueError(f"{log} has no record at {file.tell() - HEADER.size}")
-            has_data = Kind(kind) in (Kind.WRITE, Kind.DURABLE_WRITE, Kind.FAULT, Kind.MARK)
-            yield Record(Kind(kind), offset, file.read(length) if has_data else b"")
+            yield Record(Kind(kind), offset, file.read(length))

@@ -30,7 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WRITE = 1, DWRITE = 2, SYNC = 3, TRUNCATE = 4, FAULT = 5 };  // 6 is MARK, written by whoever watches
+enum { BEGINNING = 1, WRITE = 2, DWRITE = 3, SYNC = 4, TRUNCATE = 5, FAULT = 6 };  // 7 is MARK, by whoever watches
 struct header { uint32_t magic, op; int64_t offset, length; };
 
 enum { FD_MAX = 65536, FAULTS_MAX = 8, PIECES_MAX = 1024 };
@@ -143,6 +143,17 @@ static int before_write(int fd, int64_t end) {
 
 static int is_watched(int fd) { return fd >= 0 && fd < FD_MAX && descriptors[fd]; }
 
+// What is in the file when it is opened for the first time counts as flushed.
+static void record_beginning(int fd) {
+  static int begun;
+  struct stat now;
+  if (__sync_fetch_and_add(&begun, 1) || log_fd < 0 || fstat(fd, &now) || !now.st_size) return;
+  struct iovec piece = {malloc(now.st_size), now.st_size};
+  if (!piece.iov_base || pread(fd, piece.iov_base, piece.iov_len, 0) != now.st_size) abort();
+  record(BEGINNING, 0, now.st_size, &piece, 1);
+  free(piece.iov_base);
+}
+
 static int opened(int fd, int flags) {
   if (fd < 0 || fd >= FD_MAX) return fd;
   char link[64], path[PATH_MAX];
@@ -150,6 +161,7 @@ static int opened(int fd, int flags) {
   ssize_t length = watched[0] && (flags & O_ACCMODE) != O_RDONLY ? readlink(link, path, sizeof path - 1) : -1;
   path[length < 0 ? 0 : length] = 0;
   descriptors[fd] = length <= 0 || strcmp(path, watched) ? NOT : flags & (O_DSYNC | O_SYNC) ? DURABLE : WATCHED;
+  if (descriptors[fd]) record_beginning(fd);
   return fd;
 }
 
