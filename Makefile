@@ -16,7 +16,7 @@ demo: $(VENV)/ready-demo ## a job through a real broker and worker, then kill -9
 	$(BIN)/python examples/demo.py
 
 test: check ## everything a change must pass: check, then all tests but the long ones
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile
 
 check: $(VENV)/ready ## style, types, layers, and the wire, without running the product
 	$(BIN)/ruff check

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.acceptance.harness.waiting import PATIENCE
 from tests.acceptance.harness.workshop import Workshop
 
 from tqbroker.exceptions import QueueFull, TaskRevokedError
+from tqbroker.v1.admin_pb2 import SetQueueRequest
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +62,9 @@ def test_after_a_pause_only_what_was_handed_out_still_runs(shop: Workshop) -> No
     shop.send_many("step", [f"s{number}" for number in range(400)], 0.005, queue="stopped")
     shop.noted("start", "s", 20)
 
-    rule(shop, "pause", "stopped")
-    left = queues(shop)["stopped"]["queued"]
+    # Over the wire: until a command has started, all may have run.
+    shop.wire.admin.SetQueue(SetQueueRequest(queue="stopped", paused=True), timeout=PATIENCE)
+    left = shop.wire.counts("stopped").queued
     assert left > 0
     shop.noted("end", "s", 400 - left)
 

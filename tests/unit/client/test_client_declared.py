@@ -138,7 +138,7 @@ def test_the_apps_deadline_is_that_of_entries_by_the_clock() -> None:
         ({"options": {"link": {"task": "x"}}}, "schedule a task that submits the workflow"),
         ({"options": {"queu": "x"}}, "queu"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_what_cannot_be_scheduled_is_refused_by_its_name(entry: dict[str, Any], why: str) -> None:
     with pytest.raises(ImproperlyConfigured) as caught:
