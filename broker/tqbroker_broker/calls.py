@@ -14,12 +14,16 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from tqbroker_broker.errors import abort
+from tqbroker_broker.refusals import Invalid
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+Decode = Callable[[bytes], Any]
 
 EOF: object = vars(grpc.aio)["EOF"]
 """What `context.read()` returns when the client has half-closed its side."""
@@ -57,21 +61,37 @@ def register(server: grpc.aio.Server, service: ServiceDescriptor, implementation
 
 def _handler(method: MethodDescriptor, implementation: object) -> grpc.RpcMethodHandler[Any, Any]:
     call = getattr(implementation, re.sub(r"(?<!^)(?=[A-Z])", "_", method.name).lower())
-    decode = GetMessageClass(method.input_type).FromString
+    decode = _reader_of(method.input_type)
     encode = GetMessageClass(method.output_type).SerializeToString
     if method.client_streaming and method.server_streaming:
         return grpc.stream_stream_rpc_method_handler(_streaming(call), decode, encode)
     if method.client_streaming:
         raise TypeError(f"{method.full_name} streams only up: such calls are not served")
     if method.server_streaming:
-        return grpc.unary_stream_rpc_method_handler(_pouring(call), decode, encode)
-    return grpc.unary_unary_rpc_method_handler(_unary(call), decode, encode)
+        return grpc.unary_stream_rpc_method_handler(_pouring(call, decode), None, encode)
+    return grpc.unary_unary_rpc_method_handler(_unary(call, decode), None, encode)
 
 
-def _unary(call: Callable[[Any], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
-    async def answer(request: Any, context: Context) -> Any:
+def _reader_of(kind: Descriptor) -> Decode:
+    """What makes a message of its bytes, or raises Invalid. gRPC itself would call bytes that are none INTERNAL."""
+    parse = GetMessageClass(kind).FromString
+
+    def decode(raw: bytes) -> Any:
         try:
-            return await call(request)
+            return parse(raw)
+        except DecodeError as error:
+            raise Invalid(
+                f"these {len(raw)} bytes are no {kind.full_name}: cut short, nested too deep, a text that is not UTF-8,"
+                " or made for another call"
+            ) from error
+
+    return decode
+
+
+def _unary(call: Callable[[Any], Awaitable[Any]], decode: Decode) -> Callable[[bytes, Context], Awaitable[Any]]:
+    async def answer(raw: bytes, context: Context) -> Any:
+        try:
+            return await call(decode(raw))
         except Exception as error:
             await abort(context, error)
 
@@ -88,10 +108,10 @@ def _streaming(call: Callable[[Context], Awaitable[None]]) -> Callable[[Any, Con
     return serve
 
 
-def _pouring(call: Callable[[Any, Context], Awaitable[None]]) -> Callable[[Any, Context], Any]:
-    async def serve(request: Any, context: Context) -> None:
+def _pouring(call: Callable[[Any, Context], Awaitable[None]], decode: Decode) -> Callable[[bytes, Context], Any]:
+    async def serve(raw: bytes, context: Context) -> None:
         try:
-            await call(request, context)
+            await call(decode(raw), context)
         except Exception as error:
             await abort(context, error)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -75,6 +76,38 @@ async def test_a_malformed_request_gets_an_answer_or_a_reason(
                 findings += _unexplained(what, answer)
             if isinstance(answer, queue_pb2.SubmitWorkflowResponse):
                 findings += [f"{what}: {item}" for item in answer.refused if not item.error.reason]
+    assert findings == []
+
+
+BROKEN = [b"\xff", b"\x0a\x7fx", b"\x0a\x02\xff\xfe" * 3, b"\x0b" * 1000, b"\x80" * 11]
+"""What is no message: a tag without an end, a length that lies, a text that is not UTF-8, groups, an endless number."""
+
+
+def _paths() -> list[tuple[str, bool]]:
+    """Every call as gRPC names it, and whether it is a stream."""
+    services = [
+        service for file in (queue_pb2, admin_pb2, worker_pb2) for service in file.DESCRIPTOR.services_by_name.values()
+    ]
+    return [
+        (f"/{service.full_name}/{method.name}", method.client_streaming or method.server_streaming)
+        for service in services
+        for method in service.methods
+    ]
+
+
+async def test_bytes_that_are_no_message_are_refused_with_a_reason_by_every_call(site: Site) -> None:
+    findings = Findings()
+    channel: Any = site.channel  # its stubs want serializers, which would stand in the way of such bytes
+    for (path, streams), raw in product(_paths(), BROKEN):
+        try:
+            if streams:
+                call = channel.stream_stream(path)(timeout=SECONDS)
+                await call.write(raw)
+                await asyncio.wait_for(call.read(), SECONDS)
+            else:
+                await channel.unary_unary(path)(raw, timeout=SECONDS)
+        except AioRpcError as failure:
+            findings.check(f"{path} {raw[:10]!r}", failure)
     assert findings == []
 
 
