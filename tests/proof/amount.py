@@ -6,13 +6,16 @@ TQ_PROOF=1 asks for much. TQ_SEED is the first seed (1 by default), TQ_SEEDS how
 from __future__ import annotations
 
 import os
+from typing import TypeVar
 
 import pytest
+
+T = TypeVar("T")
 
 PROOF = os.environ.get("TQ_PROOF") == "1"
 
 
-def amount(usual: int, proof: int) -> int:
+def amount(usual: T, proof: T) -> T:
     """`usual` in `make test`, `proof` in `make proof`."""
     return proof if PROOF else usual
 
