@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from tests.contracts.harness import EngineUnderTest
 from tests.contracts.workflows import Workflow, fail, finals, ids, run, submit, take_tokens, workflow_id
@@ -180,6 +182,19 @@ async def test_a_cursor_that_is_none_is_refused(engine: EngineUnderTest) -> None
         await engine.verbs.workflows(frozenset(), b"x", 10)
     with pytest.raises(ValueError, match=r"."):
         await engine.verbs.nodes(FLOW, b"x", 10)
+
+
+@pytest.mark.parametrize("size", [8, 12, 16, 24])
+async def test_a_cursor_of_noise_is_refused_or_leads_behind_the_end(engine: EngineUnderTest, size: int) -> None:
+    await submit(engine, Workflow().add("a"))
+
+    for cursor in (b"\xff" * size, b"\x80" * size):
+        with contextlib.suppress(ValueError):
+            assert not (await engine.verbs.workflows(frozenset(), cursor, 10)).workflows
+        with contextlib.suppress(ValueError):
+            page = await engine.verbs.nodes(FLOW, cursor, 10)
+            assert page is not None
+            assert not page.nodes
 
 
 async def test_nodes_come_in_the_order_they_were_sent_with_the_joins_they_name(engine: EngineUnderTest) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from struct import Struct
 
 from tqbroker_broker.records import JobId
-from tqbroker_broker.storage.lmdb.keys import PAIR, U64, first_number
+from tqbroker_broker.storage.lmdb.keys import U64, first_number
 from tqbroker_broker.storage.lmdb.reading import look
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn
@@ -14,8 +15,8 @@ from tqbroker_broker.storage.lmdb.workflow_rows import GATE, JoinKey, JoinState,
 from tqbroker_broker.workflow_decisions import workflow_state
 from tqbroker_broker.workflows import JoinInfo, NewJoin, Node, NodePage, WorkflowInfo, WorkflowPage, WorkflowState
 
-PLACE = PAIR
-"""The part of a job, and its index there."""
+PLACE = Struct(">II")
+"""The part of a job, and its index there: every eight bytes are one, so that no cursor can be out of range."""
 
 LOOKS = 2000
 """Rows a page looks at: the loop stands still for some 10 ms at most."""
