@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from tqbroker._grpc_admin import GrpcOperator
 from tqbroker._grpc_connection import Connection
+from tqbroker._grpc_errors import understood
 from tqbroker._grpc_forks import settle
 from tqbroker._grpc_submit import Submitter
 from tqbroker._grpc_tell import Teller
@@ -59,9 +60,10 @@ class GrpcTransport:
         """See Transport.get."""
         request = queue_pb2.GetRequest(with_args=with_args, with_children=with_children)
         found: dict[Key, JobInfo] = {}
-        for some in _slices(keys):
-            found.update((info.key, info) for info in self._get(request, some, timeout))
-        return [found[key] for key in keys]
+        with understood(self.connection.address):
+            for some in _slices(keys):
+                found.update((info.key, info) for info in self._get(request, some, timeout))
+            return [found[key] for key in keys]
 
     def _get(self, request: queue_pb2.GetRequest, keys: Sequence[Key], timeout: float) -> Iterator[JobInfo]:
         """In one question, or more when the answer would be too large for one message."""
@@ -87,7 +89,8 @@ class GrpcTransport:
         for some in _slices(ordered):
             request.ids.CopyFrom(pack_ids(some))
             answer = self.connection.ask(lambda stubs: stubs.queue.Cancel, request, timeout)
-            found.update(zip(some, effects(answer.effects), strict=True))
+            with understood(self.connection.address):
+                found.update(zip(some, effects(answer.effects), strict=True))
         return [found[key] for key in keys]
 
     def forget(self, keys: Sequence[Key], timeout: float) -> int:
@@ -113,7 +116,8 @@ class GrpcTransport:
             answer = self.connection.ask(lambda stubs: stubs.queue.GetGroup, request, timeout)
             if answer.unknown:
                 return None
-            page = unpack_ids(answer.ids)
+            with understood(self.connection.address):
+                page = unpack_ids(answer.ids)
             keys += page
             if not page or len(keys) >= answer.count:
                 return keys

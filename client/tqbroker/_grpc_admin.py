@@ -6,13 +6,14 @@ import json
 import math
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import grpc
 
 from tqbroker._grpc_backup import backup
 from tqbroker._grpc_connection import Connection, Stubs
-from tqbroker._grpc_errors import again, operational
+from tqbroker._grpc_errors import again, operational, understood
 from tqbroker.admin_messages import (
     edit_request,
     edited,
@@ -76,7 +77,8 @@ class GrpcOperator:
     def job(self, key: Key) -> JobInfo:
         """One job with everything known of it; its phase is UNKNOWN when the id was never seen."""
         answer = self._ask("GetJob", pb.GetJobRequest(id=text_of(key)))
-        return job_info(answer.job)
+        with self._understood():
+            return job_info(answer.job)
 
     def jobs(self, wanted: JobFilter, most: int | None = None, *, with_args: bool = False) -> Iterator[JobInfo]:
         """Jobs that match, the oldest first, at most so many."""
@@ -85,7 +87,9 @@ class GrpcOperator:
         while left is None or left > 0:
             request.limit = PAGE if left is None else min(left, PAGE)
             answer = self._ask("ListJobs", request)
-            yield from map(job_info, answer.jobs)
+            with self._understood():
+                jobs = list(map(job_info, answer.jobs))
+            yield from jobs
             if left is not None:
                 left -= len(answer.jobs)
             if not answer.cursor:
@@ -145,7 +149,9 @@ class GrpcOperator:
         while left is None or left > 0:
             request.limit = PAGE if left is None else min(left, PAGE)
             answer = self._ask("ListWorkflows", request)
-            yield from map(workflow_info, answer.workflows)
+            with self._understood():
+                workflows = list(map(workflow_info, answer.workflows))
+            yield from workflows
             if left is not None:
                 left -= len(answer.workflows)
             if not answer.cursor:
@@ -160,10 +166,12 @@ class GrpcOperator:
         while True:
             request.limit = PAGE if most is None else min(most - len(nodes), PAGE)
             answer = self._ask("GetWorkflow", request)
-            nodes += map(node, answer.nodes)
-            joins.update((join.join.number, join) for join in map(join_state, answer.joins))
+            with self._understood():
+                nodes += map(node, answer.nodes)
+                joins.update((join.join.number, join) for join in map(join_state, answer.joins))
+                workflow = workflow_info(answer.workflow)
             if not answer.cursor or (most is not None and len(nodes) >= most):
-                return WorkflowView(workflow_info(answer.workflow), nodes, joins)
+                return WorkflowView(workflow, nodes, joins)
             request.cursor = answer.cursor
 
     def edit_workflow(
@@ -233,7 +241,9 @@ class GrpcOperator:
             destination=destination,
             timeout_ms=round(timeout * 1000),
         )
-        return replies(self._ask("Control", request, timeout + self._timeout))
+        answer = self._ask("Control", request, timeout + self._timeout)
+        with self._understood():
+            return replies(answer)
 
     # -- the store ----------------------------------------------------------------------------------------------------
 
@@ -260,8 +270,9 @@ class GrpcOperator:
                 for answer in call:
                     if answer.lost_before:
                         yield EventsLost(answer.lost_before)
-                    for columns in answer.events:
-                        yield from events(columns)
+                    with self._understood():
+                        page = [event for columns in answer.events for event in events(columns)]
+                    yield from page
                     after = answer.cursor
             except grpc.RpcError as error:
                 if time.monotonic() >= end:
@@ -271,6 +282,9 @@ class GrpcOperator:
             if not follow:
                 return
             time.sleep(_PAUSE)
+
+    def _understood(self) -> AbstractContextManager[None]:
+        return understood(self._connection.address)
 
     def _ask(self, call: str, request: Any, timeout: float | None = None) -> Any:
         return self._connection.ask(lambda stubs: getattr(stubs.admin, call), request, timeout or self._timeout)

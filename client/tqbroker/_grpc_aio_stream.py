@@ -9,11 +9,15 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
 
+from tqbroker.exceptions import OperationalError
+
 Up = TypeVar("Up")
 Down = TypeVar("Down")
 
-Answers = Callable[[Down], "list[tuple[Hashable, Any]]"]
-"""From a message to the names of those who wait for it, each with its answer."""
+Answers = Callable[[Down | None], "list[tuple[Hashable, Any]]"]
+"""From a message (None: gRPC could not read it) to the names of those who wait for it, each with its answer.
+
+Raises OperationalError when nobody can make anything of it."""
 
 
 class Waiting(Protocol):
@@ -109,7 +113,7 @@ class AioLine(Generic[Up, Down]):
                 for name, answer in self._answers(message):
                     self._give(name, answer)
             self._break(ConnectionError("the broker ended the call"))
-        except grpc.RpcError as error:
+        except (grpc.RpcError, OperationalError) as error:
             self._break(error)
         except BaseException as error:
             self._break(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import grpc
@@ -13,15 +13,17 @@ import grpc
 from tqbroker._grpc_aio_connection import AioConnection, now
 from tqbroker._grpc_aio_stream import AioLine, answer_of
 from tqbroker._grpc_channel import pauses
-from tqbroker._grpc_errors import explain, passes, unreachable
-from tqbroker._grpc_workflow import judge_error
+from tqbroker._grpc_errors import explain, passes, readable, understood, unreachable
+from tqbroker._grpc_submit import judged
+from tqbroker._grpc_workflow import judge_answer, judge_error
 from tqbroker.call import Batch, Workflow
-from tqbroker.shipping import WINDOW, Patience, Shipment, Verdict, cut, judge
+from tqbroker.shipping import WINDOW, Patience, Shipment, Verdict, cut
 from tqbroker.transport import Refused
 from tqbroker.v1 import queue_pb2
-from tqbroker.workflow_shipping import Parcel, judge_part, parcels
+from tqbroker.workflow_shipping import Parcel, parcels
 
-SubmitLine = AioLine[queue_pb2.EnqueueStreamRequest, queue_pb2.EnqueueStreamResponse]
+Down = queue_pb2.EnqueueStreamResponse
+SubmitLine = AioLine[queue_pb2.EnqueueStreamRequest, Down]
 
 
 class _Flight:
@@ -71,8 +73,13 @@ class AioSubmitter:
 
     def _open_line(self) -> SubmitLine:
         if self._line is None or self._line.broken is not None:
-            self._line = AioLine(self._connection.queue.EnqueueStream, lambda message: [(message.call, message)])
+            self._line = AioLine(self._connection.queue.EnqueueStream, self._by_call)
         return self._line
+
+    def _by_call(self, message: Down | None) -> list[tuple[Hashable, Any]]:
+        with understood(self._connection.address):
+            answer = readable(message)
+        return [(answer.call, answer)]
 
     async def _land(self, flight: _Flight, patience: Patience) -> list[Refused]:
         """Waits for the answer, and sends again what got none or was refused for the moment."""
@@ -96,7 +103,7 @@ class AioSubmitter:
         answer = await answer_of(flight.answer, patience.deadline)
         line.drop(flight.number, flight.answer)
         if answer is not None:
-            return judge(flight.shipment, answer)
+            return judged(flight.shipment, answer, self._connection.address)
         if isinstance(line.broken, grpc.RpcError) and not passes(line.broken):
             trouble = explain(line.broken, self._connection.address, patience.timeout)
             return Verdict(flight.shipment.refused("FAILED", trouble))
@@ -133,7 +140,7 @@ class AioSubmitter:
             answer = await call(parcel.request(), timeout=max(0.001, patience.left()), wait_for_ready=True)
         except grpc.RpcError as error:
             return judge_error(parcel, error, self._connection.address, patience.timeout)
-        return judge_part(parcel, answer)
+        return judge_answer(parcel, answer, self._connection.address)
 
     async def close(self) -> None:
         """Ends the stream."""

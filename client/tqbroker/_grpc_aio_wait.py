@@ -14,7 +14,7 @@ import grpc
 from tqbroker._grpc_aio_connection import AioConnection, now
 from tqbroker._grpc_aio_stream import AioHarvest, AioLine, answer_of
 from tqbroker._grpc_channel import pauses
-from tqbroker._grpc_errors import operational, passes, unreachable
+from tqbroker._grpc_errors import operational, passes, readable, understood, unreachable
 from tqbroker._grpc_wait import WATCHED
 from tqbroker.exceptions import OperationalError
 from tqbroker.ids import Key
@@ -101,6 +101,8 @@ class AioWaiter:
 
     async def _reopen(self, line: WaitLine, deadline: float, pausing: Iterator[float]) -> WaitLine | None:
         """After the line broke: a new one, or None at the deadline. Raises when waiting cannot help."""
+        if isinstance(line.broken, OperationalError):
+            raise line.broken
         if isinstance(line.broken, grpc.RpcError) and not passes(line.broken):
             raise operational(line.broken, self._connection.address, 0) from None
         log.info("lost the broker at %s while waiting for results; waiting on", self._connection.address)
@@ -112,14 +114,14 @@ class AioWaiter:
             if not await self._connection.ready(deadline):
                 return None
             if self._line is None or self._line.broken is not None:
-                self._line = AioLine(self._connection.queue.Wait, _by_key)
+                self._line = AioLine(self._connection.queue.Wait, self._by_key)
         return self._line
+
+    def _by_key(self, message: queue_pb2.WaitResponse | None) -> list[tuple[Hashable, Any]]:
+        with understood(self._connection.address):
+            return [(info.key, info) for info in map(job_info, readable(message).jobs)]
 
     async def close(self) -> None:
         """Ends the stream."""
         if self._line is not None:
             await self._line.close()
-
-
-def _by_key(message: queue_pb2.WaitResponse) -> list[tuple[Hashable, Any]]:
-    return [(info.key, info) for info in map(job_info, message.jobs)]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
 from tqbroker.exceptions import OperationalError
 from tqbroker.shipping import reason_name
 from tqbroker.v1 import errors_pb2
+
+T = TypeVar("T")
 
 _DETAILS = "grpc-status-details-bin"
 
@@ -66,12 +71,39 @@ def detail_of(error: grpc.RpcError) -> errors_pb2.Error | None:
     metadata: Any = getattr(error, "trailing_metadata", lambda: None)()
     for name, value in metadata or ():
         if name == _DETAILS:
-            status = status_pb2.Status.FromString(value)
-            for detail in status.details:
-                found = errors_pb2.Error()
-                if detail.Unpack(found):
-                    return found
+            try:
+                return _reason_in(status_pb2.Status.FromString(value))
+            except DecodeError:  # something between the broker and us has made this up
+                return None
     return None
+
+
+def _reason_in(status: status_pb2.Status) -> errors_pb2.Error | None:
+    for detail in status.details:
+        found = errors_pb2.Error()
+        if detail.Unpack(found):
+            return found
+    return None
+
+
+def readable(answer: T | None) -> T:
+    """The answer itself. gRPC's asyncio client gives None for bytes that it cannot read: that raises ValueError."""
+    if answer is None:
+        raise ValueError("bytes that are no message")
+    return answer
+
+
+@contextmanager
+def understood(address: str) -> Iterator[None]:
+    """Around the reading of an answer: what no broker of this version says raises OperationalError."""
+    try:
+        yield
+    except (ValueError, LookupError, DecodeError) as error:
+        raise OperationalError(
+            f"what {address} answers is not what a tqbroker of this version says "
+            f"({type(error).__name__}: {error}): run the same version there and here [FAILED]",
+            reason="FAILED",
+        ) from error
 
 
 def _code(error: grpc.RpcError) -> grpc.StatusCode:

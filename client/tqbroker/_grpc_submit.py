@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import grpc
 
 from tqbroker._grpc_channel import pauses
-from tqbroker._grpc_errors import explain, passes, unreachable
+from tqbroker._grpc_errors import explain, passes, understood, unreachable
 from tqbroker._grpc_stream import Line, Ticket
 from tqbroker.call import Batch
+from tqbroker.exceptions import OperationalError
 from tqbroker.shipping import WINDOW, Patience, Shipment, Verdict, cut, judge
 from tqbroker.transport import Refused
 from tqbroker.v1 import queue_pb2
@@ -103,12 +104,22 @@ class Submitter:
         answered = line.wait(flight.ticket, patience.deadline)
         self._tickets.pop(flight.number, None)
         if answered:
-            return judge(flight.shipment, flight.ticket.answer)
+            return judged(flight.shipment, flight.ticket.answer, self._connection.address)
         if isinstance(line.broken, grpc.RpcError) and not passes(line.broken):
             trouble = explain(line.broken, self._connection.address, patience.timeout)
             return Verdict(flight.shipment.refused("FAILED", trouble))
         flight.shipment.maybe = True
         return None
+
+
+def judged(shipment: Shipment, answer: Down, address: str) -> Verdict:
+    """What an answer means; of one that no broker would give, that nobody knows."""
+    try:
+        with understood(address):
+            return judge(shipment, answer)
+    except OperationalError as error:
+        shipment.maybe = True
+        return Verdict(shipment.refused(error.reason, str(error)))
 
 
 class _Flight:

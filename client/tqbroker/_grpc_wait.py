@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from tqbroker._grpc_errors import operational, passes, unreachable
+from tqbroker._grpc_errors import operational, passes, understood, unreachable
 from tqbroker._grpc_stream import Harvest, Line, Ticket
 from tqbroker.exceptions import OperationalError
 from tqbroker.ids import Key, new_key
@@ -39,6 +39,7 @@ class Watch:
 
     def __init__(self, connection: Connection) -> None:
         self._lock = threading.Lock()
+        self._address = connection.address
         self._tickets: dict[Key, list[Ticket]] = {}
         self.line: Line[Up, Down] = connection.line(lambda stubs: stubs.queue.Wait, self._route, _question)
 
@@ -79,8 +80,9 @@ class Watch:
                 self.line.put(Up(unwatch=pack_ids(alone)))
 
     def _route(self, line: Line[Up, Down], answer: Down) -> None:
-        for status in answer.jobs:
-            info = job_info(status)
+        with understood(self._address):
+            infos = list(map(job_info, answer.jobs))
+        for info in infos:
             with self._lock:
                 tickets = self._tickets.pop(info.key, [])
             for ticket in tickets:
@@ -164,6 +166,8 @@ class Waiter:
     def _lost(self, watch: Watch, deadline: float) -> None:
         """The line broke: raises when waiting cannot help, else pauses for a moment."""
         broken = watch.line.broken
+        if isinstance(broken, OperationalError):
+            raise broken
         if isinstance(broken, grpc.RpcError) and not passes(broken):
             raise operational(broken, self._connection.address, 0) from None
         log.info("lost the broker at %s while waiting for results; waiting on", self._connection.address)

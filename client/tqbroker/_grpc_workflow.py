@@ -9,8 +9,9 @@ import grpc
 
 from tqbroker._grpc_channel import pauses
 from tqbroker._grpc_connection import ClosedError, Stubs
-from tqbroker._grpc_errors import detail_of, explain, operational, passes, unreachable
+from tqbroker._grpc_errors import detail_of, explain, operational, passes, readable, understood, unreachable
 from tqbroker.call import Workflow
+from tqbroker.exceptions import OperationalError
 from tqbroker.shipping import Patience, Verdict
 from tqbroker.transport import Refused
 from tqbroker.workflow_shipping import Parcel, judge_part, judge_refusal, parcels
@@ -65,7 +66,17 @@ class WorkflowSubmitter:
         except grpc.RpcError as error:
             return judge_error(parcel, error, self._connection.address, patience.timeout)
         self._heard = time.monotonic()
-        return judge_part(parcel, answer)
+        return judge_answer(parcel, answer, self._connection.address)
+
+
+def judge_answer(parcel: Parcel, answer: Any, address: str) -> Verdict:
+    """What an answer means for a part. Raises OperationalError for one that no broker would give."""
+    try:
+        with understood(address):
+            return judge_part(parcel, readable(answer))
+    except OperationalError as error:
+        parcel.unanswered()
+        raise parcel.refused(error.reason, str(error)) from error
 
 
 def judge_error(parcel: Parcel, error: grpc.RpcError, address: str, timeout: float) -> Verdict | None:

@@ -190,5 +190,6 @@ def _again(shipment: Shipment, error: errors_pb2.Error) -> Verdict:
 
 
 def reason_name(error: errors_pb2.Error) -> str:
-    """A reason as users see it, for example STORE_FULL."""
-    return errors_pb2.Reason.Name(error.reason).removeprefix("REASON_")
+    """A reason as users see it, for example STORE_FULL; one of a newer broker as its number, for example REASON_99."""
+    known = errors_pb2.Reason.DESCRIPTOR.values_by_number.get(error.reason)
+    return known.name.removeprefix("REASON_") if known is not None else f"REASON_{error.reason}"
