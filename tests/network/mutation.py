@@ -115,7 +115,8 @@ class Mutation:
     def _spoil_list(self, message: Any, field: Any) -> None:
         values = getattr(message, field.name)
         if field.message_type and field.message_type.GetOptions().map_entry:
-            values.update({str(self._value_of(FieldDescriptor.TYPE_STRING)): 1 << self._random.randrange(32)})
+            kind = field.message_type.fields_by_name["value"].type
+            values.update({str(self._value_of(FieldDescriptor.TYPE_STRING)): self._value_of(kind)})
             return
         how = self._random.randrange(4)
         if how == 0:

@@ -4,7 +4,7 @@ cli, config, flags, background  the command line, settings, flags without a mean
 daemon, banner, reactions       composition; what it prints; what it does when it is asked something
 beforehand                      what it does with its queues before it takes jobs
 stream, session, ledger, notes  the talk with the broker: gRPC, what to say when; outcomes and progress until stored
-messages, placing               our values to wire messages and back
+messages, misfits, placing      our values to wire messages and back; deliveries that make no sense
 identity, refusals              who this worker is; what the broker did not store
 handover, feeding, backlog      what becomes of each job; which child gets it; what waits
 seats                           a child as the hand-over sees it

@@ -102,6 +102,11 @@ class Handover:
         if self.received is not None:
             self.received(jobs)
 
+    def fail(self, jobs: Jobs, failure: FailureData) -> None:
+        """Jobs arrived that cannot be run."""
+        for token in jobs.tokens:
+            self._end(Ended(token, Verdict.FAILED, failure), jobs)
+
     def cancel(self, tokens: Iterable[int]) -> None:
         """Somebody cancelled these jobs: they do not start any more, and those that run are stopped if possible."""
         self._cancelled.update(self._recall(tokens, self._cancel_waiting))

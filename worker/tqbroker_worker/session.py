@@ -19,6 +19,7 @@ from tqbroker_worker.handover import Handover
 from tqbroker_worker.identity import Identity
 from tqbroker_worker.ledger import Ledger
 from tqbroker_worker.messages import Lease, held, jobs_of, put_annotations, put_outcomes
+from tqbroker_worker.misfits import failure, misfit, unfit
 from tqbroker_worker.notes import Notes
 from tqbroker_worker.refusals import MOST_LOGGED, Refusals
 
@@ -184,8 +185,7 @@ class Session:
         if response.deliveries:
             hit("worker_after_receive")
             for batch in response.deliveries:
-                for jobs in jobs_of(batch):
-                    self._handover.offer(jobs)
+                self._take_delivery(batch)
         if response.refused:
             self._refusals.take(response.refused)
         if response.acked:
@@ -196,6 +196,13 @@ class Session:
         for command in response.commands:
             self.on_command(Command(command.command, command.name, command.arguments))
         self.stopping = self.stopping or response.stopping
+
+    def _take_delivery(self, batch: pb.DeliveryBatch) -> None:
+        if wrong := misfit(batch):
+            self._handover.fail(unfit(batch), failure(batch, wrong))
+        elif batch.tokens:
+            for jobs in jobs_of(batch):
+                self._handover.offer(jobs)
 
     def closed(self) -> None:
         """The stream ended: nothing can be said until the next Hello."""

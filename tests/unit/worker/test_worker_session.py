@@ -492,3 +492,39 @@ def test_excluded_queues_are_left_out_and_one_must_remain() -> None:
     assert Identity.of(WorkerConfig("tasks", queues=("a", "b"), exclude=("a",)), manifest).queues == ("b",)
     with pytest.raises(ImproperlyConfigured, match="leaves no queue"):
         Identity.of(WorkerConfig("tasks", exclude=("default",)), manifest)
+
+
+SPOILT: list[Callable[[pb.DeliveryBatch], object]] = [
+    lambda batch: batch.args.pop(),
+    lambda batch: batch.ids.texts.append("one more"),
+    lambda batch: setattr(batch.ids, "uuids", b"x" * 31),
+    lambda batch: batch.ClearField("ids"),
+    lambda batch: batch.retries.append(1),
+    lambda batch: batch.due_unix_ms.extend([1, 2, 3]),
+    lambda batch: batch.places.add(),
+    lambda batch: batch.checkpoints.add(),
+]
+
+
+@pytest.mark.parametrize("spoil", SPOILT, ids=range(len(SPOILT)))
+def test_jobs_of_a_delivery_whose_columns_do_not_fit_fail_with_words_and_the_next_ones_run(
+    desk: Desk, scene: Scene, spoil: Callable[[pb.DeliveryBatch], object]
+) -> None:
+    child = scene.child()
+    desk.connect()
+    batch = pb.DeliveryBatch(
+        task="tasks.add", format="json", ids=job_pb2.Ids(uuids=b"u" * 32), tokens=[1, 2], args=[b"[[],{}]"] * 2
+    )
+    spoil(batch)
+    desk.session.received(pb.WorkResponse(deliveries=[batch, pb.DeliveryBatch(task="tasks.add")]))
+    request = desk.say()
+    assert [(ending.token, ending.verdict) for ending in request.endings] == [
+        (1, pb.VERDICT_FAILED),
+        (2, pb.VERDICT_FAILED),
+    ]
+    assert "columns do not fit together" in request.endings[0].failure.message
+    assert child.tokens == []
+
+    desk.deliver(3)
+    scene.run(child, 3)
+    assert list(desk.say().successes[0].tokens) == [3]
