@@ -26,6 +26,9 @@ OPTIONS = [
     ("grpc.max_send_message_length", -1),
 ]
 
+MOMENT = 0.3
+"""Seconds that a wait is listened to: it may be for a job that never ends."""
+
 EOF: object = vars(grpc.aio)["EOF"]
 
 LOST = "Internal error from Core"
@@ -103,7 +106,7 @@ class Attack:
             for message in each.messages:
                 await stream.write(message)
             await stream.done_writing()
-            return await _rest(stream)
+            return await _rest(stream, patience=MOMENT if call.path.endswith("/Wait") else SECONDS)
         finally:
             stream.cancel()
 
@@ -112,15 +115,18 @@ class Attack:
         await self._channel.close(None)
 
 
-async def _rest(stream: Any, most: int = 1000) -> bytes | None:
-    """The last answer of a stream."""
+async def _rest(stream: Any, most: int = 1000, patience: float = SECONDS) -> bytes | None:
+    """The last answer of a stream. One that is to be silent, when `patience` is short, is broken off."""
     last = None
     try:
         for _ in range(most):
-            answer = await asyncio.wait_for(stream.read(), SECONDS)
+            answer = await asyncio.wait_for(stream.read(), patience)
             if answer is EOF:
                 break
             last = cast(bytes, answer)
+    except TimeoutError:
+        if patience >= SECONDS:
+            raise
     finally:
         stream.cancel()
     return last
