@@ -4,6 +4,7 @@ cli, settings, config               flags, environment and file to one BrokerCon
 cli_store                           what is done with a store that no broker has open: verify
 dev, dev_processes, dev_project     `tqbroker dev`: broker and worker here, with reload
 server, listening, addresses        composition: opens, serves, drains, stops
+descriptors                         how many connections the system lets this process have
 service, enqueue_stream, wait_stream, workflow_calls  what applications call
 work, acks, outbox                  one object for each open stream of a worker
 admin                               what an operator asks

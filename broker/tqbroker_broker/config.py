@@ -110,5 +110,11 @@ class BrokerConfig(StorageConfig):
     max_inflight_bytes: int = 256 * MIB
     """Bytes of jobs waiting for their commit, over all clients, above which requests are refused as BUSY."""
 
+    max_connections: int = 12_000
+    """Connections at a time on each address; further ones are closed at once. Room for 10,000; each takes 40 KB."""
+
+    handshake_timeout: float = 10.0
+    """Seconds in which a connection must have begun to speak HTTP/2, or it is closed: a client needs milliseconds."""
+
     max_watched: int = 100_000
     """Ids that one Wait call may watch at a time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Iterable
 from typing import Any
@@ -10,6 +11,10 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from tqbroker_broker.addresses import parse_listen
+from tqbroker_broker.config import BrokerConfig
+from tqbroker_broker.descriptors import RESERVED, allowed
+
+log = logging.getLogger("tqbroker.broker")
 
 OPTIONS: list[tuple[str, int]] = [
     ("grpc.so_reuseport", 0),  # a second broker on the port is an error, not a silent sharing
@@ -29,9 +34,24 @@ class CannotListen(Exception):
     """An address that is taken or not ours; the message is one sentence for the operator."""
 
 
-def create_server() -> grpc.aio.Server:
+def create_server(config: BrokerConfig) -> grpc.aio.Server:
     """A server that does not listen yet."""
-    return grpc.aio.server(options=OPTIONS)
+    most = min(config.max_connections, (allowed() - RESERVED) // len(config.listen))
+    if most < config.max_connections:
+        log.warning(
+            "this process may have %s open files: %s connections on each address, not %s (max_connections); raise it "
+            "with `ulimit -n` or LimitNOFILE",
+            allowed(),
+            most,
+            config.max_connections,
+        )
+    return grpc.aio.server(
+        options=[
+            *OPTIONS,
+            ("grpc.max_allowed_incoming_connections", most),
+            ("grpc.server_handshake_timeout_ms", round(config.handshake_timeout * 1000)),
+        ]
+    )
 
 
 def listen(server: grpc.aio.Server, addresses: Iterable[str]) -> list[str]:

@@ -77,7 +77,7 @@ class Server:
 
     async def start(self) -> None:
         """Binds, opens the store, serves. Raises CannotListen, CannotOpen."""
-        self._server = create_server()
+        self._server = create_server(self.config)
         self.addresses = listen(self._server, self.config.listen)
         opened = await self.core.open()
         services = {

@@ -46,6 +46,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "max_request_batches": (1, 100_000),
     "max_request_bytes": (64 * KIB, 12 * MIB),
     "max_inflight_bytes": (12 * MIB, 16 * GIB),
+    "max_connections": (1, 1_000_000),
+    "handshake_timeout": (0.1, 600),
     "max_watched": (1, 10_000_000),
 }
 
