@@ -7,7 +7,7 @@ BUF := npx --yes @bufbuild/buf@1.75.0
 WIRE := PYTHONPATH=tools $(BIN)/python -m wire
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check proto baseline bench bench-rivals bench-open bench-delayed proof clean
+.PHONY: help demo test check proto baseline bench bench-rivals bench-open bench-delayed loss-table proof clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ bench-open: $(VENV)/ready ## long: opens a store with 10 million queued jobs
 
 bench-delayed: $(VENV)/ready ## long: a million delayed jobs, the broker killed when they are due
 	$(BIN)/python tests/benchmarks/run.py --only delayed --million
+
+loss-table: $(VENV)/ready ## long: what is lost at kill -9 and power cuts, ours and the rivals' (power cuts need root)
+	$(BIN)/python tests/benchmarks/loss_table.py
 
 proof: $(VENV)/ready ## long: every promise under power cuts, kills, faults and attacks, and the bugs that must be found
 	TQ_PROOF=1 $(BIN)/python -m pytest -qq --proof -m proof $(ARGS)

@@ -7,6 +7,7 @@ footprint, startup      memory and disk of a full queue; import time and `--help
 scene                   our broker, to be killed and started again, with workers and clients
 delayed, lanes, limited, operators, workflows   what only ours is measured at, in such a scene
 backlog                 the long one: a store with 10 million queued jobs
+losses                  another matter: what is lost, ours and the rivals'
 processes, load, machine, memory    daemons, CPU of others, what this machine is, what a process has
 targets, report         what the figures should be, and how they are shown
 """

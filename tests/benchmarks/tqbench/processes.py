@@ -43,6 +43,10 @@ class Process:
     def pid(self) -> int:
         return self._process.pid
 
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
     def output(self) -> str:
         """What it has written so far, to stdout and stderr."""
         return self.log.read_text(errors="replace")
@@ -80,8 +84,9 @@ class Process:
         self._process.terminate()
 
     def kill(self) -> None:
-        """SIGKILL, without a chance to do anything about it."""
-        self._process.kill()
+        """SIGKILL to its group, without a chance to do anything about it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def stop(self) -> None:

@@ -22,6 +22,11 @@ class Running(NamedTuple):
     urls: dict[str, str]
     processes: list[Process]
 
+    def kill(self) -> None:
+        """SIGKILL to all of them, as far as one call after the other can be at once."""
+        for process in self.processes:
+            process.kill()
+
 
 def missing(servers: tuple[str, ...]) -> list[str]:
     """Which of these servers are not installed."""
@@ -34,14 +39,18 @@ def missing(servers: tuple[str, ...]) -> list[str]:
 
 
 @contextmanager
-def running(servers: tuple[str, ...], folder: Path) -> Iterator[Running]:
-    """Starts these servers; they are stopped at the end of the block."""
+def running(servers: tuple[str, ...], folder: Path, ports: dict[str, int] | None = None) -> Iterator[Running]:
+    """Starts these servers, on what a run before has left in the folder; they are stopped at the end of the block.
+
+    `ports` is filled with the port of each. Given again, each listens where it did, and so RabbitMQ finds its data.
+    """
     with ExitStack() as stack:
         up = Running({}, [])
         for server in servers:
             home = folder / server
-            home.mkdir(parents=True)
-            started = STARTS[server](home, stack)
+            home.mkdir(parents=True, exist_ok=True)
+            port = (ports if ports is not None else {}).setdefault(server, free_port())
+            started = STARTS[server](home, stack, port)
             up.urls.update(started.urls)
             up.processes.extend(started.processes)
         yield up
@@ -54,14 +63,13 @@ def start_tqbroker(home: Path, port: int = 0) -> tuple[Process, int]:
     return Process("tqbroker", command, plain_environment(), home), port
 
 
-def _tqbroker(home: Path, stack: ExitStack) -> Running:
-    process, port = start_tqbroker(home)
+def _tqbroker(home: Path, stack: ExitStack, port: int) -> Running:
+    process, _ = start_tqbroker(home, port)
     stack.enter_context(process).wait_listening(port)
     return Running({"TQBROKER_URL": f"tq://127.0.0.1:{port}"}, [process])
 
 
-def _redis(home: Path, stack: ExitStack, *options: str) -> Running:
-    port = free_port()
+def _redis(home: Path, stack: ExitStack, port: int, *options: str) -> Running:
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(home), *options]
     process = stack.enter_context(Process("redis", command, plain_environment(), home))
     process.wait_listening(port)
@@ -69,12 +77,15 @@ def _redis(home: Path, stack: ExitStack, *options: str) -> Running:
     return Running({"BENCH_REDIS": url, "RQ_REDIS_URL": url}, [process])
 
 
-def _durable_redis(home: Path, stack: ExitStack) -> Running:
-    return _redis(home, stack, "--appendonly", "yes", "--appendfsync", "always")
+def _aof_redis(home: Path, stack: ExitStack, port: int) -> Running:
+    return _redis(home, stack, port, "--appendonly", "yes")
 
 
-def _rabbitmq(home: Path, stack: ExitStack) -> Running:
-    port = free_port()
+def _durable_redis(home: Path, stack: ExitStack, port: int) -> Running:
+    return _redis(home, stack, port, "--appendonly", "yes", "--appendfsync", "always")
+
+
+def _rabbitmq(home: Path, stack: ExitStack, port: int) -> Running:
     environment = _rabbitmq_environment(home, port)
     names = environment["ERL_EPMD_PORT"]
     epmd = stack.enter_context(
@@ -105,9 +116,10 @@ def _rabbitmq_environment(home: Path, port: int) -> Mapping[str, str]:
     }
 
 
-STARTS: dict[str, Callable[[Path, ExitStack], Running]] = {
+STARTS: dict[str, Callable[[Path, ExitStack, int], Running]] = {
     "tqbroker": _tqbroker,
     "redis": _redis,
+    "redis-aof": _aof_redis,
     "redis-durable": _durable_redis,
     "rabbitmq": _rabbitmq,
 }

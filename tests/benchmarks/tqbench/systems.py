@@ -29,6 +29,8 @@ class System:
     settings: str
     package: str
     bin: Path = RIVALS_BIN
+    variant: str = "durable"
+    """Which of the app's settings: those of the app that has a choice."""
 
     @property
     def ours(self) -> bool:
@@ -36,11 +38,12 @@ class System:
 
     def environment(self, urls: dict[str, str], marks: Path) -> dict[str, str]:
         """What its client and worker processes see."""
-        return plain_environment() | urls | {"BENCH_MARKS": str(marks), "NO_COLOR": "1"}
+        own = {"BENCH_MARKS": str(marks), "BENCH_VARIANT": self.variant, "NO_COLOR": "1"}
+        return plain_environment() | urls | own
 
-    def client(self, step: str, count: int) -> list[str]:
+    def client(self, step: str, *numbers: int) -> list[str]:
         """The command of a client process that does one step."""
-        return [str(self.bin / "python"), "-m", "tqbench.apps.driver", self.app, step, str(count)]
+        return [str(self.bin / "python"), "-m", "tqbench.apps.driver", self.app, step, *map(str, numbers)]
 
 
 def plain_environment() -> dict[str, str]:

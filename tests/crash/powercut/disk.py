@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +17,9 @@ from tests.crash.powercut.blocks import BlockLog
 
 SIZE = 1 << 30
 """Bytes of the disk; sparse, so that only what is written takes room."""
-PATIENCE = 60.0
+PATIENCE = 30.0
 """Seconds for a command that should take a fraction of one."""
+POLL = 0.02
 
 
 def lacking() -> str:
@@ -51,15 +54,17 @@ class RecordedDisk:
         fused.mkdir()
         command = [sys.executable, fuse.__file__, *map(str, (fused, image, self._log))]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as daemon:
-            assert daemon.stdout is not None
-            if daemon.stdout.readline() != b"mounted\n":
-                raise OSError("the recorded disk could not be mounted")
             try:
+                if not daemon.stdout or daemon.stdout.readline() != b"mounted\n":
+                    raise OSError("the recorded disk could not be mounted")
                 with mounted(fused / "disk", self.point):
                     yield self.point
-            finally:
-                _run("umount", fused)
+                _unmount(fused)
                 daemon.wait(PATIENCE)
+            finally:
+                daemon.kill()  # it has ended by itself, unless something failed
+                with contextlib.suppress(OSError):
+                    _run("umount", "--lazy", fused)
 
     def log(self) -> BlockLog:
         """What happened to the disk, once it is not mounted any more."""
@@ -83,9 +88,23 @@ def mounted(image: Path, point: Path) -> Iterator[Path]:
         try:
             yield point
         finally:
-            _run("umount", point)
+            _unmount(point)
     finally:
         _run("losetup", "--detach", loop)
+
+
+def _unmount(point: Path) -> None:
+    """Processes that were killed a moment ago may be using it still."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            _run("umount", point)
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                _run("umount", "--lazy", point)
+                raise
+            time.sleep(POLL)
 
 
 def _run(*command: str | Path) -> str:

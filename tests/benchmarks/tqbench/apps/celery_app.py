@@ -1,4 +1,4 @@
-"""Celery, on RabbitMQ quorum queues when BENCH_RABBITMQ is set, else on Redis; results in Redis in both cases.
+"""Celery, on RabbitMQ when BENCH_RABBITMQ is set, else on Redis; results in Redis in both cases, if there is one.
 
 The rivals are imported by name: they live in an environment of their own, where no type checker looks.
 """
@@ -11,31 +11,39 @@ from typing import Any
 
 from . import work
 
-QUORUM = {
-    "task_default_queue_type": "quorum",
-    "broker_transport_options": {"confirm_publish": True},
+CONFIRMED = {"broker_transport_options": {"confirm_publish": True}}
+RABBITMQ: dict[str, dict[str, Any]] = {
+    "default": {},
+    "confirmed": CONFIRMED,
+    "durable": CONFIRMED | {"task_default_queue_type": "quorum"},
 }
-DURABLE = {
+"""How what is submitted is kept, by BENCH_VARIANT; with Redis that is the server's matter alone."""
+KEPT_BY_WORKERS = {
     "task_acks_late": True,
     "task_reject_on_worker_lost": True,
 }
 
 rabbitmq = os.environ.get("BENCH_RABBITMQ")
-results = os.environ["BENCH_REDIS"] + "/1"
+redis = os.environ.get("BENCH_REDIS")
+results = f"{redis}/1" if redis else None
 
-app: Any = import_module("celery").Celery("bench", broker=rabbitmq or os.environ["BENCH_REDIS"] + "/0", backend=results)
-app.conf.update(DURABLE | (QUORUM if rabbitmq else {}))
+app: Any = import_module("celery").Celery("bench", broker=rabbitmq or f"{redis}/0", backend=results)
+app.conf.update(KEPT_BY_WORKERS | (RABBITMQ[os.environ["BENCH_VARIANT"]] if rabbitmq else {}))
 add: Any = app.task(name="add")(work.add)
+record: Any = app.task(name="record", ignore_result=True)(work.record)
 
 
 class Client:
     """How the driver submits, reads and counts."""
 
     def __init__(self) -> None:
-        self._results: Any = import_module("redis").Redis.from_url(results)
+        self._results: Any = import_module("redis").Redis.from_url(results) if results else None
 
     def delay(self, x: int, y: int) -> Any:
         return add.delay(x, y)
+
+    def submit(self, number: int) -> None:
+        record.delay(number)
 
     def get(self, handle: Any) -> int:
         total: int = handle.get(timeout=30)

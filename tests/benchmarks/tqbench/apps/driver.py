@@ -1,4 +1,4 @@
-"""The client process of a measurement: `python -m tqbench.apps.driver APP STEP COUNT` prints one line of JSON.
+"""The client process of a measurement: `python -m tqbench.apps.driver APP STEP NUMBERS...` prints one line of JSON.
 
 Runs in our environment and in the rivals', so it needs nothing but the standard library.
 """
@@ -6,6 +6,7 @@ Runs in our environment and in the rivals', so it needs nothing but the standard
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,12 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any, Protocol
 
+from . import records
+
 WARM_UP = 20
 """Calls before the clock starts: connections, imports and caches are not what is measured here."""
 THREADS = 4
 SLICE = 100_000
 """Jobs of one `delay_many`: who has more goes in slices, to bound what he holds himself."""
 POLL = 0.025
+PAUSE = 0.2
+"""Seconds after a call that raised, so that a server that is starting is not told off by all the calls there are."""
 PATIENCE = 300.0
 """Seconds that a queue may take to drain."""
 
@@ -30,6 +35,10 @@ class Client(Protocol):
 
     def delay(self, x: int, y: int) -> Any:
         """Submits one job, returns when the system says that it has it."""
+        ...
+
+    def submit(self, number: int) -> None:
+        """Submits one job that leaves a record of its number, returns when the system says that it has it."""
         ...
 
     def get(self, handle: Any) -> int:
@@ -68,6 +77,28 @@ def threads(client: Client, count: int) -> Figures:
             each.result()
         seconds = time.monotonic() - begun
     return {"submitted": share * THREADS + WARM_UP, "per_second": share * THREADS / seconds}
+
+
+def submit(client: Client, count: int, first: int) -> Figures:
+    """Jobs numbered from `first`, from several threads. Each that is told OK is written down, in BENCH_ACKS, at once.
+
+    A call that raises is not repeated: its caller has been told that there may be no such job.
+    """
+    acks = os.open(os.environ["BENCH_ACKS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def once(number: int) -> bool:
+        try:
+            client.submit(number)
+        except Exception as error:  # of any system, each has its own
+            print(repr(error), file=sys.stderr)
+            time.sleep(PAUSE)
+            return False
+        os.write(acks, records.packed(number))
+        return True
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        acknowledged = sum(pool.map(once, range(first, first + count)))
+    return {"submitted": count, "acknowledged": acknowledged}
 
 
 def bulk(client: Any, count: int) -> Figures:
@@ -114,19 +145,20 @@ def _timed(call: Callable[[int], object], count: int) -> Figures:
     }
 
 
-STEPS: dict[str, Callable[[Any, int], Figures]] = {
+STEPS: dict[str, Callable[..., Figures]] = {
     "calls": calls,
     "round_trips": round_trips,
     "threads": threads,
+    "submit": submit,
     "bulk": bulk,
     "drained": drained,
 }
 
 
 def main() -> None:
-    app, step, count = sys.argv[1:]
+    app, step, *numbers = sys.argv[1:]
     client = import_module(f"tqbench.apps.{app}").Client()
-    print(json.dumps(STEPS[step](client, int(count))), flush=True)
+    print(json.dumps(STEPS[step](client, *map(int, numbers))), flush=True)
 
 
 if __name__ == "__main__":

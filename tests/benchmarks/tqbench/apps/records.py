@@ -27,10 +27,25 @@ def leave(number: int, lost_leases: int) -> None:
     if _file is None:
         path = Path(os.environ["BENCH_MARKS"], f"records-{os.getpid()}")
         _file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.write(_file, _RECORD.pack(number, lost_leases, time.time()))
+    os.write(_file, packed(number, lost_leases))
+
+
+def packed(number: int, lost_leases: int = 0) -> bytes:
+    """A record of this moment, as it is written."""
+    return _RECORD.pack(number, lost_leases, time.time())
+
+
+def unpacked(data: bytes) -> Iterator[Record]:
+    """The records in what was written."""
+    return map(Record._make, _RECORD.iter_unpack(data))
 
 
 def read(folder: Path) -> Iterator[Record]:
     """All that was left, in no order."""
     for path in folder.glob("records-*"):
-        yield from map(Record._make, _RECORD.iter_unpack(path.read_bytes()))
+        yield from unpacked(path.read_bytes())
+
+
+def count(folder: Path) -> int:
+    """How many were left."""
+    return sum(path.stat().st_size for path in folder.glob("records-*")) // _RECORD.size

@@ -19,6 +19,9 @@ class Client:
     def delay(self, x: int, y: int) -> Any:
         return self._queue.enqueue(work.add, x, y)
 
+    def submit(self, number: int) -> None:
+        self._queue.enqueue(work.record, number)
+
     def get(self, handle: Any) -> int:
         total: int = handle.latest_result(timeout=30).return_value
         return total

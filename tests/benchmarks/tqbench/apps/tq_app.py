@@ -14,6 +14,7 @@ from . import work
 
 app = App("bench")
 add = app.task(name="add")(work.add)
+record = app.task(name="record")(work.record)
 
 
 class Client:
@@ -25,6 +26,9 @@ class Client:
 
     def delay(self, x: int, y: int) -> AsyncResult[int]:
         return add.delay(x, y)
+
+    def submit(self, number: int) -> None:
+        record.delay(number)
 
     def get(self, handle: AsyncResult[int]) -> int:
         return handle.get(timeout=30)

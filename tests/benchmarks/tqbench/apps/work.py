@@ -1,10 +1,12 @@
-"""The task that everybody runs: next to nothing, so that what is measured is the way to it and back."""
+"""The tasks that everybody runs: next to nothing, so that what is measured is the way to them and back."""
 
 from __future__ import annotations
 
 import os
 import time
 from pathlib import Path
+
+from . import records
 
 _first = True
 
@@ -16,6 +18,11 @@ def add(x: int, y: int) -> int:
         _first = False
         _leave_mark()
     return x + y
+
+
+def record(number: int) -> None:
+    """Leaves a record that the job of this number has run."""
+    records.leave(number, 0)
 
 
 def first_start(folder: Path) -> float:
