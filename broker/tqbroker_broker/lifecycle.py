@@ -25,9 +25,6 @@ COUNTER_BITS = 32
 BEAT = 1.0
 """Seconds within which a beat is due."""
 
-STALL_AFTER = 2.0
-"""Seconds of lateness from which a beat tells that the broker was not running, as opposed to busy."""
-
 DIED, SILENT, LOST_PROCESS = "died", "fell silent", "lost the process that ran it"
 """How a worker can lose a lease, to go on from its name."""
 
@@ -155,8 +152,11 @@ def next_epoch(stored: int, wall_ms: int) -> int:
 
 
 def stall(elapsed: float) -> float:
-    """How long the broker itself stood still, when a beat that is due within a second came after so many seconds."""
-    return elapsed - BEAT if elapsed > STALL_AFTER + BEAT else 0.0
+    """How long the broker itself heard nobody, when a beat that is due within a second came after so many seconds.
+
+    Whether it stood still or was busy does not matter: two such seconds are most of a short lease.
+    """
+    return max(0.0, elapsed - BEAT)
 
 
 def lost_failure(worker: str, why: str) -> Failure:
