@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
 from tqbroker.exceptions import OperationalError
-from tqbroker.shipping import reason_name
+from tqbroker.shipping import CERTAIN, reason_name
 from tqbroker.v1 import errors_pb2
 
 T = TypeVar("T")
@@ -60,10 +60,12 @@ def explain(error: grpc.RpcError, address: str, timeout: float) -> str:
 
 
 def operational(error: grpc.RpcError, address: str, timeout: float) -> OperationalError:
-    """The exception for a question that was not answered."""
+    """The exception for a question or an order that was not answered. What was sent may have been done."""
     detail = detail_of(error)
     reason = reason_name(detail) if detail is not None else "UNREACHABLE" if _code(error) in _AWAY else "FAILED"
-    return OperationalError(f"{explain(error, address, timeout)} [{reason}]", reason=reason)
+    certain = detail.reason in CERTAIN if detail is not None else not passes(error)
+    text = f"{explain(error, address, timeout)} [{reason}]"
+    return OperationalError(text, reason=reason, outcome="rejected" if certain else "unknown")
 
 
 def detail_of(error: grpc.RpcError) -> errors_pb2.Error | None:

@@ -22,6 +22,8 @@ _HEAD_OVERHEAD = 64
 LATER = frozenset({errors_pb2.REASON_STORE_FULL, errors_pb2.REASON_BUSY, errors_pb2.REASON_STOPPING})
 """Refusals that pass by themselves."""
 AMBIGUOUS = errors_pb2.REASON_AMBIGUOUS
+CERTAIN = frozenset(errors_pb2.Reason.values()) - {errors_pb2.REASON_UNSPECIFIED, AMBIGUOUS}
+"""Reasons that say for sure that nothing was done: a bug of the broker does not, nor a reason of a newer one."""
 
 
 class Shipment:
@@ -180,6 +182,7 @@ def _judge_whole(shipment: Shipment, error: errors_pb2.Error) -> Verdict:
         return _again(shipment, error)
     if error.reason in LATER:
         return _again(shipment, error)
+    shipment.maybe = shipment.maybe or error.reason not in CERTAIN
     return Verdict(shipment.refused(reason_name(error), error.message))
 
 

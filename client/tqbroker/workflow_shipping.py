@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from tqbroker.call import Batch, Join, Nodes, Workflow
 from tqbroker.exceptions import OperationalError
 from tqbroker.ids import Key, text_of
-from tqbroker.shipping import AMBIGUOUS, LATER, Verdict, batch_message, pieces, reason_name
+from tqbroker.shipping import AMBIGUOUS, CERTAIN, LATER, Verdict, batch_message, pieces, reason_name
 from tqbroker.transport import Refused
 from tqbroker.v1 import errors_pb2, queue_pb2, workflow_pb2
 
@@ -137,6 +137,8 @@ def judge_refusal(parcel: Parcel, error: errors_pb2.Error) -> Verdict:
     if error.reason == AMBIGUOUS:
         parcel.unanswered()
     elif error.reason not in LATER:
+        if error.reason not in CERTAIN:
+            parcel.unanswered()
         raise parcel.refused(reason_name(error), error.message)
     return _again(parcel, error)
 

@@ -114,6 +114,15 @@ def test_an_ambiguous_answer_leaves_jobs_that_may_be_stored() -> None:
     assert [refused.unknown for refused in shipment.given_up("late")] == [True]
 
 
+@pytest.mark.parametrize("reason", [errors_pb2.REASON_UNSPECIFIED, 999], ids=["a bug", "a newer broker"])
+def test_what_does_not_say_that_nothing_was_stored_leaves_jobs_that_may_be(reason: errors_pb2.Reason.ValueType) -> None:
+    [shipment] = cut([batch(1)])
+    verdict = judge(shipment, answer(error=error(reason)))
+
+    assert verdict.retry_after is None
+    assert [refused.unknown for refused in verdict.refused] == [True]
+
+
 def test_an_invalid_request_is_refused_for_good() -> None:
     [shipment] = cut([batch(2)])
     verdict = judge(shipment, answer(error=error(errors_pb2.REASON_INVALID)))
