@@ -7,19 +7,12 @@ import signal
 import pytest
 from tests.acceptance.harness.load import Load, submit_many
 from tests.acceptance.harness.site import Site
-from tests.acceptance.harness.waiting import is_running
 from tests.crash.failpoints import armed, kills_at
 
 JOBS = 400
 BATCH = 64
 """Outcomes a child reports together: what it has done since the last report is lost with it."""
 pytestmark = [pytest.mark.crash, pytest.mark.proof("T3")]
-
-
-def dead(site: Site) -> set[int]:
-    """Processes that have run jobs and are gone."""
-    pids = {run.pid for runs in site.history.read().starts.values() for run in runs}
-    return {pid for pid in pids if not is_running(pid)}
 
 
 @kills_at(
@@ -51,7 +44,7 @@ def test_a_worker_killed_at_this_point_loses_no_job(site: Site, place: str) -> N
     with Load(site.calls.mark, site.history, JOBS, threads=3):
         assert worker.wait() == -signal.SIGKILL
         assert worker.log.closed(5), "a child has outlived its parent"
-        killed = dead(site)
+        killed = site.dead()
         worker.start()
 
     site.check(killed=killed)
@@ -68,7 +61,7 @@ def test_a_child_killed_at_this_point_loses_no_job(site: Site, place: str) -> No
         pass
     statuses = site.settle()
 
-    site.check(killed=dead(site))
+    site.check(killed=site.dead())
     assert worker.running
     kills = sum("was killed by signal 9" in line.text and "lost:" not in line.text for line in worker.log.lines)
     assert kills >= 1

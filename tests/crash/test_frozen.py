@@ -1,60 +1,168 @@
-"""Processes that neither run nor die: stopped for longer than a lease lasts, then going on as if nothing had been."""
+"""Processes that neither run nor die: stopped for a while, then going on as if nothing had been."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from tests.acceptance.harness.daemon import Daemon
 from tests.acceptance.harness.load import Load, submit_many
 from tests.acceptance.harness.site import Site
-from tests.acceptance.harness.waiting import until
+from tests.acceptance.harness.waiting import PATIENCE, until
+from tests.crash.failpoints import armed
+from tests.proof.amount import amount
 
-FROZEN = 3.5
-"""Seconds: more than three times the lease's."""
+TTL = 1.5
+RULES = ("--lease-ttl", f"{TTL:g}", "--grace", "0.5")
+SLOW = ("--lease-ttl", f"{2 * TTL:g}")
+"""For what goes on a moment later than the broker."""
+LONG = amount(2, 3) * TTL
+"""Seconds in which every lease would run out."""
+PAUSE = 0.1
+"""Seconds between one of several frozen processes and the next to go on."""
+LATE = 2.0
+"""Seconds beyond the lease's within which a job runs again."""
 
 pytestmark = pytest.mark.crash
 
 
-@pytest.mark.proof("T7")
-def test_a_frozen_broker_takes_no_job_from_a_worker_that_was_there_all_the_time(site: Site) -> None:
-    broker = site.broker("--lease-ttl", "1", "--grace", "0.5")
-    worker = site.worker()
-    submit_many(site.calls.hold, site.history, 1)
+def freeze(site: Site, pids: Iterable[int], seconds: float) -> None:
+    """Stops processes, and lets them go on after so many seconds."""
+    frozen = list(pids)
+    site.counts["freezes"] += 1
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    for pid in reversed(frozen):
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(PAUSE)
+
+
+def hold(site: Site, jobs: int = 2) -> None:
+    """Jobs that run until the gate opens."""
+    submit_many(site.calls.hold, site.history, jobs)
+    until(lambda: len(site.history.read().starts) >= jobs, "the jobs to start")
+
+
+def around(site: Site, broker: Daemon, seconds: float) -> None:
+    """The broker is frozen while jobs run, one worker idles, one client submits and another waits for a result."""
+    worker, idle = site.worker(), site.worker("-Q", "nothing", name="idle")
+    hold(site, 1)
     site.calls.app.conf.submit_timeout = 20
-    with Load(site.calls.mark, site.history, 10**6, threads=2) as load:
+    waited = site.calls.app.AsyncResult(next(iter(site.history.read().acknowledged.values())))
+    with ThreadPoolExecutor(1) as pool, Load(site.calls.mark, site.history, 10**6, threads=2) as load:
+        value = pool.submit(waited.get, timeout=PATIENCE + seconds)
         load.after(100)
-        broker.signal(signal.SIGSTOP)
-        time.sleep(FROZEN)
-        broker.signal(signal.SIGCONT)
+        freeze(site, [broker.pid], seconds)
         load.after(load.answered + 100)
         load.stop()
+        for each in (worker, idle):
+            site.wire.connected(each.pid)
+        site.gate.touch()
+        assert value.result() in site.history.read().acknowledged
+
+
+@pytest.mark.proof("T7")
+def test_a_frozen_broker_takes_no_job_from_a_worker_that_was_there_all_the_time(site: Site) -> None:
+    around(site, site.broker(*RULES), LONG)
+
+    site.check(lost=0)
+
+
+@pytest.mark.long
+@pytest.mark.proof("T7")
+def test_a_broker_frozen_in_the_middle_of_a_commit_goes_on_with_it(site: Site) -> None:
+    broker = site.broker(*RULES, **armed("before_commit", 40, "sleep:1"))
+    site.worker()
+    with Load(site.calls.mark, site.history, 2000, threads=2) as load:
+        load.after(10)
+        until(lambda: is_stalled(load), "the commit to hang")
+        freeze(site, [broker.pid], LONG)
+
+    site.check(lost=0)
+
+
+def is_stalled(load: Load) -> bool:
+    """Whether no call has been answered for a moment."""
+    before = load.answered
+    time.sleep(0.2)
+    return load.answered == before
+
+
+def together(site: Site, broker: Daemon) -> None:
+    """Broker and worker are frozen, as in a machine that is suspended. The broker goes on a little earlier."""
+    worker = site.worker()
+    hold(site)
+    freeze(site, [*worker.children(), worker.pid, broker.pid], LONG)
     site.wire.connected(worker.pid)
+    site.gate.touch()
+
+
+@pytest.mark.proof("T7")
+def test_a_worker_and_its_broker_that_are_frozen_together_go_on_together(site: Site) -> None:
+    together(site, site.broker(*SLOW))
+
+    site.check(lost=0)
+
+
+@pytest.mark.long
+@pytest.mark.proof("T8")
+def test_a_worker_frozen_for_less_than_its_leases_last_keeps_its_jobs(site: Site) -> None:
+    site.broker("--lease-ttl", "6", "--grace", "0.5")
+    worker = site.worker()
+    hold(site)
+
+    freeze(site, [worker.pid, *worker.children()], 2)
     site.gate.touch()
 
     site.check(lost=0)
 
 
+@pytest.mark.long
 @pytest.mark.proof("T8")
-def test_a_frozen_worker_loses_its_jobs_and_its_late_outcomes_change_nothing(site: Site) -> None:
-    site.broker("--lease-ttl", "1", "--grace", "0.5")
+def test_a_child_that_is_frozen_alone_keeps_its_job(site: Site) -> None:
+    """Its parent is there and speaks for it: how long a job may take is for time limits to say."""
+    site.broker(*RULES)
+    worker = site.worker()
+    hold(site)
+
+    freeze(site, worker.children(), 1.5 * TTL)
+    site.gate.touch()
+
+    site.check(lost=0)
+
+
+def late(site: Site) -> Collection[int]:
+    """A worker is frozen, another gets its jobs and ends them, and then it goes on. Returns the processes it had."""
     frozen = site.worker()
-    submit_many(site.calls.hold, site.history, 2)
-    until(lambda: len(site.history.read().starts) == 2, "both jobs to start")
+    hold(site)
+    site.worker(name="second")
     children = frozen.children()
+    site.counts["freezes"] += 1
     for pid in (frozen.pid, *children):
         os.kill(pid, signal.SIGSTOP)
-    site.counts["freezes"] += 1
-
-    site.worker(name="second")
+    stopped = time.monotonic()
+    until(lambda: all(len(runs) == 2 for runs in site.history.read().starts.values()), "the jobs to run elsewhere")
+    assert time.monotonic() - stopped < TTL + LATE
     site.gate.touch()
     statuses = site.settle()
     for pid in (*children, frozen.pid):
         os.kill(pid, signal.SIGCONT)
-
     assert {status.worker for status in statuses.values()} == {"second@test"}
     until(lambda: not site.history.read().unfinished(), "the late runs to end")
     assert frozen.stop() == os.EX_OK, "it waits for the broker's word on each outcome"
-    site.check(killed=children, lost=2)
+    return children
+
+
+@pytest.mark.proof("T8")
+def test_a_frozen_worker_loses_its_jobs_and_its_late_outcomes_change_nothing(site: Site) -> None:
+    site.broker(*RULES)
+
+    killed = late(site)
+
+    site.check(killed=killed, lost=2)
     assert {status.worker for status in site.settle().values()} == {"second@test"}

@@ -7,6 +7,7 @@ from tests.acceptance.harness.checker import violations
 from tests.acceptance.harness.load import Load, submit_many
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import until
+from tests.crash.failpoints import armed
 from tests.mutants.catching import catches
 
 pytestmark = pytest.mark.crash
@@ -31,7 +32,7 @@ def test_a_broker_that_acknowledges_what_is_not_on_the_disk_is_caught(site: Site
 
 @catches("reply_before_commit")
 def test_a_kill_under_load_shows_that_a_broker_answers_too_early(site: Site, mutant: str) -> None:
-    broker = site.broker(mutant=mutant, TQ_TESTING="1", TQ_FAILPOINT="before_commit:*=sleep:0.05")
+    broker = site.broker(mutant=mutant, **armed("before_commit", "*", "sleep:0.05"))
 
     with Load(site.calls.mark, site.history, 500) as load:
         load.after(200)
@@ -39,6 +40,18 @@ def test_a_kill_under_load_shows_that_a_broker_answers_too_early(site: Site, mut
         site.started(broker)
 
     assert "I1: job" in found(site)
+
+
+@catches("resend_dropped")
+def test_a_kill_under_load_shows_that_a_worker_forgets_what_it_has_sent(site: Site, mutant: str) -> None:
+    broker = site.broker(**armed("before_commit", 30))
+    site.worker(mutant=mutant)
+
+    with Load(site.calls.mark, site.history, 1000):
+        broker.wait()
+        site.started(broker)
+
+    assert any(fault.startswith("I4") for fault in site.faults(lost=0, timeout=10))
 
 
 def test_a_job_that_runs_again_without_a_lost_lease_is_caught(site: Site) -> None:

@@ -105,7 +105,9 @@ class Callers(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.stop()
         self._pool.shutdown(cancel_futures=True)
         self.join()
 

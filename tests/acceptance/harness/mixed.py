@@ -33,19 +33,22 @@ class Sending(NamedTuple):
 
 
 class Mixed(Callers):
-    """Calls of every kind from `threads` threads, until `stop` or so many draws; workers must take all of QUEUES."""
+    """Calls of every kind from several threads, until `stop`; workers must take all of QUEUES.
 
-    def __init__(self, app: App, history: History, random: Random, jobs: int = 10**9, threads: int = 4) -> None:
+    `alone`: some fail when two of their kind run at once, as they may where leases are lost.
+    """
+
+    def __init__(self, app: App, history: History, random: Random, *, alone: bool = True) -> None:
         self._app = app
         self._random = random
         self.lines: list[list[int]] = []
         """Numbers that share an ordering key, in the order of their calls."""
         self._kinds: tuple[Callable[[int], Sending], ...] = (
             self._plain, self._plain, self._delayed, self._flaky, self._failing, self._cancelled, self._expiring,
-            self._checkpoint, self._paced, self._alone, self._unique, self._edited, self._ordered, self._chain,
-            self._chord, self._broken_chord,
+            self._checkpoint, self._paced, self._unique, self._edited, self._ordered, self._chain,
+            self._chord, self._broken_chord, *((self._alone,) if alone else ()),
         )  # fmt: skip
-        super().__init__(history, jobs, threads)
+        super().__init__(history, jobs=10**9, threads=4)
 
     def make(self, number: int) -> int:
         sending = self._random.choice(self._kinds)(number)

@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from tests.acceptance.harness.checker import Injected, check
+from tests.acceptance.harness.checker import Injected, violations
 from tests.acceptance.harness.daemon import TQBROKER, Daemon
 from tests.acceptance.harness.footprint import excess, footprint
 from tests.acceptance.harness.history import History
 from tests.acceptance.harness.load import Calls
 from tests.acceptance.harness.told import everything
-from tests.acceptance.harness.waiting import PATIENCE, free_port
+from tests.acceptance.harness.waiting import PATIENCE, free_port, is_running
 from tests.acceptance.harness.wire import Wire
 
 from tqbroker.v1 import job_pb2
@@ -111,14 +111,25 @@ class Site:
         ids = list(self.history.read().acknowledged.values())
         return self.wire.finals(ids, timeout)
 
+    def dead(self) -> set[int]:
+        """Processes that have run jobs and are gone."""
+        pids = {run.pid for runs in self.history.read().starts.values() for run in runs}
+        return {pid for pid in pids if not is_running(pid)}
+
     def check(self, killed: Collection[int] = (), lost: int | None = None, *, counted: bool = True) -> None:
         """Waits until all is quiet, then fails with every promise that was broken. See checker.Injected."""
-        statuses = self.settle()
-        self.counts["jobs"] += len(statuses)
-        check(self.history.read(), statuses, Injected(killed, lost, counted), everything(self.wire))
-        running = [daemon for daemon in self.daemons if daemon.running]
-        found = [fault for each in running for fault in excess(each.name, footprint(each.pid))]
+        found = self.faults(killed, lost, counted=counted)
         assert not found, "\n".join(found)
+
+    def faults(
+        self, killed: Collection[int] = (), lost: int | None = None, *, counted: bool = True, timeout: float = 60.0
+    ) -> list[str]:
+        """Every promise that was broken, in words, when all is quiet or `timeout` seconds are over."""
+        statuses = self.settle(timeout)
+        self.counts["jobs"] += len(statuses)
+        found = violations(self.history.read(), statuses, Injected(killed, lost, counted), everything(self.wire))
+        running = [daemon for daemon in self.daemons if daemon.running]
+        return found + [fault for each in running for fault in excess(each.name, footprint(each.pid))]
 
     def close(self) -> None:
         """Ends everything that was started here."""

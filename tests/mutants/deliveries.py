@@ -1,0 +1,74 @@
+"""Bugs in what is said again after a break: by workers of their jobs, by clients of their calls."""
+
+from __future__ import annotations
+
+from tests.mutants.registry import Plant, mutant
+
+from tqbroker._grpc_submit import Submitter, _Flight
+from tqbroker.ids import new_keys
+from tqbroker.shipping import Shipment
+from tqbroker.v1 import worker_pb2 as pb
+from tqbroker_broker.lifecycle import Attempt, Next, after_attempt
+from tqbroker_broker.records import Time
+from tqbroker_broker.storage.lmdb import endings
+from tqbroker_broker.storage.lmdb.store import Store
+from tqbroker_worker.ledger import Ledger
+from tqbroker_worker.session import Session
+
+
+@mutant("jobs from before a start are handed out at once, also those that a worker still runs", breaks="P5")
+def no_recovery_wait(plant: Plant) -> None:
+    load = Store.load
+
+    def hasty(self: Store, now: Time) -> None:
+        load(self, now)
+        self.recovery_end = None
+        for holder in self.book.holders.values():
+            holder.awaited = False
+        self.look_again()
+
+    plant(Store, "load", hasty)
+
+
+@mutant("a worker that comes back does not say which jobs it runs", breaks="P5")
+def held_not_named(plant: Plant) -> None:
+    hello = Session.hello
+
+    def forgetful(self: Session) -> pb.WorkRequest:
+        message = hello(self)
+        message.hello.ClearField("held")
+        return message
+
+    plant(Session, "hello", forgetful)
+
+
+@mutant("a worker forgets the outcomes that it had sent when the connection broke", breaks="P3")
+def resend_dropped(plant: Plant) -> None:
+    rewind = Ledger.rewind
+
+    def forgetful(self: Ledger) -> None:
+        self._sent.clear()
+        rewind(self)
+
+    plant(Ledger, "rewind", forgetful)
+
+
+@mutant("what a lost lease costs is not counted: what kills its worker is tried for ever", breaks="P10")
+def lost_jobs_uncounted(plant: Plant) -> None:
+    def lenient(attempt: Attempt, max_lost_leases: int) -> Next:
+        return after_attempt(attempt, 1 << 30)._replace(lost=attempt.lost)
+
+    plant(endings, "after_attempt", lenient)
+
+
+@mutant("a client that got no answer sends its call again as another one", breaks="P2")
+def resent_under_new_ids(plant: Plant) -> None:
+    send = Submitter._send
+
+    def careless(self: Submitter, flight: _Flight, deadline: float) -> None:
+        if flight.number:
+            again = [batch._replace(keys=[*new_keys(len(batch.keys))]) for batch in flight.shipment.batches]
+            flight.shipment = Shipment(again)
+        send(self, flight, deadline)
+
+    plant(Submitter, "_send", careless)
