@@ -36,6 +36,10 @@ COMMANDS = {
     "inspect": _Entry("tqbroker.commands.inspect:inspect", "Ask workers what they do."),
     "control": _Entry("tqbroker.commands.control:control", "Command workers."),
     "backup": _Entry("tqbroker.commands.backup:backup", "Save the store of a running broker in a file."),
+    "restore": _Entry("tqbroker_broker.cli_replace:restore", "Make a data directory of a backup.", needs_server=True),
+    "compact": _Entry(
+        "tqbroker_broker.cli_replace:compact", "Give the disk what a store does not use.", needs_server=True
+    ),
     "events": _Entry("tqbroker.commands.events:events", "Print what happens."),
 }
 

@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import resource
+import stat
 import uuid
 from pathlib import Path
 from struct import Struct, error
@@ -25,6 +26,15 @@ DATA_FILE = "data.mdb"
 NEW_FILE = "data.new"
 """A data file that is being made; one that is found was never used."""
 LOCK_FILE = "LOCK"
+READERS_FILE = "data.mdb-lock"
+"""LMDB's own."""
+
+RESTORING = "data.mdb.restoring"
+"""A backup on its way to be the store."""
+COMPACTING = "data.mdb.compacting"
+"""A smaller copy on its way to be the store."""
+
+OTHERS_MAY_WRITE = 0o002
 
 # File systems on which LMDB's locks or memory maps do not hold.
 REMOTE = frozenset(
@@ -46,6 +56,7 @@ def prepare_directory(directory: Path) -> int:
     """Makes the data directory and locks it for this process. Returns the lock's descriptor. Raises CannotOpen."""
     try:
         _create(directory)
+        _check_owner(directory)
         lock = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as problem:
         raise CannotOpen(f"cannot use the data directory {directory}: {problem.strerror}.") from problem
@@ -66,6 +77,23 @@ def _create(directory: Path) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in missing:
         flush_directory(path.parent)
+
+
+def _check_owner(directory: Path) -> None:
+    """Refuses a directory in which anybody may put something in the place of ours, and what is in such a place.
+
+    Only the data directory itself may be a link, to a disk of its own.
+    """
+    if directory.stat().st_mode & OTHERS_MAY_WRITE:
+        raise CannotOpen(
+            f"everybody may write in the data directory {directory}: take that away (chmod o-w), or choose another."
+        )
+    for name in (LOCK_FILE, DATA_FILE, READERS_FILE):
+        path = directory / name
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+            raise CannotOpen(
+                f"{path} is not a file but a link or the like, which is not followed: move the data directory as a whole."
+            )
 
 
 def flush_directory(directory: Path) -> None:
@@ -139,9 +167,20 @@ def _meta(start: bytes, at: int) -> tuple[int, int, int] | None:
     return page, last, txn
 
 
+def _look_for_leftovers(directory: Path) -> None:
+    """Refuses to begin an empty store where one was to be restored; removes a compacted copy that is not used."""
+    if os.path.lexists(directory / RESTORING) and not (directory / DATA_FILE).exists():
+        raise CannotOpen(
+            f"a restore into {directory} did not end: run `tqbroker restore` again, or remove {RESTORING} there to begin"
+            " with an empty store."
+        )
+    (directory / COMPACTING).unlink(missing_ok=True)
+
+
 def open_environment(directory: Path, config: StorageConfig) -> lmdb.Environment:
     """Opens or creates the environment with every commit flushed. Raises CannotOpen."""
     path = directory / DATA_FILE
+    _look_for_leftovers(directory)
     size = config.map_size
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY:
