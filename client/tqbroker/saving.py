@@ -10,6 +10,9 @@ import stat
 from pathlib import Path
 from types import TracebackType
 
+STEP = 4 << 20
+"""Bytes after which the file is flushed: on a broker's disk its commits would wait for one large flush at the end."""
+
 
 class CannotSaveError(Exception):
     """The file cannot be written; the message says why and what to do."""
@@ -89,6 +92,8 @@ class BackupTarget:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(self._file, rest) :]
+            if self._size // STEP != (self._size + len(data)) // STEP:
+                os.fdatasync(self._file)
         except OSError as problem:
             raise CannotSaveError(f"cannot write {self.partial}: {_reason(problem)}") from problem
         self._size += len(data)

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import errno
 import hashlib
+import io
 import os
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -189,6 +191,36 @@ async def test_a_disk_that_fills_up_meanwhile_ends_the_backup_and_nothing_else(
     await site.enqueue(1)
     await whole(site.admin.Backup(admin_pb2.BackupRequest(), timeout=SECONDS), tmp_path / "copy")
     assert jobs_in(tmp_path / "copy") == 1001
+
+
+async def test_the_loop_does_not_wait_until_the_copy_is_gone(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A large file goes slowly, with its last descriptor: callers waited for half a second at the end of a backup."""
+    closed: list[threading.Thread] = []
+
+    class Copy(io.FileIO):
+        def close(self) -> None:
+            if not self.closed:
+                closed.append(threading.current_thread())
+            super().close()
+
+    nameless = copying.nameless
+
+    def watched(directory: Path) -> io.FileIO:
+        with nameless(directory) as file:
+            return Copy(os.dup(file.fileno()), "w+b")
+
+    monkeypatch.setattr(copying, "nameless", watched)
+    await fill(site)
+    await whole(site.admin.Backup(admin_pb2.BackupRequest(), timeout=SECONDS), tmp_path / "copy")
+    broken_off = site.admin.Backup(admin_pb2.BackupRequest(), timeout=SECONDS)
+    await broken_off.read()
+    broken_off.cancel()
+    await freed(site)
+
+    assert len(closed) == 2
+    assert threading.main_thread() not in closed
 
 
 async def test_what_stands_in_the_place_of_the_copy_is_not_followed(site: Site, tmp_path: Path) -> None:

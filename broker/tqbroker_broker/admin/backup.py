@@ -53,7 +53,8 @@ class BackupCall:
             log.warning("backup broken off", bytes=snapshot.size)
             raise
         finally:
-            snapshot.file.close()
+            await _close(snapshot)
+        await self._write(pb.BackupResponse(end=self._end(snapshot)))
         self._core.backups.read(snapshot)
         seconds = round(time.monotonic() - self._begun, 2)
         log.info("backup sent", bytes=snapshot.size, seconds=seconds, copied_in=round(copied, 2))
@@ -77,7 +78,6 @@ class BackupCall:
             data = await asyncio.to_thread(os.pread, file, PART, offset)
             await self._write(pb.BackupResponse(offset=offset, data=data, size=snapshot.size))
             offset += len(data)
-        await self._write(pb.BackupResponse(end=self._end(snapshot)))
 
     def _end(self, snapshot: Snapshot) -> pb.BackupEnd:
         return pb.BackupEnd(
@@ -97,7 +97,12 @@ class BackupCall:
             raise TooSlow(f"a part of the backup was not read within {PATIENCE:g} s: begin again") from error
 
 
+async def _close(snapshot: Snapshot) -> None:
+    """In a thread: with the last descriptor the file goes, and that of a large one takes a while."""
+    await asyncio.shield(asyncio.to_thread(snapshot.file.close))
+
+
 def _discard(copying: asyncio.Future[Snapshot]) -> None:
     """The caller went away while the copy was made."""
     if not copying.cancelled() and copying.exception() is None:
-        copying.result().file.close()
+        asyncio.get_running_loop().run_in_executor(None, copying.result().file.close)

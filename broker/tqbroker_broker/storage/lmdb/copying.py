@@ -8,7 +8,6 @@ disk needs and not as long as whoever takes the copy away. The file has no name:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import os
 import threading
@@ -182,6 +181,6 @@ def _why_not(problem: OSError) -> StorageError:
 
 
 def _discard(work: asyncio.Future[Snapshot]) -> None:
-    """Nobody waits for this copy any more."""
-    with contextlib.suppress(Exception, asyncio.CancelledError):
-        work.result().file.close()
+    """Nobody waits for this copy any more. In a thread: that a large file goes takes a while."""
+    if work.exception() is None:
+        asyncio.get_running_loop().run_in_executor(None, work.result().file.close)
