@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -17,6 +18,9 @@ from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.replaced import replacing
 
 FAILED = 1
+
+PATIENCE = 5.0
+"""Seconds for which nobody asks how far it is."""
 
 DIRECTORY = click.option(
     "--data-dir",
@@ -39,8 +43,8 @@ def restore(file: Path, directory: Path, as_json: bool) -> None:
     The directory must be empty or absent. The store gets a new id: workers that hold jobs of the former one drop them,
     and what they say of these is refused. Killed half-way it is run again.
     """
-    with _words("restore"):
-        restored = replacing().restore(file, directory, int(time.time() * 1000), _tell)
+    with _words("restore") as tell:
+        restored = replacing().restore(file, directory, int(time.time() * 1000), tell)
     if as_json:
         click.echo(msgspec.json.encode({**restored._asdict(), "data_dir": str(directory)}))
         return
@@ -61,8 +65,8 @@ def compact(directory: Path, as_json: bool) -> None:
     nothing is lost, and it is run again.
     """
     begun = time.monotonic()
-    with _words("compact"):
-        compacted = replacing().compact(directory, _tell)
+    with _words("compact") as tell:
+        compacted = replacing().compact(directory, tell)
     if as_json:
         click.echo(msgspec.json.encode(compacted._asdict()))
         return
@@ -70,17 +74,32 @@ def compact(directory: Path, as_json: bool) -> None:
     click.echo(f"{directory}: {compacted.before:,} bytes before, {compacted.after:,} now, verified, {seconds:.1f} s")
 
 
+class _Progress:
+    """Says on a terminal how far it is, if it takes long, and wipes that away at the end."""
+
+    def __init__(self) -> None:
+        self._from = time.monotonic() + PATIENCE if sys.stderr.isatty() else math.inf
+        self._shown = False
+
+    def __call__(self, at: str) -> None:
+        if time.monotonic() >= self._from:
+            self._shown = True
+            click.echo(f"\x1b[2K\r{at}\r", err=True, nl=False)
+
+    def end(self) -> None:
+        if self._shown:
+            click.echo("\x1b[2K\r", err=True, nl=False)
+
+
 @contextmanager
-def _words(command: str) -> Iterator[None]:
+def _words(command: str) -> Iterator[_Progress]:
     """What cannot be done is one sentence and an exit code."""
+    progress = _Progress()
     try:
         arm(os.environ)
-        yield
+        yield progress
+        progress.end()
     except (CannotOpen, FailpointError) as problem:
+        progress.end()
         click.echo(f"tqbroker {command}: {problem}", err=True)
         sys.exit(FAILED)
-
-
-def _tell(at: str) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\x1b[2K\r{at}\r", err=True, nl=False)

@@ -125,3 +125,27 @@ async def test_a_record_that_a_start_needs_and_cannot_read_is_refused_with_one_s
     for _ in range(2):
         with pytest.raises(CannotOpen, match="restore a backup"):
             await EngineUnderTest("lmdb", tmp_path).open()
+
+
+@pytest.mark.proof("S12")
+@pytest.mark.parametrize("name", ["LOCK", "data.mdb", "data.mdb-lock"])
+async def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path, name: str) -> None:
+    treasure = tmp_path / "treasure"
+    (tmp_path / "data").mkdir(mode=0o700)
+    (tmp_path / "data" / name).symlink_to(treasure)
+    assert "not followed" in await refusal(tmp_path / "data")
+    assert not treasure.exists()
+
+
+@pytest.mark.proof("S12")
+async def test_a_directory_in_which_everybody_may_write_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(0o777)
+    assert "chmod o-w" in await refusal(tmp_path / "data")
+
+
+async def test_the_data_directory_itself_may_be_a_link_to_another_disk(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir(mode=0o700)
+    (tmp_path / "data").symlink_to(tmp_path / "disk")
+    await filled(tmp_path, jobs=1)
+    assert (tmp_path / "disk" / "data.mdb").exists()

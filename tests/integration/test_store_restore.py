@@ -30,8 +30,8 @@ def restored(file: Path, directory: Path, now_ms: int = NOW_MS) -> Restored:
 
 async def backup_of(engine: EngineUnderTest, file: Path) -> Path:
     """What `tqbroker backup` would write."""
-    with (await engine.verbs.snapshot(engine.now)).file as copy:
-        file.write_bytes(copy.read())
+    with (await engine.verbs.snapshot(engine.now)).file as copy, open(file, "wb") as out:  # noqa: ASYNC230
+        out.write(copy.read())
     return file
 
 
@@ -70,14 +70,14 @@ async def test_a_restored_store_has_every_job_and_waits_for_nobody(backup: Path,
     await engine.verbs.close()
 
 
-async def test_only_its_owner_may_read_it_and_nothing_else_stays(backup: Path, tmp_path: Path) -> None:
+def test_only_its_owner_may_read_it_and_nothing_else_stays(backup: Path, tmp_path: Path) -> None:
     restored(backup, tmp_path / "new")
 
     assert stat.S_IMODE((tmp_path / "new" / "data.mdb").stat().st_mode) == 0o600
     assert sorted(os.listdir(tmp_path / "new")) == ["LOCK", "data.mdb"]
 
 
-async def test_the_backup_is_left_as_it_is(backup: Path, tmp_path: Path) -> None:
+def test_the_backup_is_left_as_it_is(backup: Path, tmp_path: Path) -> None:
     before = backup.read_bytes()
     restored(backup, tmp_path / "one")
     restored(backup, tmp_path / "two")
@@ -90,12 +90,12 @@ def different_stores(backup: Path, tmp_path: Path) -> list[str]:
     return [] if len({one.store, two.store, one.former}) == 3 else ["two stores have one id"]
 
 
-async def test_each_restored_store_is_another_one(backup: Path, tmp_path: Path) -> None:
+def test_each_restored_store_is_another_one(backup: Path, tmp_path: Path) -> None:
     assert different_stores(backup, tmp_path) == []
 
 
 @catches("restore_keeps_the_id")
-async def test_a_restore_that_keeps_the_id_is_noticed(backup: Path, tmp_path: Path, mutant: str) -> None:
+def test_a_restore_that_keeps_the_id_is_noticed(backup: Path, tmp_path: Path, mutant: str) -> None:
     with planted(mutant):
         assert different_stores(backup, tmp_path) == ["two stores have one id"]
 
@@ -148,12 +148,12 @@ def test_what_is_no_backup_is_refused_and_nothing_is_made(tmp_path: Path, conten
     assert not (tmp_path / "new").exists()
 
 
-async def test_a_backup_that_is_cut_short_is_refused(backup: Path, tmp_path: Path) -> None:
+def test_a_backup_that_is_cut_short_is_refused(backup: Path, tmp_path: Path) -> None:
     backup.write_bytes(backup.read_bytes()[:-4096])
     assert "cut short" in refusal(backup, tmp_path / "new")
 
 
-async def test_a_damaged_backup_is_refused_and_the_directory_stays_empty(backup: Path, tmp_path: Path) -> None:
+def test_a_damaged_backup_is_refused_and_the_directory_stays_empty(backup: Path, tmp_path: Path) -> None:
     content = bytearray(backup.read_bytes())
     at = content.index(b"queued")
     content[at] ^= 1
@@ -182,7 +182,7 @@ async def test_where_a_restore_did_not_end_no_empty_store_begins(backup: Path, t
 
 
 @pytest.mark.proof("S12")
-async def test_a_link_in_the_place_of_the_new_file_is_not_followed(backup: Path, tmp_path: Path) -> None:
+def test_a_link_in_the_place_of_the_new_file_is_not_followed(backup: Path, tmp_path: Path) -> None:
     treasure = tmp_path / "treasure"
     treasure.write_text("gold")
     (tmp_path / "new").mkdir(mode=0o700)

@@ -31,4 +31,5 @@ overview.py, groups.py   what is known of workflows and groups
 engine.py    the seam: each verb, handed to its module
 tables.py, table_rows.py   every database as a table of plain values, for those who read all of it
 verifying/   the check of a whole store
+replacing.py   a file in the place of a store: restored, compacted
 """

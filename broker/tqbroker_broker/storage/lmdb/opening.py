@@ -92,7 +92,7 @@ def _check_owner(directory: Path) -> None:
         path = directory / name
         if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
             raise CannotOpen(
-                f"{path} is not a file but a link or the like, which is not followed: move the data directory as a whole."
+                f"{path} is not a file but a link or the like, which is not followed: move the directory as a whole."
             )
 
 
@@ -171,8 +171,8 @@ def _look_for_leftovers(directory: Path) -> None:
     """Refuses to begin an empty store where one was to be restored; removes a compacted copy that is not used."""
     if os.path.lexists(directory / RESTORING) and not (directory / DATA_FILE).exists():
         raise CannotOpen(
-            f"a restore into {directory} did not end: run `tqbroker restore` again, or remove {RESTORING} there to begin"
-            " with an empty store."
+            f"a restore into {directory} did not end: run `tqbroker restore` again, or remove {RESTORING} there to"
+            " begin with an empty store."
         )
     (directory / COMPACTING).unlink(missing_ok=True)
 

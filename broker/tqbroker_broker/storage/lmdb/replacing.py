@@ -6,6 +6,7 @@ directory is flushed. Killed at any moment, the name of the store is on what was
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import uuid
@@ -30,7 +31,7 @@ from tqbroker_broker.storage.lmdb.opening import (
     flush_directory,
     prepare_directory,
 )
-from tqbroker_broker.storage.lmdb.txn import Database, Txn
+from tqbroker_broker.storage.lmdb.txn import Database
 from tqbroker_broker.storage.lmdb.verifying.everything import unused
 from tqbroker_broker.storage.replaced import Compacted, Restored, Tell
 from tqbroker_broker.storage.report import Report
@@ -71,9 +72,10 @@ def compact(directory: Path, tell: Tell) -> Compacted:
     data = directory / DATA_FILE
     if not data.is_file():
         raise CannotOpen(f"there is no store in {directory}: give a data directory with a {DATA_FILE}")
-    with _locked(directory):
+    with _locked(directory) as lock:
         before = data.stat().st_size
-        tables = _look(data, tell, f"{data} is not compacted, for it has faults").tables
+        with _shared(lock, directory):
+            tables = _look(data, tell, f"{data} is not compacted, for it has faults").tables
         with _new_file(directory / COMPACTING) as copy:
             tell("copying")
             _copy_compact(data, copy)
@@ -99,8 +101,8 @@ def _check_backup(file: Path) -> None:
 def _check_empty(directory: Path) -> None:
     if os.path.lexists(directory / DATA_FILE):
         raise CannotOpen(
-            f"there is a store in {directory}, and a restore replaces none: choose another directory, or stop its broker"
-            f" and move it away (mv {directory} {directory}.old)"
+            f"there is a store in {directory}, and a restore replaces none: choose another directory, or stop its"
+            f" broker and move it away (mv {directory} {directory}.old)"
         )
     if directory.is_dir() and (others := sorted(set(os.listdir(directory)) - IGNORED)):
         raise CannotOpen(f"{directory} is not empty ({', '.join(others[:3])}): give a directory for the store alone")
@@ -114,13 +116,24 @@ def _check_room(directory: Path, needed: int) -> None:
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Keeps brokers, and others of us, away from the directory."""
+def _locked(directory: Path) -> Iterator[int]:
+    """Keeps brokers, and others of us, away from the directory. Gives the lock."""
     lock = prepare_directory(directory)
     try:
-        yield
+        yield lock
     finally:
         os.close(lock)
+
+
+@contextmanager
+def _shared(lock: int, directory: Path) -> Iterator[None]:
+    """Lets those in who only look. Whoever slips in afterwards has the directory, and we do not."""
+    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    yield
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CannotOpen(f"a broker has begun to use {directory} meanwhile: stop it first") from None
 
 
 # -- the new file ------------------------------------------------------------------------------------------------------
@@ -162,7 +175,7 @@ def _make_it_new(path: Path, now_ms: int) -> bytes:
     return store
 
 
-def _give_id(txn: Txn, meta: Database) -> bytes:
+def _give_id(txn: lmdb.Transaction[bytes], meta: Database) -> bytes:
     store = uuid.uuid4().bytes
     txn.put(b"store", store, db=meta)
     return store

@@ -1,0 +1,234 @@
+"""Backups while a broker works and is killed, and kills in the middle of a backup, a restore, a compaction."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import pytest
+from tests.acceptance.harness.daemon import Daemon
+from tests.acceptance.harness.load import Load, submit_many
+from tests.acceptance.harness.site import Site
+from tests.acceptance.harness.waiting import until
+from tests.crash.saved import Backup, missing
+from tests.mutants.catching import catches
+from tests.proof.amount import amount, seeds
+from tests.proof.stores import faults_of
+
+pytestmark = [pytest.mark.crash, pytest.mark.proof("T27")]
+
+MIB = 1 << 20
+
+
+def restored(site: Site, file: Path, name: str) -> Path:
+    """A data directory made of a backup."""
+    data = site.folder / name
+    done = site.tqbroker("restore", file, "--data-dir", data)
+    assert done.returncode == 0, done.stderr
+    return data
+
+
+@seeds(1, 5)
+def test_a_backup_has_what_was_acknowledged_before_whatever_is_killed(
+    site: Site, seed: int, counts: Counter[str]
+) -> None:
+    random = Random(seed)
+    broker = site.broker()
+    site.worker()
+    backups: list[Backup] = []
+    with Load(site.calls.mark, site.history, 10**6, threads=2) as load:
+        for number in range(amount(3, 8)):
+            load.after(load.answered + 100)
+            how = ("left alone", "killed in the copy", "killed")[number % 3]
+            backups.append(_broken(site, broker, Backup(site, f"backup{number}"), how, random))
+            counts["kills"] += how != "left alone"
+        load.stop()
+
+    taken = [backup for backup in backups if backup.ended()]
+    assert taken
+    for backup in taken:
+        assert missing(restored(site, backup.file, f"from-{backup.file.name}"), backup.due) == [], f"seed {seed}"
+    counts["backups"] += len(taken)
+    site.check(lost=0)
+    _goes_on(site, broker, taken[-1])
+
+
+def _broken(site: Site, broker: Daemon, backup: Backup, how: str, random: Random) -> Backup:
+    """Does to the broker what is to be done while the backup is taken, and starts it again."""
+    if how == "killed":
+        time.sleep(random.uniform(0.3, 1.5))  # any moment: the client starts, asks, reads
+    elif how == "killed in the copy":
+        backup.client.discard()
+        broker.kill()
+        site.started(broker, TQ_TESTING="1", TQ_FAILPOINT="in_backup:1=kill9")
+        backup = Backup(site, backup.file.name + "x")
+        assert broker.wait() == -signal.SIGKILL
+        assert not backup.ended()
+    else:
+        assert backup.ended()
+        return backup
+    if broker.running:
+        broker.kill()
+    site.started(broker)
+    return backup
+
+
+def _goes_on(site: Site, broker: Daemon, backup: Backup) -> None:
+    """The store of a backup serves: what was acknowledged before it comes to the end that it had."""
+    broker.stop()
+    site.data.rename(site.folder / "former")
+    restored(site, backup.file, site.data.name)
+    site.started(broker)
+    ids = list(backup.due.acknowledged.values())
+    statuses = site.wire.finals(ids, 60)
+    results = [int(statuses[job].result) for job in ids]
+    assert results == list(backup.due.acknowledged)
+
+
+@catches("backup_is_old")
+def test_a_backup_that_misses_what_was_acknowledged_is_noticed(site: Site, mutant: str) -> None:
+    site.broker(mutant=mutant)
+    submit_many(site.calls.mark, site.history, 20)
+    backup = Backup(site, "backup")
+    assert backup.ended()
+    assert "it had been stored" in missing(restored(site, backup.file, "restored"), backup.due)[0]
+
+
+# -- the client --------------------------------------------------------------------------------------------------------
+
+
+def fill(site: Site) -> None:
+    """More than a connection holds, so that a backup takes a while to come."""
+    for _ in range(16):
+        site.calls.app.send_task("tasks.big", ["x" * 1_000_000], queue="aside")
+
+
+def torn(site: Site, mutant: str = "") -> list[str]:
+    """Kills a client while a backup comes, and says what is wrong with what it leaves."""
+    backup = Backup(site, "monday", mutant=mutant)
+    growing = backup.file if mutant else backup.partial
+    until(lambda: growing.exists() and growing.stat().st_size > 0, "the first bytes to come", pause=0.0005)
+    backup.client.kill()
+    size = growing.stat().st_size
+    if backup.file.exists() and (faults := faults_of(backup.file)):
+        return [f"a file of {size} bytes looks like a backup and is none: {faults[0]}"]
+    return []
+
+
+def test_a_client_killed_while_it_reads_leaves_no_backup_and_the_next_one_takes_its_place(
+    site: Site, counts: Counter[str]
+) -> None:
+    broker = site.broker()
+    fill(site)
+
+    for _ in range(amount(2, 10)):
+        (site.folder / "monday").unlink(missing_ok=True)
+        assert torn(site) == []
+        counts["kills"] += 1
+
+    done = site.tqbroker("backup", site.folder / "tuesday")
+    assert done.returncode == 0, done.stderr
+    until(lambda: not copies(broker), "the copies of those who are gone to be gone")
+    counts["backups"] += 1
+
+
+def copies(broker: Daemon) -> list[str]:
+    """Copies of the store that the broker has open."""
+    folder = Path(f"/proc/{broker.pid}/fd")
+    links = [os.readlink(each) for each in folder.iterdir() if each.is_symlink()]
+    return [link for link in links if "backup.copying" in link]
+
+
+@catches("backup_not_atomic")
+def test_a_backup_that_has_its_name_too_early_is_noticed(site: Site, mutant: str) -> None:
+    site.broker()
+    fill(site)
+    assert "looks like a backup and is none" in torn(site, mutant)[0]
+
+
+# -- restore and compact -----------------------------------------------------------------------------------------------
+
+
+def killed(site: Site, place: str, *command: str | Path) -> None:
+    """Runs a command that dies at a place."""
+    done = site.tqbroker(*command, TQ_TESTING="1", TQ_FAILPOINT=f"{place}=kill9")
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def test_a_restore_killed_at_its_last_step_is_no_store_and_is_run_again(site: Site, counts: Counter[str]) -> None:
+    broker = site.broker()
+    (job,) = submit_many(site.calls.mark, site.history, 1)
+    backup = Backup(site, "backup")
+    assert backup.ended()
+    broker.stop()
+    site.data.rename(site.folder / "former")
+
+    killed(site, "in_restore", "restore", backup.file, "--data-dir", site.data)
+    broker.start()
+    assert broker.wait() == 1
+    assert "run `tqbroker restore` again" in broker.log.text()
+    restored(site, backup.file, site.data.name)
+
+    assert missing(site.data, backup.due) == []
+    site.started(broker)
+    site.worker()
+    assert job.get(timeout=20) in site.history.read().acknowledged
+    counts["kills"] += 1
+    counts["backups"] += 1
+
+
+@pytest.mark.long
+def test_a_compaction_killed_at_its_last_step_changes_nothing_and_is_run_again(
+    site: Site, counts: Counter[str]
+) -> None:
+    broker = site.broker()
+    fill(site)
+    submit_many(site.calls.mark, site.history, 20)
+    site.calls.app.control.purge()
+    broker.stop()
+    before = (site.data / "data.mdb").read_bytes()
+
+    killed(site, "in_compact", "compact", "--data-dir", site.data)
+    assert (site.data / "data.mdb").read_bytes() == before
+    done = site.tqbroker("compact", "--data-dir", site.data)
+
+    assert done.returncode == 0, done.stderr
+    assert faults_of(site.data) == []
+    assert sorted(os.listdir(site.data)) == ["LOCK", "data.mdb", "data.mdb-lock"]
+    site.started(broker)
+    counts["kills"] += 1
+
+
+@pytest.mark.long
+@seeds(1, 6)
+def test_restores_and_compactions_killed_at_any_moment_leave_a_store_or_none(
+    site: Site, seed: int, counts: Counter[str]
+) -> None:
+    random = Random(seed)
+    broker = site.broker()
+    fill(site)
+    submit_many(site.calls.mark, site.history, 200)
+    backup = Backup(site, "backup")
+    assert backup.ended()
+    broker.stop()
+
+    for _ in range(amount(2, 6)):
+        data = site.folder / f"data{counts['kills']}"
+        _cut_off(site, random, "restore", backup.file, "--data-dir", data)
+        assert not (data / "data.mdb").exists() or missing(data, backup.due) == []
+        _cut_off(site, random, "compact", "--data-dir", site.data)
+        assert missing(site.data, backup.due) == [], f"seed {seed}"
+        counts["kills"] += 2
+    counts["backups"] += 1
+
+
+def _cut_off(site: Site, random: Random, *command: str | Path) -> None:
+    """Kills a command after up to two seconds, all of what it has started with it."""
+    daemon = site.daemon(str(command[0]), *command)
+    daemon.start()
+    time.sleep(random.uniform(0.2, 2.0))
+    daemon.discard()
