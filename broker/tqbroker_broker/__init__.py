@@ -18,6 +18,7 @@ commands, feed                      what is asked of workers; who follows the ev
 timers, agenda, clock               what time asks for, and when; the one place that sleeps
 guard, inflight, refusals           the engine with its clock; bounds; what is refused
 lifecycle, limits, selection        decisions, pure: after an attempt, which limits hold, what a filter means
+aging                               the clock by which what is kept grows old, when the wall clock jumps
 shares, windows                     arithmetic, pure: whose turn it is, what a rate admits
 workflows, workflow_decisions       jobs that wait for each other: values; what follows their ends
 schedules                           jobs that wait for a time: values and decisions

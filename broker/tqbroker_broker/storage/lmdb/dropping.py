@@ -26,7 +26,7 @@ def drop_workflow(group: Group, workflow_id: bytes, now: Time) -> Effect:
     if not workflow.dropping:
         workflow.dropping = True
         group.workflows.put_workflow(number, workflow)
-        group.plan(WORKFLOWS, now.wall_ms, U64.pack(number))
+        group.plan(WORKFLOWS, group.store.aging.wall_ms(now), U64.pack(number))
     return Effect.DONE
 
 
@@ -46,12 +46,13 @@ class Dropping:
         group, workflow = self.group, self.group.workflows.workflow(self.number)
         if workflow is None or workflow.into:
             return False
+        aged_ms = group.store.aging.wall_ms(self.now)
         if not workflow.dropping and not workflow.live:
             until_ms = workflow.newest_ms + int(group.store.config.upload_ttl * 1000)
-            if until_ms > self.now.wall_ms:
+            if until_ms > aged_ms:
                 group.plan(WORKFLOWS, until_ms, U64.pack(self.number))
                 return False
-        elif not workflow.dropping and (workflow.left or workflow.keep_ms > self.now.wall_ms):
+        elif not workflow.dropping and (workflow.left or workflow.keep_ms > aged_ms):
             return False
         if not workflow.dropping:
             workflow.dropping = True

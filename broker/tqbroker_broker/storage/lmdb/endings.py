@@ -143,8 +143,9 @@ def drop_finished(group: Group, seq: int, now: Time, *, early: bool = True, alon
     final, job = store.final(txn, seq), store.job(txn, seq)
     if final is None or job is None:
         return False
+    aged_ms = store.aging.wall_ms(now)
     keep_ms = keep_until(final.state, final.finished_ms, job.head.result_ttl_ms, store.config)
-    if not early and keep_ms > now.wall_ms:
+    if not early and keep_ms > aged_ms:
         group.retaining(keep_ms).append(key)
         return False
     if alone and group.look_at_note(seq).node:
@@ -159,7 +160,7 @@ def drop_finished(group: Group, seq: int, now: Time, *, early: bool = True, alon
     txn.delete(key, db=store.db["trails"])
     group.count(job.head.queue, COLUMN[final.state], -1)
     until_ms = job.submitted_ms + int(store.config.dedup_window * 1000)
-    if until_ms <= now.wall_ms:
+    if until_ms <= aged_ms:
         txn.delete(job.id, db=store.db["ids"])
     else:
         row = txn.get(job.id, db=store.db["ids"])

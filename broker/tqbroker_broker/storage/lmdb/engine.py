@@ -299,6 +299,7 @@ class LmdbEngine:
 
     async def expire(self, now: Time, limit: int) -> Expired:
         self._committer.check()
+        self._store.aging.see(now)
         if self._committer.elapsed() > SLOW_COMMIT or not overdue.needed(self._store, now):
             return Expired([], frozenset(), [], False)
         done = await self._committer.run(lambda group: upkeep.expire(group, now, limit), weight=limit)

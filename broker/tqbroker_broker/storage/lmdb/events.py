@@ -177,24 +177,24 @@ def _cut(events: Events, first: int, last: int) -> Events | None:
 # -- retention ---------------------------------------------------------------------------------------------------------
 
 
-def too_much(txn: Txn, db: Database, config: StorageConfig, now: Time) -> bool:
-    """Whether the oldest events are too old, or all of them too large."""
+def too_much(txn: Txn, db: Database, config: StorageConfig, aged_ms: int) -> bool:
+    """Whether the oldest events are too old by the clock of what is kept, or all of them too large."""
     cursor = txn.cursor(db)
-    return cursor.first() and (_is_old(cursor.value(), config, now) or _is_large(txn, db, config))
+    return cursor.first() and (_is_old(cursor.value(), config, aged_ms) or _is_large(txn, db, config))
 
 
-def trim(txn: Txn, db: Database, config: StorageConfig, now: Time, most: int) -> None:
+def trim(txn: Txn, db: Database, config: StorageConfig, aged_ms: int, most: int) -> None:
     """Drops the oldest events as long as there are too many, at most those of so many commits."""
     cursor = txn.cursor(db)
     for _ in range(most):
-        if not cursor.first() or not (_is_old(cursor.value(), config, now) or _is_large(txn, db, config)):
+        if not cursor.first() or not (_is_old(cursor.value(), config, aged_ms) or _is_large(txn, db, config)):
             return
         cursor.delete()
 
 
-def _is_old(value: bytes, config: StorageConfig, now: Time) -> bool:
+def _is_old(value: bytes, config: StorageConfig, aged_ms: int) -> bool:
     at_ms: int = FRONT.unpack_from(value, JOB_AT)[0]
-    return at_ms + int(config.event_ttl * 1000) <= now.wall_ms
+    return at_ms + int(config.event_ttl * 1000) <= aged_ms
 
 
 def _is_large(txn: Txn, db: Database, config: StorageConfig) -> bool:

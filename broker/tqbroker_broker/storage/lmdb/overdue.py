@@ -44,24 +44,29 @@ def horizons(store: Store, now: Time) -> Iterator[tuple[bytes, int]]:
     yield WRECKS, 0
     yield MARKS, 0
     yield EXPIRY, now.wall_ms
-    yield RETENTION, now.wall_ms
-    yield WORKFLOWS, now.wall_ms
-    yield SAVED, now.wall_ms
+    aged_ms = store.aging.wall_ms(now)
+    yield RETENTION, aged_ms
+    yield WORKFLOWS, aged_ms
+    yield SAVED, aged_ms
     yield KEYS, now.wall_ms
     yield MEMORY, _memory_horizon(store, now)
 
 
 def _memory_horizon(store: Store, now: Time) -> int:
     """Up to which end of their dedup window ids are forgotten: early, when they take more than their share."""
+    aged_ms = store.aging.wall_ms(now)
     if store.remembered * MEMORY_BYTES <= store.config.map_size * store.config.dedup_share:
-        return now.wall_ms
-    return now.wall_ms + max(0, int(store.config.dedup_window * 1000) - MEMORY_FLOOR_MS)
+        return aged_ms
+    held = now.wall_ms - store.aging.held.since_ms < MEMORY_FLOOR_MS
+    return (aged_ms if held else now.wall_ms) + max(0, int(store.config.dedup_window * 1000) - MEMORY_FLOOR_MS)
 
 
 def needed(store: Store, now: Time) -> bool:
     """Whether `expire` should run: something is overdue, a row of the agenda can be cleared away, or perhaps."""
     store.recovering(now)
     if store.damaged or store.book.overdue(now.mono) or store.log.is_late(now) or _has_old_events(store, now):
+        return True
+    if store.aging.held != store.stored_held:
         return True
     return _any(store, now, lambda txn, kind, packed: kind in CLEARED or _clears(store, txn, packed), True)
 
@@ -75,7 +80,7 @@ def is_left(store: Store, now: Time) -> bool:
 
 def _has_old_events(store: Store, now: Time) -> bool:
     try:
-        return events.too_much(store.read(), store.db["events"], store.config, now)
+        return events.too_much(store.read(), store.db["events"], store.config, store.aging.wall_ms(now))
     finally:
         store.done_reading()
 

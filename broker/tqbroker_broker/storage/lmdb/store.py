@@ -9,6 +9,7 @@ from pathlib import Path
 import lmdb
 import msgspec
 
+from tqbroker_broker.aging import NOTHING, Aging, HeldBack
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.schedules import ScheduleState
@@ -18,8 +19,10 @@ from tqbroker_broker.storage.lmdb.events import EventLog
 from tqbroker_broker.storage.lmdb.keys import (
     COLUMNS,
     DATABASES,
+    HELD_BACK,
     NEXT_EVENT,
     NEXT_SEQ,
+    PAIR,
     REMEMBERED,
     TOKEN_AT,
     U64,
@@ -76,6 +79,9 @@ class Store:
         self.queue_rules = self.levels.rules
         self.book = Book(self.levels)
         self.log = EventLog()
+        self.aging = Aging(max(config.result_ttl, config.dedup_window))
+        self.stored_held = self.aging.held
+        """What is on the disk of `aging`."""
         self.bounds: dict[str, Bounds[Lane]] = {}
         """Where the lanes of a queue begin, if it is full and the oldest job goes for a new one."""
         self.schedules: dict[str, ScheduleState] = {}
@@ -117,6 +123,9 @@ class Store:
                 self.counts[key.decode()] = row
                 self.waiting += row[WAITING]
         self.boot_order = self.next_seq
+        held = read.get(HELD_BACK, db=self.db["meta"])
+        self.stored_held = self.aging.held = HeldBack(*PAIR.unpack(held)) if held is not None else NOTHING
+        self.aging.see(now)
         for name, instance in read.cursor(self.db["workers"]):
             deadline = now.mono + self.config.lease_ttl
             self.book.holders[name.decode()] = Holder(name.decode(), instance, deadline, awaited=True)

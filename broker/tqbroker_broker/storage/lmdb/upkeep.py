@@ -15,9 +15,11 @@ from tqbroker_broker.storage.lmdb.group import FAILED, READY, Group
 from tqbroker_broker.storage.lmdb.keys import (
     AGENDA,
     EXPIRY,
+    HELD_BACK,
     KEYS,
     MARKS,
     MEMORY,
+    PAIR,
     RETENTION,
     SAVED,
     TURNS,
@@ -83,13 +85,23 @@ def expire(group: Group, now: Time, limit: int) -> Expired:
     work = Slice(group, now, limit)
     _lose_workers(work)
     _end_damaged(work)
-    events.trim(group.txn, group.store.db["events"], group.store.config, now, OLD_EVENTS)
+    events.trim(group.txn, group.store.db["events"], group.store.config, group.store.aging.wall_ms(now), OLD_EVENTS)
+    _keep_held(group)
     cut = False
     for kind, until_ms in horizons(group.store, now):
         work.looks, work.midway = LOOKS * limit, False
         _work_off(work, kind, until_ms)
         cut = cut or work.looks <= 0
     return Expired(work.final, frozenset(work.woken), work.lost, work.cleared and cut)
+
+
+def _keep_held(group: Group) -> None:
+    """Stores by how much aging lags behind the wall clock, when that has changed."""
+    store, held = group.store, group.store.aging.held
+    if held == store.stored_held:
+        return
+    group.txn.put(HELD_BACK, PAIR.pack(*held), db=store.db["meta"])
+    group.effects.append(lambda: setattr(store, "stored_held", held))
 
 
 def _lose_workers(work: Slice) -> None:
@@ -249,7 +261,7 @@ def _handle_saved(work: Slice, packed: bytes) -> bytes:
     """One id under which a group was saved, unless it was saved again."""
     group = work.group
     saved = groups.saved(group.store, group.txn, packed)
-    if saved is not None and saved.until_ms <= work.now.wall_ms:
+    if saved is not None and saved.until_ms <= group.store.aging.wall_ms(work.now):
         group.txn.delete(packed, db=group.store.db["saved"])
         work.left -= 1
     return b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tqbroker_broker.aging import Aging
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.lifecycle import FINAL
 from tqbroker_broker.questions import EventKind
@@ -16,13 +17,15 @@ from tqbroker_broker.storage.memory.workflows import GOING, STAGED, Phase, Workf
 class Dropping:
     """Drops what time has passed by, a slice at a time."""
 
-    def __init__(self, store: MemoryStore, log: EventLog, config: StorageConfig) -> None:
+    def __init__(self, store: MemoryStore, aging: Aging, log: EventLog, config: StorageConfig) -> None:
         self._store = store
         self._log = log
         self._config = config
+        self._aging = aging
 
     def drop(self, now: Time, effects: Effects) -> None:
         """Drops at most `effects.limit` jobs and ids."""
+        now = Time(self._aging.wall_ms(now), now.mono)
         for row in self._old_jobs(now)[: effects.limit]:
             self._store.drop(row, remember_until(row, self._config), now.wall_ms)
             effects.limit -= 1
@@ -35,6 +38,7 @@ class Dropping:
 
     def is_left(self, now: Time) -> bool:
         """Whether there is more to drop."""
+        now = Time(self._aging.wall_ms(now), now.mono)
         return any(overdue(now) for overdue in (self._old_jobs, self._old_workflows, self._old_ids))
 
     def _old_jobs(self, now: Time) -> list[Row]:

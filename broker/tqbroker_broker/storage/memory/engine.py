@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from tqbroker_broker import workflows
+from tqbroker_broker.aging import Aging
 from tqbroker_broker.answers import (
     CancelAnswer,
     Due,
@@ -78,7 +79,8 @@ class MemoryEngine:
         merging = Merging(store, finals, joins, config)
         attempts = Attempts(store, finals, joins, merging, log, config)
         self._admission = Admission(store, book, recovery)
-        self._upkeep = Upkeep(store, book, recovery, attempts, self._admission, log, config)
+        self._aging = aging = Aging(max(config.result_ttl, config.dedup_window), store.held)
+        self._upkeep = Upkeep(store, book, recovery, attempts, self._admission, aging, log, config)
         self._membership = Membership(store, book, recovery, attempts, self._upkeep, log, config)
         self._intake = Intake(store, attempts, recovery, log)
         self._firing = Firing(store, attempts, self._intake)
@@ -88,7 +90,7 @@ class MemoryEngine:
         places = Places(store, inputs)
         self._handout = Handout(store, book, recovery, self._admission, places, log)
         self._outcomes = Outcomes(store, book, attempts)
-        self._orders = Orders(store, book, recovery, attempts, log, config)
+        self._orders = Orders(store, book, recovery, attempts, aging, log, config)
         self._settings = Settings(store)
 
     async def open(self, now: Time) -> Opened:
@@ -97,6 +99,7 @@ class MemoryEngine:
         self._recovery.ends = now.mono + self._config.lease_ttl
         self._recovery.last_number = self.store.number
         self._admission.open(now)
+        self._aging.see(now)
         return Opened(self.store.id, self.store.epoch, sorted(self.store.workers))
 
     async def close(self) -> None:

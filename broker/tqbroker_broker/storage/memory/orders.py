@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from tqbroker_broker.aging import Aging
 from tqbroker_broker.answers import CancelAnswer, Cancelled, Mark
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.lifecycle import FINAL, may
@@ -31,6 +32,7 @@ class Orders:
         book: Book,
         recovery: Recovery,
         attempts: Attempts,
+        aging: Aging,
         log: EventLog,
         config: StorageConfig,
     ) -> None:
@@ -38,6 +40,7 @@ class Orders:
         self._book = book
         self._recovery = recovery
         self._attempts = attempts
+        self._aging = aging
         self._reopening = Reopening(store, book, log)
         self._log = log
         self._config = config
@@ -75,7 +78,7 @@ class Orders:
         known = [row for job in dict.fromkeys(ids) if (row := self._store.jobs.get(job))]
         rows = [row for row in known if row.state in FINAL and not _is_held(row)]
         for row in rows:
-            self._store.drop(row, remember_until(row, self._config), now.wall_ms)
+            self._store.drop(row, remember_until(row, self._config), self._aging.wall_ms(now))
         return len(rows)
 
     # -- edit --------------------------------------------------------------------------------------------------------
@@ -124,7 +127,7 @@ class Orders:
             case Move():
                 self._move(row, change)
             case Drop():
-                self._store.drop(row, remember_until(row, self._config), now.wall_ms)
+                self._store.drop(row, remember_until(row, self._config), self._aging.wall_ms(now))
 
     def _redrive(self, row: Row, change: Redrive, done: int, now: Time) -> None:
         """The job begins anew above every token handed out before; its unique key stays with whoever has it now."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tqbroker_broker.aging import NOTHING, HeldBack
 from tqbroker_broker.answers import Mark
 from tqbroker_broker.attempts import Failure, PastAttempt, Progress
 from tqbroker_broker.questions import Events
@@ -102,7 +103,7 @@ class MemoryStore:
 
     `starts` are the moments (wall clock, how many) at which jobs of a limited name started. `events` is the log and
     `last_event` the highest number that was given. `groups` says where a group is: workflow and number of the join.
-    `saved` are lists of jobs by the id they were saved under.
+    `saved` are lists of jobs by the id they were saved under. `held` is by how much aging lags behind the wall clock.
     """
 
     id: bytes = field(default_factory=lambda: secrets.token_bytes(16))
@@ -122,6 +123,7 @@ class MemoryStore:
     saved: dict[bytes, SavedGroup] = field(default_factory=dict)
     events: list[Events] = field(default_factory=list)
     last_event: int = 0
+    held: HeldBack = NOTHING
 
     def next_number(self) -> int:
         """A number above all before."""

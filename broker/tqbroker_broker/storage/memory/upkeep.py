@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tqbroker_broker.aging import Aging
 from tqbroker_broker.answers import Due, Expired
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.lifecycle import FINAL, SILENT
@@ -30,6 +31,7 @@ class Upkeep:
         recovery: Recovery,
         attempts: Attempts,
         admission: Admission,
+        aging: Aging,
         log: EventLog,
         config: StorageConfig,
     ) -> None:
@@ -39,7 +41,8 @@ class Upkeep:
         self._attempts = attempts
         self._admission = admission
         self._log = log
-        self._dropping = Dropping(store, log, config)
+        self._aging = aging
+        self._dropping = Dropping(store, aging, log, config)
 
     def due(self, now: Time, limit: int) -> Due:
         """Moves overdue jobs to the ends of their lanes, the longest overdue first."""
@@ -53,13 +56,15 @@ class Upkeep:
 
     def expire(self, now: Time, limit: int) -> Expired:
         """Handles at most `limit` jobs; each kind of ending sees what the kinds before it have left."""
+        self._aging.see(now)
+        self._store.held = self._aging.held
         effects = Effects(limit=limit)
         self._lose_workers(now, effects)
         self._end(self._marked(now), State.CANCELLED, now, effects)
         self._end(self._expired(now), State.EXPIRED, now, effects)
         self._dropping.drop(now, effects)
         self._admission.forget()
-        self._log.drop_old(now.wall_ms)
+        self._log.drop_old(self._aging.wall_ms(now))
         return Expired(effects.final, frozenset(effects.woken), effects.lost_workers, more=self._is_left(now))
 
     def strike(self, worker: str) -> None:
