@@ -57,6 +57,17 @@ async def test_a_start_that_finds_no_commit_gets_its_own_within_moments(engine: 
     assert await numbers(engine, EventKind.STARTED) == [3]
 
 
+async def test_a_clock_put_back_does_not_keep_a_start_waiting(engine: EngineUnderTest) -> None:
+    await engine.put("a")
+    await engine.join()
+    await engine.take()
+
+    engine.advance(1, wall=-7200)
+    await engine.verbs.expire(engine.now, 10)
+
+    assert await numbers(engine, EventKind.STARTED) == [3]
+
+
 async def test_the_starts_that_wait_for_a_commit_are_bounded(tmp_path: Path) -> None:
     engine = EngineUnderTest("lmdb", tmp_path, replace(CONFIG, map_size=4 * GIB))
     await engine.open()

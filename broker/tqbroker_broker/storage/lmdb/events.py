@@ -24,7 +24,7 @@ from tqbroker_broker.storage.lmdb.txn import Cursor, Database, Txn
 MOST_STARTED = 10_000
 """Starts that may wait for a commit to ride with: what comes when so many wait is not logged."""
 
-STARTED_WAIT_MS = 1000
+STARTED_WAIT = 1.0
 """Starts that found no commit for this long get one of their own, so that a monitor sees what runs for hours."""
 
 MAP_SHARE = 0.1
@@ -88,9 +88,13 @@ class EventLog:
         """Called when events were added."""
         self.started: list[Column] = []
         self._waiting = 0
+        self._since = 0.0
+        """When the first of them began to wait, by the monotonic clock: nobody sets that back."""
 
     def start(self, wants: Sequence[Want], handed: Sequence[Sequence[Leased]], now: Time) -> None:
         """Notes which jobs workers got; nothing is written for it."""
+        if not self.started:
+            self._since = now.mono
         for want, batches in zip(wants, handed, strict=True):
             for batch in batches:
                 if self._waiting < MOST_STARTED:
@@ -110,7 +114,7 @@ class EventLog:
 
     def is_late(self, now: Time) -> bool:
         """Whether starts have waited so long that they need a commit of their own."""
-        return bool(self.started) and self.started[0].at_ms + STARTED_WAIT_MS <= now.wall_ms
+        return bool(self.started) and self._since + STARTED_WAIT <= now.mono
 
 
 def write(txn: Txn, db: Database, first: int, columns: list[Column]) -> int:
