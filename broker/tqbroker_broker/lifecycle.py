@@ -22,6 +22,9 @@ NEW = None
 COUNTER_BITS = 32
 """A token is epoch << COUNTER_BITS | counter."""
 
+LAST_EPOCH = 4_102_444_800
+"""The beginning of 2100 in Unix seconds. Tokens have room for epochs until 2106; some are left for starts."""
+
 BEAT = 1.0
 """Seconds within which a beat is due."""
 
@@ -147,8 +150,12 @@ def events_of(verdict: Verdict, after: State) -> tuple[EventKind, ...]:
 
 
 def next_epoch(stored: int, wall_ms: int) -> int:
-    """The epoch of a start: above every earlier one, also over a store that was put back from a copy of yesterday."""
-    return max(stored + 1, wall_ms // 1000)
+    """The epoch of a start: above every earlier one, also over a store that was put back from a copy of yesterday.
+
+    What a clock says that is far ahead is not believed: the store would have no room for tokens any more, ever.
+    """
+    seconds = wall_ms // 1000
+    return max(stored + 1, seconds if seconds < LAST_EPOCH else 0)
 
 
 def stall(elapsed: float) -> float:

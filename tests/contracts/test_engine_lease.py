@@ -186,6 +186,16 @@ async def test_the_epoch_rises_even_when_the_clock_went_back(engine: EngineUnder
     assert first.store == second.store == third.store
 
 
+async def test_a_clock_centuries_ahead_leaves_room_for_tokens(engine: EngineUnderTest) -> None:
+    engine.advance(1, wall=300 * 365 * 86_400)
+    first = await engine.restart()
+
+    assert first.epoch < 2**32
+    await engine.put("a")
+    await engine.join()
+    assert (await engine.succeed("w", (await engine.take()).values())).refused == {}
+
+
 async def test_a_job_past_its_expiry_is_not_handed_out_and_blocks_nobody(engine: EngineUnderTest) -> None:
     await engine.put("old", expires_ms=engine.later(5))
     await engine.put("new")
