@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,9 @@ _open: ContextVar[BatchContext | None] = ContextVar("tqbroker_batch", default=No
 class BatchContext:
     """The calls collected so far. A batch inside a batch of the same app adds to the outer one.
 
-    Calls of one task with the same options keep their order; between others there is none.
+    Calls of one task with the same options keep their order; between others there is none. A process that is forked
+    inside of the block is outside: its calls are sent at once, since the parent, which leaves the block, would not know
+    of them. Should the child leave the block too, what both have collected is sent twice and stored once.
     """
 
     def __init__(self, app: App) -> None:
@@ -30,6 +33,7 @@ class BatchContext:
         self._token: Token[BatchContext | None] | None = None
         self._outer: BatchContext | None = None
         self._collecting = False
+        self._process = 0
         self.results: list[AsyncResult[Any]] = []
         """The results of all calls so far, in order."""
         self._children: list[AsyncResult[Any]] = []
@@ -59,6 +63,7 @@ class BatchContext:
             raise RuntimeError("this batch was entered before: make a new one with app.batch()")
         self._outer = active_batch(self._app)
         self._collecting = True
+        self._process = os.getpid()
         self._token = _open.set(self._outer or self)
         return self._outer or self
 
@@ -88,6 +93,8 @@ class BatchContext:
 
 
 def active_batch(app: App) -> BatchContext | None:
-    """The batch that collects calls of this app here, or None. One that was left is none."""
+    """The batch that collects calls of this app here, or None. One that was left, or entered by a parent, is none."""
     batch = _open.get()
-    return batch if batch is not None and batch._app is app and batch._collecting else None
+    if batch is None or batch._app is not app or not batch._collecting or batch._process != os.getpid():
+        return None
+    return batch
