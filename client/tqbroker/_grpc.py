@@ -7,6 +7,8 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
+import grpc
+
 from tqbroker._grpc_admin import GrpcOperator
 from tqbroker._grpc_connection import Connection
 from tqbroker._grpc_errors import understood
@@ -204,5 +206,15 @@ def _after_fork_in_child() -> None:
     _transports = {}
 
 
+def _watch_forks() -> None:
+    """Before a fork those who registered last come first, and we must come before gRPC, which then holds its threads.
+
+    It registers with its first channel, and only when its own support of forks is asked for.
+    """
+    if os.environ.get("GRPC_ENABLE_FORK_SUPPORT"):
+        grpc.insecure_channel("localhost:1").close()
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_here, after_in_child=_after_fork_in_child)
+
+
 atexit.register(_close_all)
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_here, after_in_child=_after_fork_in_child)
+_watch_forks()
