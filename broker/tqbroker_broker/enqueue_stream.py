@@ -96,7 +96,9 @@ class EnqueueCalls:
         self._room.set()
 
     async def _serve(self, request: pb.EnqueueStreamRequest) -> None:
-        await self._answer(await self._do(request))
+        response = await self._do(request)
+        del request  # not kept for one who does not read his answers
+        await self._answer(response)
 
     async def _do(self, request: pb.EnqueueStreamRequest) -> pb.EnqueueStreamResponse:
         try:
