@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 from tqbroker._failpoint import hit
 from tqbroker.v1 import worker_pb2 as pb
@@ -38,6 +39,8 @@ class Outbox:
         self._told_stopping = False
         self._finishing = False
         self._wake = asyncio.Event()
+        self._clock = asyncio.get_running_loop().time
+        self._writing_since = math.inf
 
     def open(self, session: Session, welcome: pb.Welcome, refused: list[pb.Refused]) -> None:
         """The first message. From now on `run` writes."""
@@ -76,7 +79,9 @@ class Outbox:
                 message, self._next, self._pending = self._next, pb.WorkResponse(), False
                 if size:
                     hit("before_send")
+                self._writing_since = self._clock()
                 await self._context.write(message)
+                self._writing_since = math.inf
                 if size:
                     await self._core.workers.sent(session, size)
             elif self._finishing or session.closed:
@@ -84,6 +89,10 @@ class Outbox:
             else:
                 self._wake.clear()
                 await self._wake.wait()
+
+    def unread_for(self) -> float:
+        """Seconds for which the worker has not taken what is being sent; 0 or less when nothing is."""
+        return self._clock() - self._writing_since
 
     def finish(self) -> None:
         """Nothing more will come: `run` ends when what is left is written."""

@@ -17,7 +17,7 @@ from tqbroker_broker.errors import write_error
 from tqbroker_broker.messages.annotations import read_annotations
 from tqbroker_broker.messages.outcomes import read_consume, read_ending, read_hello, read_successes
 from tqbroker_broker.outbox import Outbox
-from tqbroker_broker.refusals import Invalid, LeaseLost, OtherStore
+from tqbroker_broker.refusals import Busy, Invalid, LeaseLost, OtherStore
 from tqbroker_broker.sessions import Session
 from tqbroker_broker.storage import Ambiguous, Unavailable
 from tqbroker_broker.workers import Attached
@@ -101,6 +101,7 @@ class WorkStream:
             if request.number <= last:
                 raise Invalid(f"message {request.number} came after {last}: numbers count up from 1 on a stream")
             last = request.number
+            self._check_reads(session)
             self._take(session, request)
             while len(self._tasks) >= MAX_PENDING:
                 await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -111,6 +112,14 @@ class WorkStream:
             await asyncio.wait(self._tasks)
         if request is not EOF and request.leaving:
             await self._leave(session)
+
+    def _check_reads(self, session: Session) -> None:
+        """Raises Busy: a worker that speaks and does not listen would keep jobs for ever that it has never seen."""
+        silent = self._outbox.unread_for()
+        if silent > self._core.config.lease_ttl:
+            raise Busy(
+                f"worker {session.name} has not read what it was sent for {silent:.0f} s: connect again, and read"
+            )
 
     def _take(self, session: Session, request: pb.WorkRequest) -> None:
         """Does at once what needs no disk; the rest goes on beside the next messages."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+KIB = 1 << 10
 MIB = 1 << 20
 
 

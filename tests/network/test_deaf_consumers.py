@@ -1,0 +1,163 @@
+"""Who takes and does not read costs the broker a bounded amount of memory, and nobody else anything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from uuid import UUID, uuid4
+
+import pytest
+from tests.acceptance.harness.daemon import Daemon
+from tests.acceptance.harness.footprint import KIB, MIB, footprint
+from tests.acceptance.harness.load import submit_many
+from tests.acceptance.harness.site import Site
+from tests.acceptance.harness.waiting import PATIENCE, until
+from tests.network.deaf import deaf
+from tests.proof.amount import amount
+
+from tqbroker.v1 import job_pb2, queue_pb2, worker_pb2
+
+pytestmark = pytest.mark.proof("T19")
+
+SHORT = ("--lease-ttl", "1", "--grace", "0.5")
+
+UNREAD = 6 * MIB
+"""Bytes of one stream that is not read: gRPC takes about 4 MiB before it lets nobody write any more."""
+
+SUBMITS = 28 * MIB
+"""Bytes of one stream of submits that is not read: up to 32 answers, and what gRPC holds of both ways. Measured: 20."""
+
+FLAT = 48 * MIB
+"""Bytes that the broker may take more for its work."""
+
+SERVED = 1.0
+"""Seconds within which others are served."""
+
+LARGE = 64 * KIB
+"""Bytes of each argument."""
+
+
+def submit(site: Site, count: int, queue: str) -> list[UUID]:
+    """Jobs with large arguments that nobody else takes."""
+    ids = [uuid4() for _ in range(count)]
+    for first in range(0, count, 50):
+        some = ids[first : first + 50]
+        batch = job_pb2.JobBatch(
+            task="tasks.mark",
+            queue=queue,
+            format="json",
+            ids=job_pb2.Ids(uuids=b"".join(each.bytes for each in some)),
+            args=[b'[["' + b"x" * LARGE + b'"],{}]'] * len(some),
+        )
+        site.wire.queue.Enqueue(queue_pb2.EnqueueRequest(batches=[batch]), timeout=PATIENCE)
+    return ids
+
+
+def flat(broker: Daemon, before: int, streams: int, each: int = UNREAD) -> None:
+    """Fails when the broker has grown by more than what so many streams may hold that are not read."""
+    grown = footprint(broker.pid).anonymous - before
+    assert grown < FLAT + streams * each, f"{grown:,} bytes more"
+
+
+async def test_a_worker_that_does_not_read_costs_little_and_its_jobs_go_elsewhere(
+    site: Site, counts: Counter[str]
+) -> None:
+    broker = site.broker("--lease-ttl", "2", "--grace", "0.5")
+    before = footprint(broker.pid).anonymous
+    async with deaf(site.address, 4) as them:
+        for number, each in enumerate(them):
+            await each.work(f"deaf{number}", "tasks.mark", "large")
+        await asyncio.to_thread(submit, site, 50, "large")
+        assert site.wire.counts("large").running, "they are given jobs"
+        await asyncio.to_thread(submit, site, amount(250, 4000), "large")
+        (job,) = submit_many(site.calls.mark, site.history, 1)
+        flat(broker, before, 4)
+        assert site.wire.health(PATIENCE) < SERVED
+        await asyncio.to_thread(until, lambda: not site.wire.counts("large").running, "their jobs to be queued again")
+        worker = site.worker()
+        assert await asyncio.to_thread(job.get, PATIENCE) is not None
+        flat(broker, before, 4)
+        worker.stop()
+    assert broker.stop() == 0
+    counts["jobs"] += amount(300, 4050)
+
+
+async def test_a_worker_that_goes_on_saying_it_is_there_and_does_not_read_loses_its_jobs_too(
+    site: Site, counts: Counter[str]
+) -> None:
+    site.broker(*SHORT)
+    async with deaf(site.address, 1) as (one,):
+        call = await one.work("deaf", "tasks.mark", "large")
+        await asyncio.to_thread(submit, site, 60, "large")
+        until(lambda: site.wire.counts("large").running, "it to be given jobs")
+        beating = asyncio.create_task(_beat(call))
+        try:
+            gone = lambda: not any(each.connected for each in site.wire.workers().values())  # noqa: E731
+            await asyncio.to_thread(until, gone, "the broker to give it up")
+            await asyncio.to_thread(until, lambda: not site.wire.counts("large").running, "its jobs to be queued again")
+        finally:
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
+    counts["jobs"] += 60
+
+
+async def _beat(call: object) -> None:
+    """Heartbeats, whatever comes."""
+    number = 1
+    while True:
+        number += 1
+        await call.write(worker_pb2.WorkRequest(number=number, heartbeat=True))  # type: ignore[attr-defined]
+        await asyncio.sleep(0.2)
+
+
+async def test_those_who_wait_and_those_who_follow_and_do_not_read_cost_little(
+    site: Site, counts: Counter[str]
+) -> None:
+    broker = site.broker(*SHORT)
+    ids = await asyncio.to_thread(submit, site, amount(200, 600), "large")
+    site.wire.queue.Cancel(queue_pb2.CancelRequest(ids=_column(ids)), timeout=PATIENCE)
+    before = footprint(broker.pid).anonymous
+    most = amount(10, 60)
+    async with deaf(site.address, most) as them:
+        for each in them:
+            await each.wait(ids)
+            await each.follow()
+        for _ in range(amount(2, 20)):
+            await asyncio.to_thread(submit, site, 50, "large")
+            assert site.wire.health(PATIENCE) < SERVED
+        flat(broker, before, 2 * most)
+    await asyncio.to_thread(until, lambda: footprint(broker.pid).descriptors < 30, "them to be gone", 60)
+    assert broker.stop() == 0
+    counts["connections"] += most
+
+
+async def test_who_submits_and_does_not_read_the_answers_costs_little(site: Site, counts: Counter[str]) -> None:
+    broker = site.broker(*SHORT)
+    before = footprint(broker.pid).anonymous
+    most = amount(4, 20)
+    async with deaf(site.address, most) as them:
+        writers = [asyncio.create_task(_flood(await each.submit())) for each in them]
+        await asyncio.wait(writers, timeout=amount(2, 20))
+        assert site.wire.health(PATIENCE) < SERVED
+        flat(broker, before, most, SUBMITS)
+        for writer in writers:
+            writer.cancel()
+        await asyncio.gather(*writers, return_exceptions=True)
+    await asyncio.to_thread(until, lambda: footprint(broker.pid).descriptors < 30, "them to be gone", 60)
+    assert broker.stop() == 0
+    counts["connections"] += most
+
+
+async def _flood(call: object) -> None:
+    """Requests of half a megabyte, whose answers soon fill the way back: a long reason for each of a hundred jobs."""
+    for number in range(1, 400):
+        bad = [
+            job_pb2.JobBatch(task="t" * 500, queue="q" * 900, format="json", ids=_column([uuid4()]), args=[b"x" * 5000])
+            for _ in range(100)
+        ]
+        request = queue_pb2.EnqueueRequest(batches=bad)
+        await call.write(queue_pb2.EnqueueStreamRequest(call=number, request=request))  # type: ignore[attr-defined]
+
+
+def _column(ids: list[UUID]) -> job_pb2.Ids:
+    return job_pb2.Ids(uuids=b"".join(each.bytes for each in ids))
