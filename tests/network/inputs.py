@@ -68,6 +68,8 @@ def _goods(name: str) -> list[Message]:
         return [_HELLO, *(message for _, message in SAYS)]
     if name == "WatchEvents":
         return [admin_pb2.WatchEventsRequest(after=1, kinds=[admin_pb2.EVENT_KIND_SENT])]
+    if name == "Backup":
+        return [admin_pb2.BackupRequest()]
     return [good for _, call, good in UNARY if call == name] + [good for call, good in STREAMS if call == name]
 
 

@@ -12,6 +12,7 @@ from tests.acceptance.harness.footprint import KIB, MIB, footprint
 from tests.acceptance.harness.load import submit_many
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import PATIENCE, until
+from tests.mutants.catching import catches
 from tests.network.deaf import deaf
 from tests.proof.amount import amount
 
@@ -86,6 +87,19 @@ async def test_a_worker_that_goes_on_saying_it_is_there_and_does_not_read_loses_
     site: Site, counts: Counter[str]
 ) -> None:
     site.broker(*SHORT)
+    await _is_given_up(site, PATIENCE)
+    counts["jobs"] += 60
+
+
+@catches("deaf_worker_kept")
+async def test_a_broker_that_believes_who_does_not_read_is_found(site: Site, mutant: str) -> None:
+    site.broker(*SHORT, mutant=mutant)
+    with pytest.raises(AssertionError, match="the broker to give it up"):
+        await _is_given_up(site, 5)
+
+
+async def _is_given_up(site: Site, seconds: float) -> None:
+    """Fails when a worker that beats and does not read has its jobs after so long."""
     async with deaf(site.address, 1) as (one,):
         call = await one.work("deaf", "tasks.mark", "large")
         await asyncio.to_thread(submit, site, 60, "large")
@@ -93,12 +107,11 @@ async def test_a_worker_that_goes_on_saying_it_is_there_and_does_not_read_loses_
         beating = asyncio.create_task(_beat(call))
         try:
             gone = lambda: not any(each.connected for each in site.wire.workers().values())  # noqa: E731
-            await asyncio.to_thread(until, gone, "the broker to give it up")
+            await asyncio.to_thread(until, gone, "the broker to give it up", seconds)
             await asyncio.to_thread(until, lambda: not site.wire.counts("large").running, "its jobs to be queued again")
         finally:
             beating.cancel()
             await asyncio.gather(beating, return_exceptions=True)
-    counts["jobs"] += 60
 
 
 async def _beat(call: object) -> None:

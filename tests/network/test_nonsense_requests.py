@@ -17,6 +17,7 @@ from tests.acceptance.harness.daemon import Daemon
 from tests.acceptance.harness.footprint import MIB, footprint
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import PATIENCE
+from tests.mutants.catching import catches
 from tests.network.attack import Attack, Verdict
 from tests.network.inputs import Input, Inputs
 from tests.proof.amount import amount, numbers
@@ -93,9 +94,16 @@ def test_of_what_is_refused_as_invalid_nothing_is_stored(site: Site, counts: Cou
     assert everything(site) == empty
 
 
+@catches("noise_is_internal")
+def test_an_answer_that_may_not_be_is_found(site: Site, mutant: str) -> None:
+    site.broker(mutant=mutant)
+    with pytest.raises(AssertionError, match=r"(INTERNAL|UNKNOWN): .*TQ_INPUT="):
+        send(site, source(1, 100), Counter())
+
+
 def _alone(verdict: Verdict) -> bool:
-    """Whether it is one message: on a stream those before it may have counted."""
-    return len(verdict.input.messages) == 1
+    """Whether it is one request: what a stream has brought before, and how a worker introduces itself, counts."""
+    return len(verdict.input.messages) == 1 and not verdict.input.path.endswith("/Work")
 
 
 def everything(site: Site) -> list[Any]:

@@ -1,0 +1,64 @@
+"""Bugs in what is made of messages: those that come twice, those that make no sense, those that nobody reads."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message_factory import GetMessageClass
+from tests.mutants.registry import Plant, mutant
+
+from tqbroker import _grpc_admin
+from tqbroker._grpc_stream import Line
+from tqbroker._grpc_wait import Down, Up, Watch
+from tqbroker.messages import job_info
+from tqbroker_broker import calls
+from tqbroker_broker.answers import Stored
+from tqbroker_broker.records import NewJobs
+from tqbroker_broker.storage.lmdb import intake
+from tqbroker_broker.storage.lmdb.group import Group
+from tqbroker_broker.work import WorkStream
+
+
+@mutant("a job that is sent again is stored again", breaks="P2")
+def duplicates_stored_twice(plant: Plant) -> None:
+    def forgetful(group: Group, batch: NewJobs, keys: list[bytes]) -> dict[int, Stored]:
+        rows = [(job, key + digest) for job, key, digest in zip(batch.ids, keys, batch.digests, strict=True)]
+        group.txn.cursor(group.store.db["ids"]).putmulti(rows)
+        return {}
+
+    plant(intake, "_claim_ids", forgetful)
+
+
+@mutant("of many who wait on one stream somebody gets an answer, not who asked", breaks="I5")
+def reply_to_another(plant: Plant) -> None:
+    def careless(self: Watch, line: Line[Up, Down], answer: Down) -> None:
+        for status in answer.jobs:
+            with self._lock:
+                tickets = self._tickets.pop(next(reversed(self._tickets), b""), [])
+            for ticket in tickets:
+                line.deliver(ticket, job_info(status))
+
+    plant(Watch, "_route", careless)
+
+
+@mutant("bytes that are no message are an internal error of the broker", breaks="I10")
+def noise_is_internal(plant: Plant) -> None:
+    def naive(kind: Descriptor) -> Any:
+        return GetMessageClass(kind).FromString
+
+    plant(calls, "_reader_of", naive)
+
+
+@mutant("a client raises whatever comes up when it reads an answer that makes no sense", breaks="P1")
+def nonsense_raises(plant: Plant) -> None:
+    def unguarded(address: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    plant(_grpc_admin, "understood", unguarded)
+
+
+@mutant("a worker that speaks and does not read keeps its jobs for ever", breaks="P3")
+def deaf_worker_kept(plant: Plant) -> None:
+    plant(WorkStream, "_check_reads", lambda self, session: None)

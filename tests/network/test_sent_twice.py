@@ -1,0 +1,97 @@
+"""Messages that come twice, late, in another order, or whose answers are lost: under load nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from tests.acceptance.harness.checker import violations
+from tests.acceptance.harness.load import Calls, Load, submit_many
+from tests.acceptance.harness.site import ROOT, Site
+from tests.acceptance.harness.waiting import until
+from tests.mutants.catching import catches
+from tests.mutants.registry import planted
+from tests.proof.amount import amount, seeds
+
+pytestmark = [pytest.mark.crash, pytest.mark.proof("T14")]
+
+PATIENT = ("--lease-ttl", "8", "--grace", "6")
+"""A stream that is lost is opened again long before this."""
+
+
+@contextmanager
+def repeater(site: Site, seed: int, did: Counter[str]) -> Iterator[str]:
+    """A broker's URL behind which messages come twice. What was done to them is in `did` at the end."""
+    command = [sys.executable, "-m", "tests.network.repeater", site.address, str(seed)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=site.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield f"tq://127.0.0.1:{int(process.stdout.readline())}"
+        process.stdin.close()
+        did.update(json.loads(process.stdout.readline()))
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@seeds(1, 10)
+def test_a_load_whose_messages_come_twice_late_or_not_at_all_runs_each_job_once(
+    site: Site, seed: int, counts: Counter[str]
+) -> None:
+    site.broker(*PATIENT)
+    did: Counter[str] = Counter()
+    with repeater(site, seed, did) as url:
+        site.worker(TQBROKER_URL=url)
+        calls = Calls(url)
+        with Load(calls.mark, site.history, amount(80, 600), threads=4) as load:
+            wrong = wrong_results(site, calls, amount(60, 400))
+        assert not wrong
+        assert load.answered
+        site.check(lost=0)
+        calls.app.close()
+    assert did["sent twice"], did
+    counts["faults"] += did.total()
+    counts["jobs"] += load.answered + amount(60, 400)
+
+
+def wrong_results(site: Site, calls: Calls, count: int) -> dict[str, int]:
+    """Asks for the results of so many jobs from several threads at once. Those that are not what was submitted."""
+    results = submit_many(calls.step, site.history, count)
+    numbers = {job: number for number, job in site.history.read().acknowledged.items()}
+    with ThreadPoolExecutor(4) as pool:
+        values = list(pool.map(lambda each: each.get(timeout=60), results))
+    return {each.id: value for each, value in zip(results, values, strict=True) if numbers[each.id] != value}
+
+
+@catches("duplicates_stored_twice")
+def test_a_broker_that_stores_what_it_knows_again_is_found(site: Site, mutant: str) -> None:
+    site.broker(*PATIENT, mutant=mutant)
+    with repeater(site, 1, Counter()) as url:
+        site.worker()
+        calls = Calls(url)
+        with Load(calls.mark, site.history, 60):
+            pass
+        until(lambda: any(len(runs) > 1 for runs in site.history.read().starts.values()), "a job to run twice")
+        calls.app.close()
+    statuses = site.wire.statuses(list(site.history.read().acknowledged.values()))
+    assert "I4: call" in "\n".join(violations(site.history.read(), statuses))
+
+
+@catches("reply_to_another")
+def test_an_answer_that_goes_to_somebody_else_is_found(site: Site, mutant: str) -> None:
+    site.broker()
+    site.worker()
+    with planted(mutant):
+        calls = Calls(site.url)
+        assert wrong_results(site, calls, 30)
+        calls.app.close()
