@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Sequence
 from weakref import WeakKeyDictionary
@@ -10,6 +11,7 @@ from weakref import WeakKeyDictionary
 from tqbroker._grpc_aio_connection import AioConnection
 from tqbroker._grpc_aio_submit import AioSubmitter
 from tqbroker._grpc_aio_wait import AioWaiter
+from tqbroker._grpc_forks import check_usable, refuse, settle
 from tqbroker.call import Batch, Workflow
 from tqbroker.ids import Key
 from tqbroker.transport import JobInfo, Refused
@@ -48,10 +50,13 @@ class AioTransport:
 
 
 _transports: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, AioTransport]] = WeakKeyDictionary()
+_parents: list[object] = []
+"""What a child has of its parent's loops. To free it, even as garbage, would kill the child."""
 
 
 def transport_for(url: str) -> AioTransport:
-    """The running loop's transport to a broker."""
+    """The running loop's transport to a broker. Raises OperationalError in a child that cannot have one."""
+    check_usable()
     transports = _transports.setdefault(asyncio.get_running_loop(), {})
     transport = transports.get(url)
     if transport is None:
@@ -66,9 +71,24 @@ async def close(url: str) -> None:
         await transport.close()
 
 
+def _before_fork() -> None:
+    """Lets go of what closed loops have left, so that gRPC comes to rest."""
+    if not _transports:
+        return
+    for loop in [loop for loop in _transports if loop.is_closed()]:
+        del _transports[loop]
+    gc.collect()
+    if not _transports:
+        settle()
+
+
 def _after_fork() -> None:
     global _transports
+    if _transports:
+        _parents.append(_transports)
+        refuse()
+        gc.freeze()
     _transports = WeakKeyDictionary()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

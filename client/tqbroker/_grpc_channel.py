@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-
-# gRPC's documented default. Without it every restart of the broker is reported on the application's stderr.
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 # A dead peer is noticed within 15 s and a restarted broker within about a second. A proxy would break long streams.
 OPTIONS: tuple[tuple[str, int], ...] = (

@@ -1,15 +1,41 @@
-"""Waiting for gRPC to come to rest before a fork."""
+"""Waiting for gRPC to come to rest before a fork; and refusing to use it in a child where it did not.
+
+All event loops of a process share one thread inside of gRPC. It rests when the last loop that has called a task is
+closed. A child that is forked before has gRPC without its thread, and what wakes that in common with its parent: to use
+it would hang, and bring the parent to a stop as well.
+"""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
 
+from tqbroker.exceptions import OperationalError
+
 _TASKS = Path("/proc/self/task")
 _THREADS = ("event_engine", "lifeguard", "grpc_")
 _STEP = 0.002
 _LIMIT = 0.25
 """Seconds; what an application with gRPC channels of its own pays for each fork, since those never rest."""
+
+_refused = False
+
+
+def refuse() -> None:
+    """This process must not use gRPC: its parent had an event loop inside of it."""
+    global _refused
+    _refused = True
+
+
+def check_usable() -> None:
+    """Raises OperationalError in a process that must not use gRPC."""
+    if _refused:
+        raise OperationalError(
+            "this process was forked while an event loop of its parent was using tqbroker, and cannot use it: nothing"
+            " was sent. Start it with multiprocessing's spawn or forkserver, or subprocess; or fork before the first"
+            " call in asyncio, or after its loop is closed",
+            reason="FORKED",
+        )
 
 
 def settle() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
 
+from tqbroker import _grpc_environment as _grpc_environment
 from tqbroker import current
 from tqbroker.app_periodic import AppPeriodic
 from tqbroker.canvas_options import CALLBACKS

@@ -25,6 +25,7 @@ PATIENCE = 30.0
 """Seconds for one result: the machine may be busy, but then something hangs."""
 FIRST = int(sys.argv[1]) if len(sys.argv) > 1 else 0
 
+faulthandler.enable()
 faulthandler.register(signal.SIGALRM, chain=True)
 signal.alarm(HANGS)
 bug = contextlib.ExitStack()
