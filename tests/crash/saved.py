@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -18,8 +19,22 @@ from tqbroker.v1 import job_pb2
 from tqbroker_broker.answers import Job
 from tqbroker_broker.records import State, Time
 from tqbroker_broker.storage import create_engine
+from tqbroker_broker.storage.lmdb.copying import COPY_FILE
 
 NOW = Time(1_800_000_000_000, 1000.0)
+
+
+def fill(site: Site, megabytes: int = 16) -> None:
+    """More than a connection holds, so that a backup takes a while to come."""
+    for _ in range(megabytes):
+        site.calls.app.send_task("tasks.big", ["x" * 1_000_000], queue="aside")
+
+
+def copies(broker: Daemon) -> list[str]:
+    """Copies of the store that the broker has open."""
+    folder = Path(f"/proc/{broker.pid}/fd")
+    links = [os.readlink(each) for each in folder.iterdir() if each.is_symlink()]
+    return [link for link in links if COPY_FILE in link]
 
 
 class Due(NamedTuple):

@@ -14,14 +14,12 @@ from tests.acceptance.harness.daemon import Daemon
 from tests.acceptance.harness.load import Load, submit_many
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import until
-from tests.crash.saved import Backup, missing
+from tests.crash.saved import Backup, copies, fill, missing
 from tests.mutants.catching import catches
 from tests.proof.amount import amount, seeds
 from tests.proof.stores import faults_of
 
 pytestmark = [pytest.mark.crash, pytest.mark.proof("T27")]
-
-MIB = 1 << 20
 
 
 def restored(site: Site, file: Path, name: str) -> Path:
@@ -101,12 +99,6 @@ def test_a_backup_that_misses_what_was_acknowledged_is_noticed(site: Site, mutan
 # -- the client --------------------------------------------------------------------------------------------------------
 
 
-def fill(site: Site) -> None:
-    """More than a connection holds, so that a backup takes a while to come."""
-    for _ in range(16):
-        site.calls.app.send_task("tasks.big", ["x" * 1_000_000], queue="aside")
-
-
 def torn(site: Site, mutant: str = "") -> list[str]:
     """Kills a client while a backup comes, and says what is wrong with what it leaves."""
     backup = Backup(site, "monday", mutant=mutant)
@@ -134,13 +126,6 @@ def test_a_client_killed_while_it_reads_leaves_no_backup_and_the_next_one_takes_
     assert done.returncode == 0, done.stderr
     until(lambda: not copies(broker), "the copies of those who are gone to be gone")
     counts["backups"] += 1
-
-
-def copies(broker: Daemon) -> list[str]:
-    """Copies of the store that the broker has open."""
-    folder = Path(f"/proc/{broker.pid}/fd")
-    links = [os.readlink(each) for each in folder.iterdir() if each.is_symlink()]
-    return [link for link in links if "backup.copying" in link]
 
 
 @catches("backup_not_atomic")

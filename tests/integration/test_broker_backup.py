@@ -121,6 +121,7 @@ async def test_there_is_one_at_a_time(site: Site, tmp_path: Path) -> None:
     await whole(site.admin.Backup(admin_pb2.BackupRequest(), timeout=SECONDS), tmp_path / "copy")
 
 
+@pytest.mark.proof("T27")
 async def test_who_does_not_read_is_left_alone_and_its_copy_is_gone(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +174,7 @@ async def test_without_room_for_it_none_is_begun(site: Site, monkeypatch: pytest
     await site.enqueue(1)
 
 
+@pytest.mark.proof("T27")
 async def test_a_disk_that_fills_up_meanwhile_ends_the_backup_and_nothing_else(
     site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -191,6 +193,12 @@ async def test_a_disk_that_fills_up_meanwhile_ends_the_backup_and_nothing_else(
     await site.enqueue(1)
     await whole(site.admin.Backup(admin_pb2.BackupRequest(), timeout=SECONDS), tmp_path / "copy")
     assert jobs_in(tmp_path / "copy") == 1001
+
+
+@pytest.mark.proof("S12")
+def test_the_broker_is_told_no_path() -> None:
+    """What is not said over the wire cannot lead out of a directory."""
+    assert list(admin_pb2.BackupRequest.DESCRIPTOR.fields) == []
 
 
 async def test_the_loop_does_not_wait_until_the_copy_is_gone(
@@ -223,6 +231,7 @@ async def test_the_loop_does_not_wait_until_the_copy_is_gone(
     assert threading.main_thread() not in closed
 
 
+@pytest.mark.proof("S12")
 async def test_what_stands_in_the_place_of_the_copy_is_not_followed(site: Site, tmp_path: Path) -> None:
     treasure = tmp_path / "treasure"
     treasure.write_text("gold")

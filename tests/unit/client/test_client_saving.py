@@ -92,6 +92,7 @@ def test_nothing_that_appeared_meanwhile_is_replaced(file: Path) -> None:
     assert os.listdir(file.parent) == [file.name]
 
 
+@pytest.mark.proof("S12")
 @pytest.mark.parametrize("where", ["the file", "the partial file"])
 def test_a_link_is_not_followed(file: Path, where: str) -> None:
     treasure = file.parent / "treasure"
@@ -118,6 +119,7 @@ def test_what_another_backup_writes_is_left_to_it(file: Path) -> None:
         assert partial(file).exists()
 
 
+@pytest.mark.proof("S12")
 def test_a_second_name_of_a_good_file_does_not_cost_it(file: Path) -> None:
     good = file.parent / "sunday.tq"
     good.write_text("good")
