@@ -73,7 +73,11 @@ def _verified(file: Path) -> str:
     if importlib.util.find_spec("lmdb") is None:
         return "not verified: that needs the server part here"
     command = [sys.executable, "-m", "tqbroker", "verify", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_VERIFY_SECONDS)  # noqa: S603 - ourselves
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_VERIFY_SECONDS)  # noqa: S603 - ourselves
+    except subprocess.TimeoutExpired:
+        hours = duration(_VERIFY_SECONDS)
+        fail(f"{file} is whole, but all of it was not read within {hours}: run `tqbroker verify {file}`", FAILED)
     if done.returncode != 0:
         fail(
             f"{file} is what the broker has sent, but its store has faults:\n{done.stdout}{done.stderr}".rstrip(),

@@ -1,0 +1,48 @@
+"""What `tqbroker backup` says of what it has saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tqbroker.commands import backup
+from tqbroker.operations import Backup
+
+SAVED = Backup(3 << 20, "ab" * 32, "cd" * 16, 7, 0, {"queued": 5, "succeeded": 2})
+
+
+def test_a_backup_is_told_in_four_lines() -> None:
+    lines = backup.describe(SAVED, Path("monday.tq"), 1.5, "verified")
+
+    assert lines == [
+        "saved     monday.tq: 3 MiB in 1 s, verified",
+        "jobs      7: 5 queued, 2 succeeded",
+        f"store     {'cd' * 16}, as of -",
+        f"sha256    {'ab' * 32}",
+    ]
+    assert "jobs      0" in backup.describe(SAVED._replace(jobs={}), Path("monday.tq"), 1.5, "verified")
+
+
+def test_a_backup_with_faults_stays_and_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "monday.tq"
+    file.write_bytes(b"not a store" * 1000)
+
+    with pytest.raises(SystemExit) as end:
+        backup._verified(file)
+
+    assert end.value.code == 1
+    assert "is what the broker has sent, but its store has faults" in capsys.readouterr().err
+    assert file.exists()
+
+
+def test_a_backup_that_takes_too_long_to_read_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup, "_VERIFY_SECONDS", 0.001)
+
+    with pytest.raises(SystemExit) as end:
+        backup._verified(tmp_path / "monday.tq")
+
+    assert end.value.code == 1
+    assert "was not read within 1 ms: run `tqbroker verify" in capsys.readouterr().err
