@@ -122,6 +122,14 @@ async def test_no_token_of_the_former_store_comes_again(backup: Path, tmp_path: 
     await engine.verbs.close()
 
 
+async def test_a_clock_that_is_centuries_ahead_leaves_room_for_tokens(backup: Path, tmp_path: Path) -> None:
+    restored(backup, tmp_path / "new" / "data", now_ms=NOW_MS * 5)
+    engine = EngineUnderTest("lmdb", tmp_path / "new")
+
+    assert (await engine.open()).epoch < 2**32
+    await engine.verbs.close()
+
+
 # -- refused ---------------------------------------------------------------------------------------------------------
 
 

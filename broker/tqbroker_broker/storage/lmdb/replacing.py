@@ -18,6 +18,7 @@ import lmdb
 
 from tqbroker._failpoint import hit
 from tqbroker_broker.config import MIB
+from tqbroker_broker.lifecycle import next_epoch
 from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.lmdb.keys import DATABASES, U64
 from tqbroker_broker.storage.lmdb.opening import (
@@ -40,9 +41,9 @@ from tqbroker_broker.storage.verified import verified
 IGNORED = frozenset({LOCK_FILE, NEW_FILE, READERS_FILE, RESTORING, "lost+found"})
 """What may stand in a directory that is to get a store: traces of a restore that did not end, or of a file system."""
 
-EPOCHS_AHEAD = 3600
-"""By how much the epoch of a restored store is ahead of the clock (seconds). The former store may be ahead of it too:
-its clock was set back, or it was started more than once a second; its tokens must not come again."""
+AHEAD_MS = 3_600_000
+"""By how much the epoch of a restored store is ahead of the clock. The former store may be ahead of it too: its clock
+was set back, or it was started more than once a second; its tokens must not come again."""
 
 SPARE = 64 * MIB
 """Bytes of the map beyond the file, for the few pages that are written into it."""
@@ -168,7 +169,7 @@ def _make_it_new(path: Path, now_ms: int) -> bytes:
     with _environment(path) as env, env.begin(write=True) as txn:
         meta = env.open_db(b"meta", txn=txn)
         stored = txn.get(b"epoch", db=meta)
-        epoch = max(U64.unpack(stored)[0] if stored else 0, now_ms // 1000 + EPOCHS_AHEAD)
+        epoch = next_epoch(U64.unpack(stored)[0] if stored else 0, now_ms + AHEAD_MS)
         store = _give_id(txn, meta)
         txn.put(b"epoch", U64.pack(epoch), db=meta)
         txn.drop(env.open_db(b"workers", txn=txn), delete=False)
