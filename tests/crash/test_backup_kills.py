@@ -142,6 +142,7 @@ def killed(site: Site, place: str, *command: str | Path) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
+@pytest.mark.long
 def test_a_restore_killed_at_its_last_step_is_no_store_and_is_run_again(site: Site, counts: Counter[str]) -> None:
     broker = site.broker()
     (job,) = submit_many(site.calls.mark, site.history, 1)

@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.proof("T27")]
 MIB = 1 << 20
 
 
+@pytest.mark.long
 def test_a_broker_killed_while_it_sends_leaves_no_backup(site: Site, counts: Counter[str]) -> None:
     broker = site.broker()
     fill(site, 40)
