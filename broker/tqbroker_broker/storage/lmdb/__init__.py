@@ -4,6 +4,7 @@ keys.py      what lies where on disk, with its picture
 rows.py, workflow_rows.py   records to bytes and back, with their CRC: of jobs, and of workflows
 opening.py   directory, lock, checks of the file, format version
 commit.py    group commit: many callers, one transaction, one flush, then the answers
+capacity.py  how full the store is, and what there is still room for
 group.py     one transaction under way, and what follows once it is durable
 lanes.py     lanes: where in each the next job stands, as keys
 bounds.py    where the lanes of a full queue begin

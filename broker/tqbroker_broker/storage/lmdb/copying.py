@@ -51,7 +51,7 @@ class Copier:
         """A copy of the store as it is now. Raises Unavailable when one is being made already, NoRoom."""
         if self._work is not None and not self._work.done():
             raise Unavailable("a copy of the store is being made already: try again when it is done")
-        used, _ = self._store.fill()
+        used, _ = self._store.capacity.fill()
         check_room(self._store.directory, ROOM * used)
         self._stopped.clear()
         self._work = work = asyncio.ensure_future(asyncio.to_thread(self._copy, now, used))

@@ -167,7 +167,7 @@ class LmdbEngine:
     # -- the life of a job -------------------------------------------------------------------------------------------
 
     async def enqueue(self, batches: Sequence[NewJobs], now: Time) -> list[Enqueued]:
-        if self._store.is_full(now.mono):
+        if self._store.capacity.is_full(now.mono):
             raise StoreFull(FULL)
         weight = sum(len(batch.ids) for batch in batches)
         return await self._committer.run(
@@ -209,7 +209,7 @@ class LmdbEngine:
         return await self._committer.run(lambda group: membership.release(group, worker, tokens), weight=len(tokens))
 
     async def annotate(self, worker: str, annotations: Sequence[Annotation], now: Time) -> dict[int, Refusal]:
-        if not self._store.has_room(now.mono, sum(map(annotating.size_of, annotations))):
+        if not self._store.capacity.has_room(now.mono, sum(map(annotating.size_of, annotations))):
             raise StoreFull(FULL)
         return await self._committer.run(
             lambda group: annotating.annotate(group, worker, annotations), weight=len(annotations), new_work=True
@@ -244,7 +244,7 @@ class LmdbEngine:
     # -- workflows ---------------------------------------------------------------------------------------------------
 
     async def submit(self, part: Part, now: Time) -> PartAnswer:
-        if self._store.is_full(now.mono):
+        if self._store.capacity.is_full(now.mono):
             raise StoreFull(FULL)
         weight = sum(len(nodes.jobs.ids) for nodes in part.nodes)
         return await self._committer.run(
@@ -267,7 +267,7 @@ class LmdbEngine:
         return groups.members(self._store, group, first, limit)
 
     async def save_group(self, group: bytes, ids: Sequence[JobId], now: Time) -> None:
-        if self._store.is_full(now.mono):
+        if self._store.capacity.is_full(now.mono):
             raise StoreFull(FULL)
         await self._committer.run(lambda txn: groups.save(txn, group, ids, now), weight=len(ids), new_work=True)
 
@@ -283,7 +283,7 @@ class LmdbEngine:
         await self._committer.run(lambda group: firing.put(group, put, remove), weight=len(put) + len(remove))
 
     async def fire(self, fires: Sequence[Fire], now: Time) -> list[FireAnswer]:
-        if self._store.is_full(now.mono):
+        if self._store.capacity.is_full(now.mono):
             raise StoreFull(FULL)
         weight = sum(1 + len(fire.jobs) for fire in fires)
         return await self._committer.run(lambda group: firing.fire(group, fires, now), weight=weight, new_work=True)

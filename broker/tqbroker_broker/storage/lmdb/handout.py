@@ -51,7 +51,7 @@ def _pick(store: Store, txn: Txn, want: Want, now: Time, paid_only: bool) -> Pic
     holder = store.book.holders.get(want.worker)
     if holder is None or not holder.connected or holder in store.shut:
         return None
-    pick = Pick(store, txn, Columns(want, holder, store.deliverable(now.mono)), now, paid_only)
+    pick = Pick(store, txn, Columns(want, holder, store.capacity.deliverable(now.mono)), now, paid_only)
     pick.fill()
     return pick
 

@@ -121,5 +121,5 @@ def stats(store: Store) -> Stats:
         counts = QueueCounts(ready - running, running, scheduled, *ended)
         if any((ready, scheduled, *ended)):
             queues[name] = counts
-    used, size = store.fill()
+    used, size = store.capacity.fill()
     return Stats(queues, used, int(size * store.config.high_water), size)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 import lmdb
@@ -15,6 +14,7 @@ from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.schedules import ScheduleState
 from tqbroker_broker.storage.lmdb.book import Book, Holder
 from tqbroker_broker.storage.lmdb.bounds import Bounds
+from tqbroker_broker.storage.lmdb.capacity import Capacity
 from tqbroker_broker.storage.lmdb.events import EventLog
 from tqbroker_broker.storage.lmdb.keys import (
     COLUMNS,
@@ -45,16 +45,6 @@ from tqbroker_broker.storage.lmdb.rows import (
 )
 from tqbroker_broker.storage.lmdb.txn import Txn, begin
 from tqbroker_broker.storage.lmdb.workflow_reader import WorkflowReader
-
-# The fill of the store is looked at again this often (seconds), and at every commit once it is nearly full.
-FILL_INTERVAL = 0.25
-NEARLY_FULL = 0.7
-# Share of the store that LMDB needs for the pages it copies while the old ones are not free yet.
-COPY_SHARE = 0.05
-# Bytes an outcome may take besides its result: at worst a page of its own.
-OUTCOME_SPACE = 4096
-# Bytes that the end of a job takes which ends because of another: its outcome with a short failure, an event, its join.
-FOLLOWER_SPACE = 1024
 
 WAITING = COLUMNS - 1
 """The last column of a row in `counts`."""
@@ -103,9 +93,7 @@ class Store:
         self._reader: Txn | None = None
         self._workflows: WorkflowReader | None = None
         self.commits = 0
-        self._fill = (0, 0)
-        self._fill_commits = 0
-        self._fill_at = -FILL_INTERVAL
+        self.capacity = Capacity(self)
 
     def load(self, now: Time) -> None:
         """Reads what a start needs: counters, lane names, the workers to wait for. Nothing grows with the backlog."""
@@ -279,46 +267,3 @@ class Store:
     def withheld(self, order: int) -> bool:
         """Whether a place in a lane is from before the start, during a recovery."""
         return self.recovery_end is not None and order < self.boot_order
-
-    # -- fill --------------------------------------------------------------------------------------------------------
-
-    def fill(self, mono: float | None = None) -> tuple[int, int]:
-        """Used bytes and the bytes there could be: the map, or what the disk still has for it. No time: look now."""
-        used, size = self._fill
-        news = self.commits != self._fill_commits
-        if mono is None or mono - self._fill_at >= FILL_INTERVAL or (news and used > size * NEARLY_FULL):
-            self._fill_at = mono if mono is not None else self._fill_at
-            self._fill_commits = self.commits
-            txn = begin(self.env)
-            stats = [txn.stat(db) for db in self.db.values()]
-            txn.abort()
-            pages = sum(s["branch_pages"] + s["leaf_pages"] + s["overflow_pages"] for s in stats)
-            info, page = self.env.info(), stats[0]["psize"]
-            disk = os.statvfs(self.directory)
-            room = (info["last_pgno"] + 1) * page + disk.f_bavail * disk.f_frsize
-            self._fill = pages * page, min(info["map_size"], room)
-        return self._fill
-
-    def is_full(self, mono: float) -> bool:
-        """Whether the store is above its high-water mark, or would be if all WAITING jobs ended now."""
-        used, size = self.fill(mono)
-        return used + self.waiting * FOLLOWER_SPACE > size * self.config.high_water
-
-    def deliverable(self, mono: float) -> int:
-        """How many more jobs may be out before the reserve would not cover their results."""
-        used, size = self.fill(mono)
-        spare = size - used - int(size * COPY_SHARE) - self.waiting * FOLLOWER_SPACE
-        return max(0, spare // self._outcome_space - len(self.book.by_seq))
-
-    def has_room(self, mono: float, more: int) -> bool:
-        """Whether so many bytes leave room for the outcomes of all jobs that are out.
-
-        Less is kept free for copies than when jobs are handed out, so that some can go on when no more are.
-        """
-        used, size = self.fill(mono)
-        spare = size - used - int(size * COPY_SHARE / 2) - more - self.waiting * FOLLOWER_SPACE
-        return spare >= self._outcome_space * len(self.book.by_seq)
-
-    @property
-    def _outcome_space(self) -> int:
-        return self.config.max_result_size + OUTCOME_SPACE
