@@ -20,6 +20,7 @@ class Timers:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._earlier = asyncio.Event()
+        self._waits = False
         core.agenda.on_earlier = self._earlier.set
 
     async def run(self) -> None:
@@ -32,11 +33,15 @@ class Timers:
 
     async def _tick(self) -> float:
         try:
-            return await self._core.tick()
+            seconds = await self._core.tick()
+            self._waits = False
+            return seconds
         except Fenced:
             return AFTER_ERROR
         except StorageError as error:
-            log.warning("upkeep has to wait: %s", error)
+            if not self._waits:  # a full disk is not helped by a log that grows twice a second
+                log.warning("upkeep has to wait: %s", error)
+            self._waits = True
         except Exception:
             log.exception("upkeep failed")
         self._core.agenda.passed()

@@ -252,11 +252,14 @@ class Workers:
 
     async def _store(self, worker: str, verb: Callable[[], Awaitable[T]]) -> T:
         """What workers bring is never dropped: while the store has no room, it is tried again after each tick."""
+        told = False
         while True:
             try:
                 return await self._guard.do(verb())
             except (Unavailable, Ambiguous) as error:
-                log.warning("what worker %s has brought cannot be stored yet: %s", worker, error)
+                if not told:  # a full disk is not helped by a log that grows twice a second
+                    log.warning("what worker %s has brought cannot be stored yet: %s", worker, error)
+                told = True
                 await self._agenda.tick()
 
     async def release(self, session: Session, tokens: Sequence[int]) -> None:

@@ -1,20 +1,42 @@
-"""Room for outcomes while somebody reads for long."""
+"""Room for outcomes: beside one that does not fit, and while somebody reads for long."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import lmdb
 import pytest
 from tests.contracts.harness import EngineUnderTest
 from tests.integration.test_lmdb_limits import SMALL, jobs, lmdb_engine
 
 from tqbroker_broker.config import MIB
-from tqbroker_broker.storage import StoreFull
+from tqbroker_broker.records import State
+from tqbroker_broker.storage import StoreFull, Unavailable
+from tqbroker_broker.storage.lmdb.fullness import Fullness
 
 HELD = 20
 """Jobs that are out before somebody begins to read."""
+
+
+async def test_an_outcome_that_does_not_fit_keeps_no_other_from_being_stored(tmp_path: Path) -> None:
+    engine = EngineUnderTest("lmdb", tmp_path, SMALL)
+    await engine.open()
+    await engine.join()
+    await engine.put("large", "one", "two", "three")
+    tokens = await engine.take()
+
+    outcomes = [engine.succeed("w", [tokens["large"]], result=b"r" * 8 * MIB)]
+    outcomes += [engine.succeed("w", [tokens[name]]) for name in ("one", "two", "three")]
+    large, *others = await asyncio.gather(*outcomes, return_exceptions=True)
+
+    assert isinstance(large, Unavailable)
+    assert not any(isinstance(other, BaseException) or other.refused for other in others)
+    assert [(await engine.job(name)).state for name in ("large", "three")] == [State.RUNNING, State.SUCCEEDED]
+    assert not (await engine.succeed("w", [tokens["large"]])).refused
+    await engine.verbs.close()
 
 
 @pytest.mark.proof("T10")
@@ -54,3 +76,24 @@ async def churn(engine: EngineUnderTest, most: int = 100_000) -> int:
         got = await engine.take(slots=5)
         assert not (await engine.succeed("w", got.values(), result=b"r" * 100)).refused
     return taken
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (lmdb.MapFullError("mdb_put: MDB_MAP_FULL: Environment mapsize limit reached"), True),
+        (lmdb.DiskError("mdb_txn_commit: No space left on device"), True),
+        (lmdb.DiskError("mdb_txn_commit: Disk quota exceeded"), True),
+        (lmdb.DiskError("mdb_txn_commit: Input/output error"), False),
+        (lmdb.PanicError("mdb_txn_begin: MDB_PANIC: Update of meta page failed"), False),
+    ],
+)
+def test_an_io_error_on_a_disk_with_room_is_a_failed_disk(tmp_path: Path, error: lmdb.Error, full: bool) -> None:
+    assert Fullness(tmp_path).is_full(error) == full
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_io_error_after_a_full_disk_may_still_be_of_it(tmp_path: Path) -> None:
+    fullness = Fullness(tmp_path)
+    full, broken = lmdb.DiskError("No space left on device"), lmdb.DiskError("Input/output error")
+    assert [fullness.is_full(error) for error in (full, broken, broken)] == [True, True, False]

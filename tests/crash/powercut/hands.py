@@ -92,7 +92,7 @@ class Hands:
             elif draw < 0.35:
                 self._fail(job, token)
             else:
-                self._succeed(job, token)
+                self._succeed(job, token, result_of(job))
 
     def _annotate(self, job: bytes, token: int) -> None:
         self._board.said[job] += 1
@@ -111,8 +111,8 @@ class Hands:
         ending = worker_pb2.Ending(token=token, verdict=worker_pb2.VERDICT_FAILED, failure=FAILURE)
         self._send([Told(token, claims.Ended(job, State.FAILED))], endings=[ending])
 
-    def _succeed(self, job: bytes, token: int) -> None:
+    def _succeed(self, job: bytes, token: int, result: bytes) -> None:
         successes = worker_pb2.Successes(
-            tokens=[token], results=[result_of(job)], format="json", started_unix_ms=[1], runtime_us=[1]
+            tokens=[token], results=[result], format="json", started_unix_ms=[1], runtime_us=[1]
         )
         self._send([Told(token, claims.Ended(job, State.SUCCEEDED))], successes=[successes])

@@ -5,6 +5,7 @@ rows.py, workflow_rows.py   records to bytes and back, with their CRC: of jobs, 
 opening.py   directory, lock, checks of the file, format version
 commit.py    group commit: many callers, one transaction, one flush, then the answers
 capacity.py  how full the store is, and what there is still room for
+fullness.py  whether a commit failed for want of room, or because of the disk
 group.py     one transaction under way, and what follows once it is durable
 lanes.py     lanes: where in each the next job stands, as keys
 bounds.py    where the lanes of a full queue begin

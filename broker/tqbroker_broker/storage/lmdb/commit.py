@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import lmdb
 
 from tqbroker._failpoint import hit
 from tqbroker_broker.storage import Ambiguous, Fenced, StorageError, StoreFull, Unavailable
+from tqbroker_broker.storage.lmdb.fullness import Fullness
 from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.txn import Txn, begin
 
@@ -29,7 +29,6 @@ T = TypeVar("T")
 SLOW_COMMIT = 1.0
 """A commit that takes longer than this (seconds) is a stalled disk: nobody is judged by deadlines meanwhile."""
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 FULL = "The store is full: new work is refused until finished jobs are dropped or the map is made larger (map_size)."
 NO_ROOM = "The store has no room for this change; keep it and try again."
 
@@ -50,19 +49,16 @@ class Op(Generic[T]):
 class Try:
     """One try to commit a group: what the writer thread made of it."""
 
-    __slots__ = ("again", "culprit", "error", "group", "ops")
+    __slots__ = ("again", "culprit", "error", "full", "group", "ops")
 
     def __init__(self, ops: list[Op[Any]], *, again: bool = False) -> None:
         self.ops = ops
         self.again = again
         self.group: Group | None = None
         self.error: BaseException | None = None
+        self.full = False
+        """Whether the error is that there was no room."""
         self.culprit: Op[Any] | None = None
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether an error means "no room", which leaves the store sound, as opposed to a storage failure."""
-    return isinstance(error, lmdb.MapFullError) or any(os.strerror(number) in str(error) for number in NO_SPACE)
 
 
 def _signal() -> threading.Lock:
@@ -73,12 +69,15 @@ def _signal() -> threading.Lock:
 
 
 class Committer:
-    """The only writer. `limit` bounds the jobs and outcomes of one commit."""
+    """The only writer. `limit` bounds the jobs and outcomes of one commit; `directory` is where the store is."""
 
-    def __init__(self, env: lmdb.Environment, new_group: Callable[[Txn], Group], limit: int) -> None:
+    def __init__(self, env: lmdb.Environment, new_group: Callable[[Txn], Group], limit: int, directory: Path) -> None:
         self._env = env
         self._new_group = new_group
         self._limit = limit
+        self._fullness = Fullness(directory)
+        self._most = limit
+        """Changes in one commit: fewer while there is little room, so that those which fit get in."""
         self._waiting: deque[Op[Any]] = deque()
         self._current: Try | None = None
         self._failed: StorageError | None = None
@@ -122,7 +121,7 @@ class Committer:
         """Hands everything that waits, up to the limit, to the writer thread, and waits until it is written down."""
         ops: list[Op[Any]] = []
         weight = 0
-        while self._waiting and (not ops or weight + self._waiting[0].weight <= self._limit):
+        while self._waiting and len(ops) < self._most and (not ops or weight + self._waiting[0].weight <= self._limit):
             op = self._waiting.popleft()
             weight += op.weight
             ops.append(op)
@@ -151,6 +150,7 @@ class Committer:
                 self._commit(attempt)
             except BaseException as error:
                 attempt.error = error
+                attempt.full = self._fullness.is_full(error)
             self._loop.call_soon_threadsafe(self._done)
 
     def _commit(self, attempt: Try) -> None:
@@ -202,6 +202,7 @@ class Committer:
             self._slow += took
         if attempt.error is None:
             assert attempt.group is not None
+            self._most = min(2 * self._most, self._limit)
             hit("before_apply")
             attempt.group.committed()
             for op in attempt.ops:
@@ -215,13 +216,11 @@ class Committer:
         """After a failed try: what is sound is tried again, the rest is refused."""
         if attempt.group is not None:
             attempt.group.abandoned()
-        if is_full(error):
+        if attempt.full:
             if not attempt.again:
                 self._launch(Try(attempt.ops, again=True))
                 return
-            new = [op for op in attempt.ops if op.new_work]
-            self._refuse(new or attempt.ops, StoreFull(FULL) if new else Unavailable(NO_ROOM))
-            retry = [op for op in attempt.ops if not op.new_work] if new else []
+            retry = self._make_room(attempt.ops)
         elif attempt.culprit is not None and (
             isinstance(error, lmdb.BadValsizeError) or not isinstance(error, lmdb.Error)
         ):
@@ -232,6 +231,17 @@ class Committer:
             return
         self._waiting.extendleft(reversed(retry))
         self._start()
+
+    def _make_room(self, ops: list[Op[Any]]) -> list[Op[Any]]:
+        """After a commit that did not fit: refuses new work, else what does not fit by itself. What is left to try."""
+        if any(op.new_work for op in ops):
+            self._refuse([op for op in ops if op.new_work], StoreFull(FULL))
+            return [op for op in ops if not op.new_work]
+        if len(ops) > 1:
+            self._most = len(ops) // 2
+            return ops
+        self._refuse(ops, Unavailable(NO_ROOM))
+        return []
 
     @staticmethod
     def _refuse(ops: list[Op[Any]], error: BaseException) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import lmdb
 import msgspec
 
 from tqbroker._failpoint import hit
@@ -90,13 +91,16 @@ class LmdbEngine:
             store = self._store = Store(env, self._directory, self._config)
             identity, epoch = opening.begin_epoch(env, now)
             self._load(now)
+        except lmdb.Error as problem:
+            os.close(self._lock)
+            raise CannotOpen(opening.cannot_write(self._directory, problem)) from problem
         except BaseException:
             os.close(self._lock)
             raise
         store.log.tell = lambda: self.on_events()
         store.book.begin(epoch)
         self._stored_epoch = epoch
-        self._committer = Committer(env, lambda txn: Group(store, txn), self._config.group_limit)
+        self._committer = Committer(env, lambda txn: Group(store, txn), self._config.group_limit, self._directory)
         self._copier = Copier(store)
         return Opened(identity, epoch, sorted(store.book.holders))
 

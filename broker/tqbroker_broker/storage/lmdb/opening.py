@@ -18,6 +18,7 @@ from tqbroker_broker.config import MIB, StorageConfig
 from tqbroker_broker.lifecycle import next_epoch
 from tqbroker_broker.records import Time
 from tqbroker_broker.storage import CannotOpen
+from tqbroker_broker.storage.lmdb.fullness import Fullness
 from tqbroker_broker.storage.lmdb.keys import DATABASES, FORMAT_VERSION, U64
 
 log = logging.getLogger("tqbroker.storage")
@@ -191,7 +192,14 @@ def open_environment(directory: Path, config: StorageConfig) -> lmdb.Environment
             _create_file(directory, path, size)
         return _open(path, size)
     except (lmdb.Error, OSError) as problem:
-        raise CannotOpen(f"cannot open {path}: {problem}") from problem
+        raise CannotOpen(cannot_write(path, problem)) from problem
+
+
+def cannot_write(path: Path, problem: Exception) -> str:
+    """Why the store there cannot be opened, in words."""
+    if Fullness(path.parent).is_full(problem):
+        return f"there is no room for {path}: a start has to write a little; make some room on its disk."
+    return f"cannot open {path}: {problem}"
 
 
 def _create_file(directory: Path, path: Path, size: int) -> None:
