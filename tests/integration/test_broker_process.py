@@ -77,6 +77,12 @@ async def version(address: str) -> str:
         return str(answer.version)
 
 
+async def stores_a_job(address: str) -> bool:
+    async with insecure_channel(address) as channel:
+        stub: Any = queue_pb2_grpc.QueueStub(channel)
+        return bool((await stub.Enqueue(request([uuid4()]), timeout=SECONDS)).stored == 1)
+
+
 async def test_one_line_says_where_what_and_how_durable_well_within_a_second(broker: Broker) -> None:
     began = time.monotonic()
     await broker.start("--listen", "127.0.0.1:0")
@@ -102,15 +108,18 @@ async def test_the_store_is_for_its_owner_only(broker: Broker) -> None:
     assert stat.S_IMODE(broker.data_dir.stat().st_mode) == 0o700
 
 
+@pytest.mark.proof("T25")
 async def test_a_second_broker_on_the_directory_says_so_and_ends(broker: Broker, tmp_path: Path) -> None:
-    await (await broker.start("--listen", "127.0.0.1:0")).ready()
+    address = await (await broker.start("--listen", "127.0.0.1:0")).ready()
     second = await Broker(tmp_path).start("--listen", "127.0.0.1:0")
     code, text = await second.end()
     assert code == 1
     assert text.startswith("tqbroker serve: another broker is using the data directory")
     assert len(text.splitlines()) == 1
+    assert await stores_a_job(address), "the first broker is harmed"
 
 
+@pytest.mark.proof("T25")
 async def test_a_second_broker_on_the_port_says_so_and_ends(broker: Broker, tmp_path: Path) -> None:
     address = await (await broker.start("--listen", "127.0.0.1:0")).ready()
     second = await Broker(tmp_path / "second").start("--listen", address)
@@ -119,6 +128,7 @@ async def test_a_second_broker_on_the_port_says_so_and_ends(broker: Broker, tmp_
     assert text.startswith(f"tqbroker serve: cannot listen on {address}: another program has it")
     assert len(text.splitlines()) == 1
     assert not second.data_dir.exists()
+    assert await stores_a_job(address), "the first broker is harmed"
 
 
 async def test_a_unix_socket_is_served_and_not_taken_from_a_living_broker(broker: Broker, tmp_path: Path) -> None:

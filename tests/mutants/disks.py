@@ -8,7 +8,8 @@ from typing import Any
 from tests.mutants.registry import Plant, mutant
 
 from tqbroker_broker.answers import Finished
-from tqbroker_broker.storage import Unavailable
+from tqbroker_broker.storage import Ambiguous, Unavailable
+from tqbroker_broker.storage.lmdb.commit import Committer, Try
 from tqbroker_broker.storage.lmdb.fullness import Fullness
 from tqbroker_broker.workers import Workers
 
@@ -27,3 +28,12 @@ def full_drops_outcomes(plant: Plant) -> None:
             return Finished({}, [], frozenset())
 
     plant(Workers, "_store", careless)
+
+
+@mutant("after a commit has failed the broker goes on with the next one", breaks="P13")
+def commit_error_ignored(plant: Plant) -> None:
+    def go_on(self: Committer, attempt: Try, error: BaseException) -> None:
+        self._refuse(attempt.ops, Ambiguous(f"storage failed during the commit: {error}"))
+        self._start()
+
+    plant(Committer, "_fail", go_on)

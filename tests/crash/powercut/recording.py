@@ -6,37 +6,62 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import grpc
 import msgspec
 from tests.acceptance.harness.site import ROOT, Site
 from tests.crash.powercut.clients import Board, run_clients
+from tests.crash.powercut.contents import contents, opened
 from tests.crash.powercut.hands import Hands
+from tests.crash.powercut.judge import Judge
 from tests.crash.powercut.replay import Report
-from tests.crash.powercut.trace import Marks
+from tests.crash.powercut.trace import Kind, Marks, read
+from tests.crash.powercut.working import problems_of
 from tests.proof.preload.disk import disk
+
+from tqbroker_broker.storage.lmdb.opening import DATA_FILE
 
 CLIENTS, WORKERS = 16, 2
 SECONDS = 1800
 """For a replay: it makes some hundred images a second, and a loaded machine far fewer."""
 
 
-def record(site: Site, seed: int, *, steps: int, mutant: str = "") -> Path:
-    """The log of a broker from its first start to its kill, while each client made so many requests."""
+def record(site: Site, seed: int, *, steps: int, mutant: str = "", faults: Sequence[str] = ()) -> Path:
+    """The log of a broker from its first start to its kill, while each client made so many requests.
+
+    With `faults` it may end before: then clients are told nothing more.
+    """
     log = site.folder / "recording"
-    broker = site.broker(mutant=mutant, **disk(site.data, log=log))
+    broker = site.broker(mutant=mutant, **disk(site.data, faults, log=log))
     marks = Marks(log)
     board = Board(site.wire, marks)
     workers = [Hands(board, seed, f"hands-{number}") for number in range(WORKERS)]
     try:
-        with contextlib.suppress(*([AssertionError] if mutant else [])):  # one with a bug may answer anything
+        # A broker with a bug may answer anything, and one whose disk fails ends.
+        with contextlib.suppress(*([AssertionError] if mutant else []), *([grpc.RpcError] if faults else [])):
             run_clients(board, seed, CLIENTS, steps)
     finally:
         for worker in workers:
             worker.close()
+        if faults:
+            broker.wait()
         broker.discard()
         marks.close()
     return log
+
+
+def left(site: Site, log: Path) -> list[str]:
+    """What is wrong with the store that a broker has left, by all that clients were told; and with going on."""
+    judge = Judge()
+    for record in read(log):
+        if record.kind == Kind.MARK:
+            judge.hear(record.data)
+    with opened(site.data / DATA_FILE) as env:
+        found = contents(env)
+    assert judge.claims, "nobody was told anything"
+    return [*judge.strange(found), *judge.broken(found), *problems_of(site.data)]
 
 
 def replayed(log: Path, *, images: int, worked: int, seed: int) -> Report:
