@@ -136,9 +136,9 @@ def test_a_backup_that_has_its_name_too_early_is_noticed(site: Site, mutant: str
 # -- restore and compact -----------------------------------------------------------------------------------------------
 
 
-def killed(site: Site, place: str, *command: str | Path) -> None:
-    """Runs a command that dies at a place."""
-    done = site.tqbroker(*command, TQ_TESTING="1", TQ_FAILPOINT=f"{place}=kill9")
+def killed(site: Site, failpoint: str, *command: str | Path) -> None:
+    """Runs a command that dies at a failpoint."""
+    done = site.tqbroker(*command, TQ_TESTING="1", TQ_FAILPOINT=failpoint)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
@@ -151,7 +151,7 @@ def test_a_restore_killed_at_its_last_step_is_no_store_and_is_run_again(site: Si
     broker.stop()
     site.data.rename(site.folder / "former")
 
-    killed(site, "in_restore", "restore", backup.file, "--data-dir", site.data)
+    killed(site, "in_restore=kill9", "restore", backup.file, "--data-dir", site.data)
     broker.start()
     assert broker.wait() == 1
     assert "run `tqbroker restore` again" in broker.log.text()
@@ -176,7 +176,7 @@ def test_a_compaction_killed_at_its_last_step_changes_nothing_and_is_run_again(
     broker.stop()
     before = (site.data / "data.mdb").read_bytes()
 
-    killed(site, "in_compact", "compact", "--data-dir", site.data)
+    killed(site, "in_compact=kill9", "compact", "--data-dir", site.data)
     assert (site.data / "data.mdb").read_bytes() == before
     done = site.tqbroker("compact", "--data-dir", site.data)
 
