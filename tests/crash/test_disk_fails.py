@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -49,7 +50,7 @@ def fails(site: Site, fault: str, mutant: str = "") -> None:
     assert isinstance(caught.value, grpc.Call)
     assert caught.value.code() in (grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNAVAILABLE), caught.value
     if caught.value.code() is grpc.StatusCode.UNKNOWN:
-        assert error_of(caught.value).reason == errors_pb2.REASON_AMBIGUOUS
+        assert error_of(cast("Any", caught.value)).reason == errors_pb2.REASON_AMBIGUOUS
     assert broker.wait(WITHIN) == 1
     assert "storage has failed" in broker.log.text("stderr")
 

@@ -6,6 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from queue import SimpleQueue
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -48,7 +49,7 @@ def refused(site: Site) -> errors_pb2.Error:
         site.wire.queue.Enqueue(request, timeout=PATIENCE)
     assert isinstance(caught.value, grpc.Call)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    return error_of(caught.value)
+    return error_of(cast("Any", caught.value))
 
 
 def test_what_runs_while_the_disk_is_full_is_kept_until_there_is_room(site: Site, counts: Counter[str]) -> None:

@@ -35,21 +35,27 @@ def record(site: Site, seed: int, *, steps: int, mutant: str = "", faults: Seque
     """
     log = site.folder / "recording"
     broker = site.broker(mutant=mutant, **disk(site.data, faults, log=log))
+    # A broker with a bug may answer anything, and one whose disk fails ends.
+    excused = [*([AssertionError] if mutant else []), *([grpc.RpcError] if faults else [])]
+    with contextlib.suppress(*excused):
+        load(site, log, seed, steps)
+    if faults:
+        broker.wait()
+    broker.discard()
+    return log
+
+
+def load(site: Site, log: Path, seed: int, steps: int) -> None:
+    """Puts the site's broker under load, and appends to the log what everybody asked and was told."""
     marks = Marks(log)
     board = Board(site.wire, marks)
     workers = [Hands(board, seed, f"hands-{number}") for number in range(WORKERS)]
     try:
-        # A broker with a bug may answer anything, and one whose disk fails ends.
-        with contextlib.suppress(*([AssertionError] if mutant else []), *([grpc.RpcError] if faults else [])):
-            run_clients(board, seed, CLIENTS, steps)
+        run_clients(board, seed, CLIENTS, steps)
     finally:
         for worker in workers:
             worker.close()
-        if faults:
-            broker.wait()
-        broker.discard()
         marks.close()
-    return log
 
 
 def left(site: Site, log: Path) -> list[str]:
@@ -66,7 +72,12 @@ def left(site: Site, log: Path) -> list[str]:
 
 def replayed(log: Path, *, images: int, worked: int, seed: int) -> Report:
     """What came of cutting the power during a recording, in a process of its own."""
-    command = [sys.executable, "-m", "tests.crash.powercut.replay", *map(str, (log, images, worked, seed))]
+    return reported("replay", log, images, worked, seed)
+
+
+def reported(module: str, *arguments: object) -> Report:
+    """What a module of this folder reports, run as a program."""
+    command = [sys.executable, "-m", f"tests.crash.powercut.{module}", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=SECONDS)
     assert done.returncode == 0, done.stderr.decode()

@@ -18,6 +18,7 @@ from tqbroker_broker.lifecycle import FINAL
 from tqbroker_broker.questions import Filter
 from tqbroker_broker.records import Head, NewJobs, State, Time
 from tqbroker_broker.storage import Engine, create_engine
+from tqbroker_broker.storage.lmdb.verifying import verify
 
 CONFIG = StorageConfig(map_size=256 * MIB)
 QUEUES, WORKER, INSTANCE = (WORKED, PARKED, OTHER), "after", b"a" * 16
@@ -28,8 +29,8 @@ HOUR_MS = 3_600_000
 
 
 def problems_of(directory: Path) -> list[str]:
-    """What does not work with the store in this directory. It is another one afterwards."""
-    return asyncio.run(_work(directory))
+    """What is wrong in the store in this directory, and what does not work with it. It is another one afterwards."""
+    return [*verify(directory).faults, *asyncio.run(_work(directory)), *verify(directory).faults]
 
 
 async def _work(directory: Path) -> list[str]:

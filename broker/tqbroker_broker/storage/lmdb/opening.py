@@ -210,7 +210,10 @@ def _create_file(directory: Path, path: Path, size: int) -> None:
     new = directory / NEW_FILE
     new.unlink(missing_ok=True)
     env = _open(new, size, lock=False)
-    env.open_db(b"meta")  # a commit, which flushes everything
+    with env.begin(write=True) as txn:
+        meta = env.open_db(b"meta", txn=txn)
+        txn.put(b"format", U64.pack(FORMAT_VERSION), db=meta)
+        txn.put(b"store", uuid.uuid4().bytes, db=meta)
     env.close()
     new.replace(path)
     flush_directory(directory)
@@ -233,9 +236,8 @@ def begin_epoch(env: lmdb.Environment, now: Time) -> tuple[bytes, int]:
         meta = env.open_db(b"meta", txn=txn)
         version = txn.get(b"format", db=meta)
         if version is None:
-            txn.put(b"format", U64.pack(FORMAT_VERSION), db=meta)
-            txn.put(b"store", uuid.uuid4().bytes, db=meta)
-        elif U64.unpack(version)[0] != FORMAT_VERSION:
+            raise CannotOpen("the data file is a database, but no store of tqbroker: use another data directory.")
+        if U64.unpack(version)[0] != FORMAT_VERSION:
             raise CannotOpen(
                 f"the store has format {U64.unpack(version)[0]}; this version reads format {FORMAT_VERSION} only. "
                 "Use the version that wrote it."
