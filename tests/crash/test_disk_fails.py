@@ -52,7 +52,7 @@ def fails(site: Site, fault: str, mutant: str = "") -> None:
     if caught.value.code() is grpc.StatusCode.UNKNOWN:
         assert error_of(cast("Any", caught.value)).reason == errors_pb2.REASON_AMBIGUOUS
     assert broker.wait(WITHIN) == 1
-    assert "storage has failed" in broker.log.text("stderr")
+    broker.expect("storage has failed")
 
     site.started(broker)
     again = site.wire.queue.Enqueue(request, timeout=PATIENCE)
