@@ -69,6 +69,18 @@ def test_after_an_error_of_the_disk_nothing_is_answered_ok_and_the_broker_ends(
     counts["faults"] += 1
 
 
+@pytest.mark.proof("T11")
+def test_a_start_on_a_failing_disk_says_so_in_one_line(site: Site, counts: Counter[str]) -> None:
+    broker = site.broker()
+    broker.kill()
+
+    broker.start(**disk(site.data, ["fdatasync:1+:eio"]))
+    assert broker.wait() == 1
+    broker.expect("tqbroker serve: cannot open")
+    assert "Traceback" not in broker.log.text()
+    counts["faults"] += 1
+
+
 @pytest.mark.long
 @pytest.mark.proof("T11")
 @pytest.mark.parametrize("call", ["fdatasync", "metawrite", "pwrite"])

@@ -125,7 +125,9 @@ def statuses(site: Site, ids: list[bytes]) -> list[job_pb2.JobStatus]:
 
 
 @needs_root
-@pytest.mark.parametrize("left", [0, 5 * BLOCK], ids=["no block", "a few blocks"])
+@pytest.mark.parametrize(
+    "left", [pytest.param(0, id="no block", marks=pytest.mark.long), pytest.param(5 * BLOCK, id="a few blocks")]
+)
 def test_a_disk_that_takes_half_of_a_write_is_full_and_not_broken(
     site: Site, real: RealDisk, counts: Counter[str], left: int
 ) -> None:
@@ -142,6 +144,7 @@ def submit_large(site: Site, first: int) -> list[bytes]:
 
 
 @needs_root
+@pytest.mark.long
 def test_jobs_fill_a_disk_up_to_the_mark_and_room_that_is_made_is_used(
     site: Site, real: RealDisk, counts: Counter[str]
 ) -> None:

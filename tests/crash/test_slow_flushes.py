@@ -19,7 +19,7 @@ SLOWEST = 0.5
 SPARE = 0.5
 """Seconds that a loaded machine may add to two commits."""
 AT_ONCE = 1.0
-THREADS, CALLS = 16, amount(100, 1000)
+THREADS, CALLS = 16, amount(60, 1000)
 
 
 class Timed(Load):
