@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import count
+from itertools import count, cycle
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -54,6 +54,7 @@ class Churn:
         self.jobs, self.step, self.counts = jobs, step, counts
         self._file = folder / "data" / "data.mdb"
         self._number = count()
+        self._sizes = cycle(SIZES)  # in turn: how many large ones are kept at a time must not be a matter of chance
         self._state = ScheduleState(Schedule("tick", step * 1000, head=PLAIN, args=b"[[],{}]"), "operator", 1)
 
     async def begin(self) -> None:
@@ -86,7 +87,7 @@ class Churn:
     # -- what happens ------------------------------------------------------------------------------------------------
 
     def _some(self) -> bytes:
-        return self.random.randbytes(self.random.choice(SIZES))
+        return self.random.randbytes(next(self._sizes))
 
     async def _submit(self) -> None:
         names = [f"job {next(self._number)}" for _ in range(self.jobs)]

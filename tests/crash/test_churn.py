@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.proof("T31"), pytest.mark.timeout(6
 
 async def lived(folder: Path, seed: int, days: int, counts: Counter[str]) -> tuple[list[Day], dict[str, int]]:
     """The ends of so many days, and what is left after some without work."""
-    churn = Churn(folder, Random(seed), amount(4, 16), DAY // amount(6, 48), counts)
+    churn = Churn(folder, Random(seed), amount(4, 12), DAY // amount(6, 36), counts)
     await churn.begin()
     seen = [await churn.day(os.getpid()) for _ in range(days)]
     left = await churn.quiet()
