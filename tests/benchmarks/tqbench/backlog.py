@@ -34,11 +34,15 @@ GROUP = 5000
 SETTLE = 3.0
 """Seconds that the worker gets to start and to find that no broker is there yet."""
 
+READY, FIRST = "ready, file not in the page cache", "first job starts, worker waiting"
+ALONE, DRAINING = "anonymous memory, nobody connected", "anonymous memory while draining"
+FILLING, EMPTY = "filling (storage engine alone)", "ready, with an empty store"
+
 MUST = {
-    "ready, file not in the page cache": ("s", 2.0),
-    "first job starts, worker waiting": ("s", 2.0),
-    "anonymous memory, nobody connected": ("MB", 150.0),
-    "anonymous memory while draining": ("MB", 150.0),
+    READY: ("s", 2.0),
+    FIRST: ("s", 2.0),
+    ALONE: ("MB", 150.0),
+    DRAINING: ("MB", 150.0),
     "heap per job": ("bytes", 5.0),
 }
 Figures = dict[str, float]
@@ -53,16 +57,17 @@ def main() -> int:
     parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="backlog-", dir=parent))
     try:
-        _show(options.jobs, _measure(options.jobs, folder))
+        _show(options.jobs, measure(options.jobs, folder))
     finally:
         shutil.rmtree(folder)
     return 0
 
 
-def _measure(jobs: int, folder: Path) -> Figures:
+def measure(jobs: int, folder: Path) -> Figures:
+    """Fills a store in this folder, and starts a broker over it; each start but the first follows a kill -9."""
     empty = folder / "empty"
     empty.mkdir()
-    _, baseline = _open(empty)
+    quick, baseline = _open(empty)
     full = folder / "full"
     (full / "data").mkdir(parents=True, mode=0o700)
     begun = time.monotonic()
@@ -72,14 +77,15 @@ def _measure(jobs: int, folder: Path) -> Figures:
     cold, alone = _open(full)
     first, draining = _deliver(full)
     return {
-        "ready, file not in the page cache": cold,
-        "first job starts, worker waiting": first,
-        "anonymous memory, nobody connected": alone / 1e6,
-        "anonymous memory while draining": draining / 1e6,
+        EMPTY: quick,
+        READY: cold,
+        FIRST: first,
+        ALONE: alone / 1e6,
+        DRAINING: draining / 1e6,
         "heap per job": (alone - baseline) / jobs,
         "disk per job": disk_bytes(full / "data") / jobs,
         "anonymous memory of an empty broker": baseline / 1e6,
-        "filling (storage engine alone)": filled,
+        FILLING: filled,
         "CPU of others, share": watch.foreign(),
     }
 
@@ -102,7 +108,9 @@ def _open(home: Path) -> tuple[float, int]:
     process, port = servers.start_tqbroker(home)
     with process:
         process.wait_listening(port, poll=0.002)
-        return time.monotonic() - process.started, settled_bytes(process.pid)
+        found = time.monotonic() - process.started, settled_bytes(process.pid)
+        process.kill()
+        return found
 
 
 def _deliver(home: Path) -> tuple[float, int]:
