@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,17 @@ from tqbroker.exceptions import WorkerLostError
 from tqbroker.ids import text_of
 from tqbroker.operations import JobFilter
 from tqbroker.states import Phase
+
+DEATHS = {
+    "SIGSEGV": "SIGSEGV",
+    "SIGKILL": "SIGKILL",
+    "SIGABRT": "SIGABRT",
+    "exit": "ended with exit code 7",
+    "memory": "SIGKILL",
+}
+"""How a job ends its process, and what is said of that."""
+
+pytestmark = pytest.mark.proof("T22")
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +46,10 @@ def quarantined(job: AsyncResult[Any]) -> WorkerLostError:
     return raised.value
 
 
-@pytest.mark.parametrize("by", ["SIGSEGV", "SIGKILL", "SIGABRT"])
-def test_a_job_that_kills_its_process_is_quarantined_with_signal_and_memory(shop: Delivery, by: str) -> None:
+@pytest.mark.parametrize("by", DEATHS)
+def test_a_job_that_ends_its_process_is_quarantined_with_cause_and_memory(
+    shop: Delivery, by: str, counts: Counter[str]
+) -> None:
     gate = f"beside-{by}"
     beside = shop.tasks.wait.delay(gate)
     until(lambda: beside.phase is Phase.RUNNING, "the neighbour to run")
@@ -44,8 +59,10 @@ def test_a_job_that_kills_its_process_is_quarantined_with_signal_and_memory(shop
     error = quarantined(poison)
     shop.open(gate)
 
-    assert by in str(error)
-    assert "peak memory was" in str(error)
+    assert DEATHS[by] in str(error)
+    peak = re.search(r"peak memory was (\d+) MiB", str(error))
+    assert peak is not None
+    assert by != "memory" or int(peak[1]) >= shop.tasks.HOG
     assert (poison.state, poison.phase) == ("FAILURE", Phase.FAILED)
     assert (poison.lost_leases, poison.retries, len(shop.trace(poison))) == (3, 0, 3)
     lost = [attempt for attempt in poison.attempts if attempt.verdict == "lost"]
@@ -54,18 +71,20 @@ def test_a_job_that_kills_its_process_is_quarantined_with_signal_and_memory(shop
         assert attempt.worker == "worker@test"
         assert attempt.ended_ms >= attempt.started_ms > 0
         assert attempt.failure is not None
-        assert by in attempt.failure.message
+        assert DEATHS[by] in attempt.failure.message
         assert "peak memory was" in attempt.failure.message
     assert beside.get(timeout=PATIENCE) == gate
     assert [job.get(timeout=PATIENCE) for job in behind] == list(range(200))
     assert {job.lost_leases for job in (beside, *behind)} == {0}
+    counts.update(kills=3, jobs=2 + len(behind))
 
 
-def test_a_killed_job_may_have_been_out_of_memory_and_says_so(shop: Delivery) -> None:
+def test_a_killed_job_may_have_been_out_of_memory_and_says_so(shop: Delivery, counts: Counter[str]) -> None:
     assert "probably by the kernel's out-of-memory killer" in str(quarantined(shop.tasks.die.delay("SIGKILL")))
+    counts.update(kills=3, jobs=1)
 
 
-def test_quarantined_jobs_are_dead_letters_and_can_be_redriven(shop: Delivery) -> None:
+def test_quarantined_jobs_are_dead_letters_and_can_be_redriven(shop: Delivery, counts: Counter[str]) -> None:
     poison = shop.tasks.die.delay("SIGSEGV")
     quarantined(poison)
 
@@ -77,25 +96,28 @@ def test_quarantined_jobs_are_dead_letters_and_can_be_redriven(shop: Delivery) -
     again = shop.app.AsyncResult(poison.id)
     quarantined(again)
     assert len([attempt for attempt in again.attempts if attempt.verdict == "lost"]) == 6
+    counts.update(kills=6, jobs=1)
 
 
-def test_losses_are_counted_apart_from_retries(shop: Delivery) -> None:
+def test_losses_are_counted_apart_from_retries(shop: Delivery, counts: Counter[str]) -> None:
     job = shop.tasks.die_and_fail.delay()
 
     assert job.get(timeout=PATIENCE) == [1, 1]
     assert (job.lost_leases, job.retries) == (1, 1)
     assert [attempt.verdict for attempt in job.attempts] == ["lost", "retry"]
+    counts.update(kills=1, jobs=1)
 
 
-def test_a_job_that_is_to_run_at_most_once_is_not_run_again(shop: Delivery) -> None:
+def test_a_job_that_is_to_run_at_most_once_is_not_run_again(shop: Delivery, counts: Counter[str]) -> None:
     job = shop.tasks.at_most_once.delay()
 
     error = quarantined(job)
     assert "acks_late=False" in str(error)
     assert len([line for line in shop.trace() if line["word"] == "at_most_once"]) == 1
+    counts.update(kills=1, jobs=1)
 
 
-def test_a_pool_of_threads_contains_it_too_and_jobs_behind_it_run(shop: Delivery) -> None:
+def test_a_pool_of_threads_contains_it_too_and_jobs_behind_it_run(shop: Delivery, counts: Counter[str]) -> None:
     poison = shop.tasks.die.apply_async(("SIGSEGV",), queue="threads")
     quarantined(poison)
     behind = [shop.tasks.mark.apply_async((number,), queue="threads") for number in range(50)]
@@ -103,10 +125,13 @@ def test_a_pool_of_threads_contains_it_too_and_jobs_behind_it_run(shop: Delivery
     assert "SIGSEGV" in str(quarantined(poison))
     assert (poison.lost_leases, poison.retries) == (3, 0)
     assert [job.get(timeout=PATIENCE) for job in behind] == list(range(50))
+    counts.update(kills=3, jobs=2 + len(behind))
 
 
 @pytest.mark.parametrize(("pool", "neighbour"), [("thread", "wait"), ("asyncio", "await_gate"), ("asyncio", "wait")])
-def test_neighbours_in_the_same_process_outlive_it(folder: Path, pool: str, neighbour: str) -> None:
+def test_neighbours_in_the_same_process_outlive_it(
+    folder: Path, pool: str, neighbour: str, counts: Counter[str]
+) -> None:
     with delivery(folder) as place:
         place.broker()
         place.worker("-P", pool, "-c", "4")
@@ -126,9 +151,10 @@ def test_neighbours_in_the_same_process_outlive_it(folder: Path, pool: str, neig
             assert "(SIGSEGV); its peak memory was" in attempt.failure.message
         assert [job.get(timeout=PATIENCE) for job in beside] == ["gate"] * 3
         assert max(job.lost_leases for job in beside) <= 2
+        counts.update(kills=3, jobs=1 + len(beside) + len(behind))
 
 
-def test_the_number_of_losses_is_configured_and_a_lost_worker_counts(folder: Path) -> None:
+def test_the_number_of_losses_is_configured_and_a_lost_worker_counts(folder: Path, counts: Counter[str]) -> None:
     with delivery(folder) as place:
         place.broker("--max-lost-leases", "2")
         worker = place.worker()
@@ -142,6 +168,7 @@ def test_the_number_of_losses_is_configured_and_a_lost_worker_counts(folder: Pat
             worker.start()  # under the same name, so nobody waits for the one before
             until(partial(has_lost, held, losses), f"loss {losses}")
 
+        counts.update(kills=4, jobs=2)
         assert (poison.lost_leases, len(place.trace(poison))) == (2, 2)
         assert "worker worker@test" in str(quarantined(held))
         assert [attempt.verdict for attempt in held.attempts] == ["lost", "lost"]

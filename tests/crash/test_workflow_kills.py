@@ -15,6 +15,7 @@ from random import Random
 from typing import NamedTuple
 
 import pytest
+from tests.acceptance.harness.fixtures import closed_and_judged
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import until
 from tests.crash.canvas_draws import Draws
@@ -42,11 +43,9 @@ class Sent(NamedTuple):
 
 
 @pytest.fixture
-def workflows(folder: Path, counts: Counter[str]) -> Iterator[Site]:
+def workflows(folder: Path, counts: Counter[str], request: pytest.FixtureRequest) -> Iterator[Site]:
     """A site with the tasks of workflows."""
-    site = Site(folder, "workflows", counts)
-    yield site
-    site.close()
+    yield from closed_and_judged(Site(folder, "workflows", counts), request.node)
 
 
 def at_some(place: str, random: Random) -> dict[str, str]:

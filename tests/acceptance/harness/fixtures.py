@@ -7,10 +7,16 @@ import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.workshop import Workshop
+from tests.proof.stores import faults_of
+
+Place = TypeVar("Place", bound=Site)
+PASSED = pytest.StashKey[bool]()
+"""Whether a test has done what it should, before anything is torn down."""
 
 
 @pytest.fixture
@@ -22,25 +28,31 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def site(folder: Path, counts: Counter[str]) -> Iterator[Site]:
+def site(folder: Path, counts: Counter[str], request: pytest.FixtureRequest) -> Iterator[Site]:
     """A place to run a broker and workers with the tasks of projects/load."""
-    place = Site(folder, counts=counts)
-    yield place
-    place.close()
+    yield from closed_and_judged(Site(folder, counts=counts), request.node)
 
 
 @pytest.fixture
-def workshop(folder: Path, counts: Counter[str]) -> Iterator[Workshop]:
+def workshop(folder: Path, counts: Counter[str], request: pytest.FixtureRequest) -> Iterator[Workshop]:
     """A place with the tasks of projects/lanes."""
-    place = Workshop(folder, counts=counts)
+    yield from closed_and_judged(Workshop(folder, counts=counts), request.node)
+
+
+def closed_and_judged(place: Place, test: pytest.Item) -> Iterator[Place]:
+    """The place for a test; when that has passed, its store must be sound too, whatever was killed (I8, I9)."""
     yield place
     place.close()
+    if test.stash.get(PASSED, False) and (place.data / "data.mdb").exists():
+        assert faults_of(place.data) == []
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Adds the daemons' last lines to the report of a failure."""
     report = yield
+    if report.when == "call":
+        item.stash[PASSED] = report.passed
     if report.failed:
         for place in getattr(item, "funcargs", {}).values():
             for daemon in place.daemons if isinstance(place, Site) else ():

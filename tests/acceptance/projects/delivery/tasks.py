@@ -21,6 +21,8 @@ from tqbroker.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 app = App("tasks")
 HERE = Path(__file__).parent
 TICK = 0.01
+HOG = 300
+"""Mebibytes that a job takes before it is killed for that."""
 
 
 class FlakyError(Exception):
@@ -281,6 +283,11 @@ def die(self: Task[..., Any], by: str) -> None:
     trace("die", id=self.request.id, lost=self.request.lost_leases)
     if by == "SIGSEGV":
         ctypes.string_at(0)
+    if by == "exit":
+        os._exit(7)
+    if by == "memory":
+        _kept.append(bytearray(os.urandom(1) * (HOG << 20)))
+        by = "SIGKILL"  # as the kernel sends it
     os.kill(os.getpid(), signal.Signals[by])
 
 
