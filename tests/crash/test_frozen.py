@@ -14,6 +14,7 @@ from tests.acceptance.harness.load import Load, submit_many
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import PATIENCE, until
 from tests.crash.failpoints import armed
+from tests.mutants.catching import catches
 from tests.proof.amount import amount
 
 TTL = 1.5
@@ -166,3 +167,39 @@ def test_a_frozen_worker_loses_its_jobs_and_its_late_outcomes_change_nothing(sit
 
     site.check(killed=killed, lost=2)
     assert {status.worker for status in site.settle().values()} == {"second@test"}
+
+
+def back(site: Site) -> Collection[int]:
+    """A worker is frozen, and goes on while another runs its jobs. Returns the processes it had."""
+    frozen = site.worker()
+    hold(site)
+    site.worker(name="second")
+    children = frozen.children()
+    site.counts["freezes"] += 1
+    for pid in (frozen.pid, *children):
+        os.kill(pid, signal.SIGSTOP)
+    until(lambda: all(len(runs) == 2 for runs in site.history.read().starts.values()), "the jobs to run elsewhere")
+    for pid in (*children, frozen.pid):
+        os.kill(pid, signal.SIGCONT)
+    site.wire.connected(frozen.pid)
+    site.gate.touch()
+    until(lambda: not site.history.read().unfinished(), "all runs to end")
+    return children
+
+
+@pytest.mark.proof("T8")
+def test_a_worker_that_comes_back_while_its_jobs_run_elsewhere_does_not_get_them_again(site: Site) -> None:
+    site.broker(*RULES)
+
+    killed = back(site)
+
+    site.check(killed=killed, lost=2)
+
+
+@catches("taken_back")
+def test_a_worker_that_comes_back_shows_that_a_broker_believes_two(site: Site, mutant: str) -> None:
+    site.broker(*RULES, mutant=mutant)
+
+    killed = back(site)
+
+    assert any(fault.startswith("I3") for fault in site.faults(killed=killed, lost=2))

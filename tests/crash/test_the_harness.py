@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from tests.acceptance.harness.checker import violations
 from tests.acceptance.harness.load import Load, submit_many
@@ -9,6 +11,7 @@ from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import until
 from tests.crash.failpoints import armed
 from tests.mutants.catching import catches
+from tests.proof.stores import faults_of
 
 pytestmark = pytest.mark.crash
 
@@ -69,3 +72,15 @@ def test_a_job_that_runs_again_without_a_lost_lease_is_caught(site: Site) -> Non
     until(again.ready, "the job to run again")
 
     assert f"I4: call {number} ran 2 times" in found(site)
+
+
+@catches("miscounted")
+def test_a_store_whose_counts_are_not_those_of_its_rows_is_found(site: Site, mutant: str) -> None:
+    broker = site.broker(mutant=mutant)
+    site.worker()
+    submit_many(site.calls.mark, site.history, 10)
+    site.check()
+    broker.kill()
+
+    assert faults_of(site.data)
+    shutil.rmtree(site.data)  # so that it is not found again

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
 from tests.mutants.registry import Plant, mutant
 
 from tqbroker._grpc_submit import Submitter, _Flight
 from tqbroker.ids import new_keys
 from tqbroker.shipping import Shipment
 from tqbroker.v1 import worker_pb2 as pb
+from tqbroker_broker.attempts import Held
 from tqbroker_broker.lifecycle import Attempt, Next, after_attempt
 from tqbroker_broker.records import Time
-from tqbroker_broker.storage.lmdb import endings
+from tqbroker_broker.storage.lmdb import endings, membership
+from tqbroker_broker.storage.lmdb.book import Holder, Lease
+from tqbroker_broker.storage.lmdb.group import READY, Group
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_worker.ledger import Ledger
 from tqbroker_worker.session import Session
@@ -72,3 +79,34 @@ def resent_under_new_ids(plant: Plant) -> None:
         send(self, flight, deadline)
 
     plant(Submitter, "_send", careless)
+
+
+@mutant("a worker that was given up gets its jobs back when it returns, although others run them", breaks="P6")
+def taken_back(plant: Plant) -> None:
+    settle = membership._settle
+
+    def credulous(
+        group: Group, holder: Holder, old: Holder | None, held: Sequence[Held]
+    ) -> tuple[dict[int, Lease], list[int]]:
+        kept, lost = settle(group, holder, old, held)
+        book = group.store.book
+        for each in held:
+            now = next((lease for lease in book.by_seq.values() if lease.id == each.id), None)
+            if each.token in lost and now is not None:
+                lost.remove(each.token)
+                kept[each.token] = replace(now, token=each.token, holder=holder)
+                group.effects.append(partial(book.drop, now))
+        return kept, lost
+
+    plant(membership, "_settle", credulous)
+
+
+@mutant("jobs that have succeeded still count as those that wait", breaks="I8")
+def miscounted(plant: Plant) -> None:
+    count = Group.count
+
+    def careless(self: Group, queue: str, column: int, change: int) -> None:
+        if column != READY or change > 0:
+            count(self, queue, column, change)
+
+    plant(Group, "count", careless)
