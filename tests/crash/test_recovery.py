@@ -79,6 +79,7 @@ def test_a_worker_that_is_slow_to_come_back_keeps_its_jobs(site: Site) -> None:
     site.check(lost=0)
 
 
+@pytest.mark.long
 @catches("no_recovery_wait")
 def test_a_slow_worker_shows_that_a_broker_does_not_wait_for_it(site: Site, mutant: str) -> None:
     slow_to_come_back(site, site.broker(mutant=mutant))

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import pytest
-from tests.acceptance.harness.load import submit_many
+from tests.acceptance.harness.load import Callers, submit_many
 from tests.acceptance.harness.site import Site
-from tests.acceptance.harness.waiting import until
+from tests.acceptance.harness.waiting import PATIENCE, until
+
+from tqbroker.operations import LimitRule
 
 RUNNING = 1000
+AWAY, AFTER = "while the broker is away", "after it is back"
 
 pytestmark = [pytest.mark.crash, pytest.mark.proof("T16")]
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("end", ["while the broker is away", "after it is back"])
+@pytest.mark.parametrize(
+    ("how", "end"),
+    [
+        (signal.SIGTERM, AFTER),
+        (signal.SIGKILL, AWAY),
+        pytest.param(signal.SIGTERM, AWAY, marks=pytest.mark.long),
+        pytest.param(signal.SIGKILL, AFTER, marks=pytest.mark.long),
+    ],
+)
 def test_a_thousand_running_jobs_outlive_a_restart_of_the_broker(site: Site, how: signal.Signals, end: str) -> None:
     broker = site.broker()
     worker = site.worker("-P", "asyncio", "-c", str(RUNNING))
@@ -24,7 +35,7 @@ def test_a_thousand_running_jobs_outlive_a_restart_of_the_broker(site: Site, how
 
     broker.signal(how)
     assert broker.wait() == (0 if how is signal.SIGTERM else -signal.SIGKILL)
-    if end == "while the broker is away":
+    if end == AWAY:
         site.gate.touch()
         until(lambda: len(site.history.read().ends) == RUNNING, "all jobs to end", pause=0.1)
     site.started(broker)
@@ -48,3 +59,35 @@ def test_jobs_in_processes_outlive_a_restart_of_the_broker_too(site: Site) -> No
     site.gate.touch()
 
     site.check(lost=0)
+
+
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL])
+def test_what_waits_behind_running_jobs_waits_over_a_restart_too(site: Site, how: signal.Signals) -> None:
+    """Behind an ordering key, and behind a limit."""
+    broker = site.broker()
+    worker = site.worker("-c", "6")
+    site.calls.app.operator.set_limits([LimitRule("one", concurrency=1)])
+    line = call(site, ordering_key="line")
+    call(site, limits="one")
+    until(lambda: len(site.history.read().starts) == 2, "one of each to start")
+
+    broker.signal(how)
+    broker.wait()
+    site.started(broker)
+    site.wire.connected(worker.pid)
+    (new,) = submit_many(site.calls.mark, site.history, 1)
+    assert new.get(timeout=PATIENCE) >= 0  # so that the worker has been served
+    assert len(site.history.read().starts) == 3
+    site.gate.touch()
+
+    site.check(lost=0)
+    assert [number for number in site.history.read().starts if number in line] == line
+
+
+def call(site: Site, **options: Any) -> list[int]:
+    """Three jobs that run until the gate opens; their numbers."""
+    numbers = [next(Callers.numbers) for _ in range(3)]
+    for number in numbers:
+        site.history.write("invoke", number)
+        site.history.write("ok", number, site.calls.hold.apply_async((number,), **options).id)
+    return numbers
