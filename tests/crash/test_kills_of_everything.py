@@ -34,9 +34,9 @@ class Everything:
         self.ticks = Ticks(site.wire)
         self.reconnects: list[float] = []
 
-    def again(self, **environment: str) -> None:
+    def again(self) -> None:
         """The broker is gone: it starts again, and all find it soon."""
-        self.site.started(self.broker, **environment)
+        self.site.started(self.broker)
         begun = time.monotonic()
         self.load.after(self.load.answered + 1)
         for worker in self.workers:
@@ -45,19 +45,22 @@ class Everything:
 
 
 @contextmanager
-def everything(site: Site, random: Random) -> Iterator[Everything]:
+def everything(site: Site, random: Random, *, workers_too: bool = False) -> Iterator[Everything]:
     """Under load inside of the block; judged at its end."""
-    with Mixed(site.calls.app, site.history, random) as load:
+    with Mixed(site.calls.app, site.history, random, alone=not workers_too) as load:
         try:
             scene = Everything(site, load)
             yield scene
         finally:
             load.stop()
-    site.check(lost=0)
+    if workers_too:
+        site.check(killed=site.dead(), counted=False)
+    else:
+        site.check(lost=0)
+        assert median(scene.reconnects) < RECONNECT
     events = site.history.read()
     assert load.disorder(events) == []
     assert scene.ticks.check()
-    assert median(scene.reconnects) < RECONNECT
 
 
 @seeds(1, 4)
@@ -78,6 +81,20 @@ def test_every_call_comes_to_its_end_when_the_broker_is_killed_at_every_place_in
     with everything(site, random) as scene:
         scene.broker.kill()
         for place in random.sample(UNDER_LOAD, len(UNDER_LOAD)):
-            scene.again(**armed(place, random.randint(1, 3)))
+            scene.broker.start(**armed(place, random.randint(1, 3)))
             assert scene.broker.wait() == -signal.SIGKILL, place
         scene.again()
+
+
+@pytest.mark.long
+@seeds(1, 4)
+def test_every_call_comes_to_its_end_when_all_daemons_are_killed_at_once(site: Site, seed: int) -> None:
+    random = Random(seed)
+    with everything(site, random, workers_too=True) as scene:
+        for _ in range(10):
+            scene.load.after(scene.load.answered + random.randrange(1, 300))
+            for daemon in random.sample([scene.broker, *scene.workers], 3):
+                daemon.kill()
+            for worker in scene.workers:
+                worker.start()
+            scene.again()

@@ -12,6 +12,7 @@ from typing import Any
 from tqbroker import App, Task
 
 app = App("tasks")
+app.conf.submit_timeout = 30  # for checkpoints: where the machine is busy brokers are away for seconds
 history = os.open(os.environ["TQ_HISTORY"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 gate = Path(os.environ["TQ_GATE"])
 
