@@ -10,16 +10,17 @@ from pathlib import Path
 from tqbroker import _failpoint
 
 ROOT = Path(__file__).resolve().parents[2]
+KILLERS = ("kills_at", "killed")
 
 
 def killed_at() -> Iterator[str]:
-    """Names in every `@kills_at(...)` of the tests, and in every `TQ_FAILPOINT` that a test spells out."""
+    """Names in every `@kills_at(...)` and `killed(...)`, and in every `TQ_FAILPOINT` that a test spells out."""
     for path in (ROOT / "tests").rglob("*.py"):
         source = path.read_text()
         yield from re.findall(r"\b(\w+)(?::\d+)?=kill9", source)
-        for node in ast.walk(ast.parse(source)) if "kills_at(" in source else ():
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "kills_at":
-                yield from (str(ast.literal_eval(argument)) for argument in node.args)
+        for node in ast.walk(ast.parse(source)) if "kills_at(" in source or "killed(" in source else ():
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KILLERS:
+                yield from (str(each.value) for each in node.args if isinstance(each, ast.Constant))
 
 
 def hit() -> set[str]:
