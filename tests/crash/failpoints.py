@@ -23,6 +23,7 @@ UNDER_LOAD = (
     "in_fire",
 )
 """Places in a broker that a load of everything comes by again and again."""
+IN_WORKER = ("worker_before_send_outcome", "worker_after_receive", "child_before_run", "child_after_run")
 
 
 def kills_at(*places: str, long: Collection[str] = ()) -> pytest.MarkDecorator:
@@ -37,3 +38,8 @@ def kills_at(*places: str, long: Collection[str] = ()) -> pytest.MarkDecorator:
 def armed(place: str, nth: int | str = 1, action: str = "kill9") -> dict[str, str]:
     """The environment of a daemon to which this happens when it comes there the nth time ("*": each time)."""
     return {"TQ_TESTING": "1", "TQ_FAILPOINT": f"{place}:{nth}={action}"}
+
+
+def slowed(*places: str) -> dict[str, str]:
+    """The environment of a daemon that takes its time at each of these places: what may come between two steps does."""
+    return {"TQ_TESTING": "1", "TQ_FAILPOINT": ";".join(f"{place}:*=sleep:0.005" for place in places)}

@@ -13,7 +13,7 @@ import pytest
 from tests.acceptance.harness.mixed import QUEUES, Mixed
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.ticks import Ticks
-from tests.crash.failpoints import UNDER_LOAD, armed
+from tests.crash.failpoints import IN_WORKER, UNDER_LOAD, armed, slowed
 from tests.proof.amount import amount, seeds
 
 RECONNECT = 3.0
@@ -25,18 +25,20 @@ pytestmark = [pytest.mark.crash, pytest.mark.proof("T3"), pytest.mark.timeout(60
 class Everything:
     """A broker and two workers, a schedule, and clients that ask for everything."""
 
-    def __init__(self, site: Site, load: Mixed) -> None:
+    def __init__(self, site: Site, load: Mixed, *, slow: bool = False) -> None:
         self.site = site
         self.load = load
         self.broker = site.broker()
         queues = ("-Q", ",".join(QUEUES))
-        self.workers = [site.worker(*queues), site.worker(*queues, name="second")]
+        worker = slowed(*IN_WORKER) if slow else {}
+        self.workers = [site.worker(*queues, **worker), site.worker(*queues, name="second", **worker)]
+        self._broker = slowed(*UNDER_LOAD) if slow else {}
         self.ticks = Ticks(site.wire)
         self.reconnects: list[float] = []
 
     def again(self) -> None:
         """The broker is gone: it starts again, and all find it soon."""
-        self.site.started(self.broker)
+        self.site.started(self.broker, **self._broker)
         begun = time.monotonic()
         self.load.after(self.load.answered + 1)
         for worker in self.workers:
@@ -45,11 +47,11 @@ class Everything:
 
 
 @contextmanager
-def everything(site: Site, random: Random, *, workers_too: bool = False) -> Iterator[Everything]:
+def everything(site: Site, random: Random, *, workers_too: bool = False, slow: bool = False) -> Iterator[Everything]:
     """Under load inside of the block; judged at its end."""
     with Mixed(site.calls.app, site.history, random, alone=not workers_too) as load:
         try:
-            scene = Everything(site, load)
+            scene = Everything(site, load, slow=slow)
             yield scene
         finally:
             load.stop()
@@ -84,6 +86,17 @@ def test_every_call_comes_to_its_end_when_the_broker_is_killed_at_every_place_in
             scene.broker.start(**armed(place, random.randint(1, 3)))
             assert scene.broker.wait() == -signal.SIGKILL, place
         scene.again()
+
+
+@pytest.mark.long
+@seeds(1, 4)
+def test_every_call_comes_to_its_end_when_daemons_take_their_time_between_any_two_steps(site: Site, seed: int) -> None:
+    random = Random(seed)
+    with everything(site, random, slow=True) as scene:
+        for _ in range(10):
+            scene.broker.kill()
+            scene.again()
+            scene.load.after(scene.load.answered + random.randrange(1, 300))
 
 
 @pytest.mark.long

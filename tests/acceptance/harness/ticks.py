@@ -54,7 +54,8 @@ class Ticks:
         state = self.info()
         expected = list(range(self.first_ms, state.last_unix_ms + 1, SECOND_MS))
         stamps = [stamp for job in self.jobs() for stamp in job.traits.stamps if stamp.startswith(PLANNED)]
-        faults = fired([_moment(stamp) for stamp in stamps], expected)
+        moments = [moment for moment in map(_moment, stamps) if moment <= state.last_unix_ms]  # more fire meanwhile
+        faults = fired(moments, expected)
         assert not faults, "\n".join(faults)
         assert (state.fired, state.skipped) == (len(expected), 0)
         assert [firing.planned_unix_ms for firing in state.recent] == expected[-10:]
