@@ -11,7 +11,7 @@ from .. import servers
 from ..apps import records
 from ..processes import POLL, Process
 from ..systems import System
-from .drain import Losses, compared, recovered, submitter
+from .drain import Losses, compared, queue_made, recovered, submitter
 
 GIVEN_UP = 30.0
 """Seconds after the restart for the second half of the calls."""
@@ -37,6 +37,7 @@ def measure(system: System, jobs: int, folder: Path) -> Kill:
     with ExitStack() as stack:
         up = stack.enter_context(servers.running(system.servers, folder, ports))
         environment = system.environment(up.urls, folder)
+        queue_made(system, environment, folder)
         client = stack.enter_context(submitter(system, environment, acks, folder, jobs, 0))
         client.wait_until(lambda: _size(acks) >= jobs // 2 * len(records.packed(0)), "half-way")
         up.kill()

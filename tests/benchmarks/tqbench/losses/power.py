@@ -16,11 +16,8 @@ from ..apps import records
 from ..processes import RunError
 from ..rounds import answer
 from ..systems import System
-from .drain import STARTS, Losses, compared, recovered, submitter
+from .drain import STARTS, Losses, compared, queue_made, recovered, submitter
 
-WARM_UP = 20
-"""Calls before everything is flushed once and the run begins: in real life too a server is older than its last jobs,
-and its cookie, its schema and its queues are on the disk."""
 FIRST = 0.3
 """Share of the run before the first cut: whoever writes things down now and then has had the time to."""
 
@@ -61,11 +58,10 @@ def measure(system: System, jobs: int, cuts: int, folder: Path) -> list[Cut]:
 
 
 def _record(system: System, jobs: int, folder: Path, disk: RecordedDisk, ports: dict[str, int]) -> None:
-    """The run itself. Where the disk is mounted is where servers may note down that their files are."""
+    """The run itself. What there was before it is flushed: a server's cookie, its schema, its queues."""
     with disk.mounted() as files, servers.running(system.servers, files, ports) as up:
         environment = system.environment(up.urls, folder)
-        with submitter(system, environment, folder / "first", folder, WARM_UP, jobs) as client:
-            answer(client)
+        queue_made(system, environment, folder)
         subprocess.run(["sync", "--file-system", files], check=True)
         with submitter(system, environment, disk.acks, folder, jobs, 0) as client:
             answer(client)
