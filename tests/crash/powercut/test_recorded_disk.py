@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from tests.crash.powercut.blocks import BlockLog
 from tests.crash.powercut.disk import RecordedDisk, lacking, mounted
 
-pytestmark = [pytest.mark.crash, pytest.mark.skipif(bool(lacking()), reason=lacking() or "none")]
+pytestmark = [
+    pytest.mark.crash,
+    pytest.mark.proof("T2"),
+    pytest.mark.skipif(bool(lacking()), reason=lacking() or "none"),
+]
 
 FILES = 60
 CUTS = 5
 
 
 @pytest.mark.parametrize("kept", [None, random.Random(1)], ids=["nothing unflushed is kept", "some of it is kept"])
-def test_a_power_cut_takes_nothing_that_was_flushed(tmp_path: Path, kept: random.Random | None) -> None:
+def test_a_power_cut_takes_nothing_that_was_flushed(
+    tmp_path: Path, kept: random.Random | None, counts: Counter[str]
+) -> None:
     log = recorded(tmp_path, flushed=True)
 
     for cut in random.Random(2).sample(range(len(log.entries)), CUTS):
+        counts["images"] += 1
         assert acknowledged(log, cut) <= left(log, cut, tmp_path, kept), f"files are missing after cut {cut}"
 
 

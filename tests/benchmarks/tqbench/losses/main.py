@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -24,6 +25,7 @@ CUTS = 6
 
 def main() -> int:
     options = _options()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit("ended by SIGTERM"))  # nothing stays mounted then
     options.results.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="losses-", dir=options.data or options.results))
     results = Results(machine.describe(folder), options.jobs, options.cuts)
