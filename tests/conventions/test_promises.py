@@ -1,4 +1,4 @@
-"""docs/durability.md shows what it promises: each promise names its tests."""
+"""docs/durability.md shows what it promises: each promise names its tests, each measured system has its row."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.benchmarks.tqbench.losses.cases import CASES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "docs" / "durability.md").read_text()
@@ -26,3 +27,10 @@ def test_each_promise_names_tests_that_are_there(promise: str) -> None:
     named = re.findall(r"`([^`]+\.py)`", row[-1])
     assert named, f"{promise} is shown by nothing"
     assert [name for name in named if not (ROOT / "tests" / name).exists()] == []
+
+
+def test_each_system_whose_losses_can_be_measured_has_its_figures() -> None:
+    measured = rows("What OK means elsewhere")
+
+    assert [row[0] for row in measured] == [case.title for case in CASES.values()]
+    assert all(re.match(r"all|\d", figure) for row in measured for figure in row[2:]), "lost at kill -9, at a power cut"
