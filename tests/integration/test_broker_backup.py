@@ -163,7 +163,9 @@ async def test_a_backup_as_a_whole_has_its_time(tmp_path: Path) -> None:
         assert "backup_timeout" in error_of(failure.value).message
 
 
-async def test_without_room_for_it_none_is_begun(site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_without_room_for_it_none_is_begun(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     await site.enqueue(1000)
     monkeypatch.setattr(copying, "ROOM", 1 << 40)
     with pytest.raises(AioRpcError) as failure:
@@ -171,6 +173,7 @@ async def test_without_room_for_it_none_is_begun(site: Site, monkeypatch: pytest
     error = error_of(failure.value)
     assert error.reason == errors_pb2.REASON_NO_ROOM
     assert "bytes free" in error.message
+    assert "backup broken off" in capsys.readouterr().out
     await site.enqueue(1)
 
 

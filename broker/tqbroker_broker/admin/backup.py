@@ -45,19 +45,21 @@ class BackupCall:
                 raise TooSlow(f"the backup was not read within {most:g} s (backup_timeout)") from error
 
     async def _run(self) -> None:
-        snapshot = await self._copied()
-        copied = time.monotonic() - self._begun
         try:
-            await self._send(snapshot)
-        except BaseException:
-            log.warning("backup broken off", bytes=snapshot.size)
+            snapshot, copied = await self._copied(), self._seconds()
+            try:
+                await self._send(snapshot)
+            finally:
+                await _close(snapshot)
+            await self._write(pb.BackupResponse(end=self._end(snapshot)))
+        except BaseException as error:
+            log.warning("backup broken off", error=str(error) or "its caller went away", seconds=self._seconds())
             raise
-        finally:
-            await _close(snapshot)
-        await self._write(pb.BackupResponse(end=self._end(snapshot)))
         self._core.backups.read(snapshot)
-        seconds = round(time.monotonic() - self._begun, 2)
-        log.info("backup sent", bytes=snapshot.size, seconds=seconds, copied_in=round(copied, 2))
+        log.info("backup sent", bytes=snapshot.size, seconds=self._seconds(), copied_in=copied)
+
+    def _seconds(self) -> float:
+        return round(time.monotonic() - self._begun, 2)
 
     async def _copied(self) -> Snapshot:
         copying = asyncio.ensure_future(self._core.backups.copy())
