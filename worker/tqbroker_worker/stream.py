@@ -28,7 +28,7 @@ LEAVE_SECONDS = 5.0
 _STOPPING = "the broker is stopping"
 _NOT_CONNECTED = ("failed to connect to all addresses", "errors resolving ", "DNS resolution failed")
 
-_Call = grpc.aio.StreamStreamCall[pb.WorkRequest, pb.WorkResponse]
+Call = grpc.aio.StreamStreamCall[pb.WorkRequest, pb.WorkResponse]
 
 
 class NotAdmittedError(Exception):
@@ -74,18 +74,21 @@ class Stream:
     async def run(self) -> None:
         """Until we have left. Raises NotAdmittedError when the broker will not have us."""
         async with grpc.aio.insecure_channel(self._target, options=OPTIONS) as channel:
-            open_stream: Callable[[], _Call] = cast(Any, WorkerStub(channel).Work)  # its stub wants an iterator
-            pause = RETRY_FIRST
-            while True:
-                try:
-                    await self._connected(open_stream())
-                    return
-                except BrokenError as error:
-                    if self.welcomed.is_set():
-                        pause = RETRY_FIRST
-                    self._lost(error)
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-                pause = min(RETRY_MOST, pause * 2)
+            await self.keep(cast(Any, WorkerStub(channel).Work))  # its stub wants an iterator
+
+    async def keep(self, open_stream: Callable[[], Call]) -> None:
+        """The same, over streams from anywhere."""
+        pause = RETRY_FIRST
+        while True:
+            try:
+                await self._connected(open_stream())
+                return
+            except BrokenError as error:
+                if self.welcomed.is_set():
+                    pause = RETRY_FIRST
+                self._lost(error)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(RETRY_MOST, pause * 2)
 
     def _lost(self, error: BrokenError) -> None:
         """Says once that the broker is away; gives up only when it will not have us."""
@@ -112,7 +115,7 @@ class Stream:
         elif now - self._taken_since > grace:
             raise NotAdmittedError(str(error))
 
-    async def _connected(self, call: _Call) -> None:
+    async def _connected(self, call: Call) -> None:
         """One stream from Hello to its end: returns when we have left, raises BrokenError when it broke."""
         try:
             await call.write(self._session.hello())
@@ -125,7 +128,7 @@ class Stream:
         finally:
             call.cancel()
 
-    async def _await_welcome(self, call: _Call) -> None:
+    async def _await_welcome(self, call: Call) -> None:
         try:
             response = await asyncio.wait_for(call.read(), WELCOME_SECONDS)
         except TimeoutError:
@@ -140,7 +143,7 @@ class Stream:
         self.welcomed.set()
         self._news.set()
 
-    async def _read(self, call: _Call) -> None:
+    async def _read(self, call: Call) -> None:
         """Takes in what the broker says; returns when it ends the stream after our goodbye."""
         while True:
             response = await call.read()
@@ -155,7 +158,7 @@ class Stream:
         self._heard = asyncio.get_running_loop().time()
         self._session.received(response)
 
-    async def _write(self, call: _Call) -> None:
+    async def _write(self, call: Call) -> None:
         """Sends what the session has to say, as soon as it has. The only writer: gRPC allows one at a time."""
         while True:
             await self._news.wait()
@@ -183,7 +186,7 @@ class Stream:
             self._news.set()
 
 
-async def _let_end(call: _Call) -> None:
+async def _let_end(call: Call) -> None:
     """Half-closes and gives the broker time to end the stream: a cancelled one could lose the last words."""
     await call.done_writing()
     await asyncio.sleep(LEAVE_SECONDS)
