@@ -42,8 +42,8 @@ class Dispatcher:
         self.stopped = False
 
     def wake_queues(self, queues: Iterable[str]) -> None:
-        """Something in these queues became ready."""
-        for queue in queues:
+        """Something in these queues became ready. Sorted: a set of names has another order in each process."""
+        for queue in sorted(queues):
             for kind in self._sessions.takers(queue):
                 self._wake(kind)
 
