@@ -1,0 +1,63 @@
+"""A broker, twenty workers and their clients in virtual time, with everything that goes wrong between them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from tests.mutants.catching import catches
+from tests.mutants.registry import planted
+from tests.proof.amount import amount, seeds
+from tests.proof.simulation.world import Report, Scale, simulate
+
+SHORT = Scale(minutes=3.0)
+STORMY = Scale(minutes=1.0, workers=8, job_every=0.5, fault_every=2.0)
+LONG = Scale(minutes=30.0, job_every=3.0)
+
+
+def count(report: Report, counts: Counter[str]) -> None:
+    """Adds what a world has seen."""
+    counts.update(report.faults)
+    counts["faults"] += report.faults.total()
+    counts["seeds"] += 1
+    counts["minutes"] += round(report.minutes)
+    counts["steps"] += report.steps
+    counts["jobs"] += report.jobs
+
+
+@pytest.mark.proof("T30")
+@seeds(usual=2, proof=40)
+def test_every_promise_holds_whatever_goes_wrong(seed: int, counts: Counter[str]) -> None:
+    report = simulate(seed, amount_of_world(seed), "memory" if seed % 4 == 0 else "lmdb")
+    count(report, counts)
+    assert not report.violations, str(report)
+
+
+def amount_of_world(seed: int) -> Scale:
+    """In `make proof` every third world is a quiet one that goes on for long."""
+    if not amount(0, 1):
+        return SHORT
+    return LONG if seed % 3 == 0 else Scale(minutes=10.0)
+
+
+def test_a_seed_gives_the_same_world_again() -> None:
+    scale = Scale(minutes=1.5)
+    assert simulate(7, scale).trace == simulate(7, scale).trace
+
+
+CAUGHT_BY = {"lease_on_wall_clock": ("I4", 15), "stall_not_forgiven": ("I4", 26)}
+"""The promise that a bug breaks, and a seed that shows it soon."""
+
+
+@catches(*CAUGHT_BY)
+def test_a_world_with_a_bug_breaks_a_promise(mutant: str, counts: Counter[str]) -> None:
+    promise, first = CAUGHT_BY[mutant]
+    found: list[str] = []
+    with planted(mutant):
+        for seed in range(first, first + 30):
+            report = simulate(seed, STORMY)
+            count(report, counts)
+            found += report.violations
+            if any(fault.startswith(promise) for fault in found):
+                return
+    pytest.fail(f"nobody noticed: {found}")
