@@ -274,3 +274,12 @@ async def test_a_job_presented_twice_is_held_once(engine: EngineUnderTest) -> No
     assert joined.lost == [a.token - 1]
     assert engine.verbs.workers()[0].leases == 2
     assert ((await engine.job("a")).token, (await engine.job("b")).token) == (a.token, b.token)
+
+
+async def test_a_worker_whose_stream_broke_keeps_nothing_alive_until_it_joins_again(engine: EngineUnderTest) -> None:
+    await start(engine, "a")
+    engine.part()
+    engine.extend()
+    engine.advance(GRACE)
+
+    assert await lose(engine) == ["w"]

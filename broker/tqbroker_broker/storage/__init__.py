@@ -118,7 +118,7 @@ class Engine(Protocol):
         ...
 
     def extend(self, worker: str, instance: bytes, now: Time) -> None:
-        """Keeps all leases of this worker alive for another TTL."""
+        """Keeps all leases of this worker alive for another TTL; without effect after `part`, until it joins again."""
         ...
 
     def workers(self) -> list[WorkerRow]:

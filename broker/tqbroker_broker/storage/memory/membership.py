@@ -104,9 +104,9 @@ class Membership:
         return frozenset(effects.woken)
 
     def extend(self, worker: str, instance: bytes, now: Time) -> None:
-        """A sign of life."""
+        """A sign of life; of a worker whose stream broke only its coming back is one."""
         connection = self._book.matches(worker, instance)
-        if connection:
+        if connection and connection.connected:
             connection.deadline = now.mono + self._config.lease_ttl
 
     def workers(self) -> list[WorkerRow]:
