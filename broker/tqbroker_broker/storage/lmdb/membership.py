@@ -69,13 +69,19 @@ def _settle(
 
 
 def _adopt(group: Group, holder: Holder, held: Held) -> Lease | None:
-    """A lease from before the start, if its job still waits in its place and nobody else got it since."""
+    """A lease from before the start, if its job still waits in its place and nobody else got it since.
+
+    A worker that had been given up before the start has none: its jobs may be in other hands since.
+    """
     store, txn = group.store, group.txn
     seq = store.seq_of(txn, held.id)
     job = store.job(txn, seq) if seq is not None else None
     if seq is None or job is None or held.token >= store.book.first_token:
         return None
     if seq in store.book.by_seq or seq in store.claimed:
+        _outdate(group, seq, held.token)
+        return None
+    if store.listed.get(holder.name) != holder.instance:
         return None
     note = store.note(txn, seq)
     lane = group.lane(job.head)
@@ -86,6 +92,15 @@ def _adopt(group: Group, holder: Holder, held: Held) -> Lease | None:
     lease = Lease(held.token, seq, job.id, job.head, lane, place, row[8:] == NOTED, holder, note.cancel)
     group.adopt(lease, note.order or seq)
     return lease
+
+
+def _outdate(group: Group, seq: int, token: int) -> None:
+    """Somebody else has the job under a newer token: after another start the older one must not count again."""
+    lease, note = group.store.book.by_seq.get(seq), group.store.note(group.txn, seq)
+    if lease is not None and note.floor < token < lease.token and lease.token not in group.ended:
+        note.floor = token
+        group.put_note(seq, note)
+        group.mark_noted(lease)
 
 
 def _unclaimed(

@@ -82,6 +82,8 @@ class Store:
         self.remembered = 0
         self.boot_order = 1
         self.recovery_end: float | None = None
+        self.listed: dict[str, bytes] = {}
+        """The workers on the list when the store was opened, with their instances: only they resume what they had."""
         self.claimed: set[int] = set()
         self.resume: dict[bytes, bytes] = {}
         """Where on the agenda the next slice of each kind goes on, when the last one could not look at everything."""
@@ -117,6 +119,7 @@ class Store:
         for name, instance in read.cursor(self.db["workers"]):
             deadline = now.mono + self.config.lease_ttl
             self.book.holders[name.decode()] = Holder(name.decode(), instance, deadline, awaited=True)
+            self.listed[name.decode()] = instance
         self.recovery_end = now.mono + self.config.lease_ttl if self.book.holders else None
         self.now_ms = int(now.mono * 1000)
         self._load_lanes(read)

@@ -96,6 +96,7 @@ class MemoryEngine:
     async def open(self, now: Time) -> Opened:
         self._book.epoch = self.store.epoch = next_epoch(self.store.epoch, now.wall_ms)
         self._recovery.awaited.update(self.store.workers)
+        self._recovery.listed.update(self.store.workers)
         self._recovery.ends = now.mono + self._config.lease_ttl
         self._recovery.last_number = self.store.number
         self._admission.open(now)

@@ -80,9 +80,13 @@ class Membership:
             return False
         claim, lease = Lease(pair.id, pair.token, worker), self._book.by_job.get(pair.id)
         if lease:
+            if pair.token < lease.token:
+                row.floor = max(row.floor, pair.token)  # it must not count again after another start
             return resumes and lease[:3] == claim[:3]
         if pair.token >= self._book.first_token or pair.token in self._book.by_token:
             return False
+        if self._recovery.listed.get(worker) != self._book.connections[worker].instance:
+            return False  # it had been given up before the start: its jobs may be in other hands since
         self._book.put(claim)
         return True
 

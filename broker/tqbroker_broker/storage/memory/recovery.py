@@ -12,10 +12,13 @@ from tqbroker_broker.storage.memory.store import Row
 class Recovery:
     """Workers awaited, the end of the wait (monotonic seconds), and the last number given before the start.
 
+    `listed` are all that were on the list then, with their instances: only they resume what they had.
+
     The wait is over when nobody is awaited any more, or when somebody asks after its end; then it is over for good.
     """
 
     awaited: set[str] = field(default_factory=set)
+    listed: dict[str, bytes] = field(default_factory=dict)
     ends: float = 0.0
     last_number: int = 0
 
