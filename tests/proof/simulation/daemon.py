@@ -27,10 +27,11 @@ NO_LOG = JobLog("critical", lambda function, *arguments: None)
 
 
 class StubbornSession(Session):
-    """That of a worker which does not believe that a lease is lost, and tells its outcome all the same."""
+    """That of a worker which tells the outcomes it has, also of leases that it hears are lost."""
 
     def _drop(self, lost: set[int]) -> None:
-        return
+        self._notes.drop(lost)
+        self._handover.forget(lost)
 
 
 class Process:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
-from tests.proof.simulation.clients import Client
 from tests.proof.simulation.daemon import WorkerHost
 from tests.proof.simulation.host import BrokerHost, owner
 from tests.proof.simulation.network import Network
@@ -30,38 +29,37 @@ PLACES = (
 
 
 class Faults:
-    """The evil one. `stop` undoes what it has done."""
+    """The evil one. `only` names what it may do; everything if it is empty."""
 
     def __init__(
         self,
         broker: BrokerHost,
         workers: list[WorkerHost],
-        clients: list[Client],
         net: Network,
         record: Record,
         rng: Random,
+        only: Sequence[str] = (),
     ) -> None:
         self._broker = broker
         self._workers = workers
-        self._clients = clients
         self._net = net
         self._record = record
         self._rng = rng
         self._tasks: dict[asyncio.Task[None], None] = {}
-        self._calm = False
-        self._kinds: dict[Callable[[], Awaitable[None]], int] = {
-            self._kill_broker: 3,
-            self._arm: 4,
-            self._stop_broker: 1,
-            self._stall_broker: 2,
-            self._set_clock: 2,
-            self._worker_dies: 4,
-            self._worker_freezes: 3,
-            self._worker_cut_off: 3,
-            self._stream_breaks: 6,
-            self._child_dies: 3,
-            self._worker_leaves: 2,
+        kinds: dict[str, tuple[Callable[[], Awaitable[None]], int]] = {
+            "kill": (self._kill_broker, 3),
+            "arm": (self._arm, 4),
+            "stop": (self._stop_broker, 1),
+            "stall": (self._stall_broker, 2),
+            "clock": (self._set_clock, 2),
+            "die": (self._worker_dies, 4),
+            "freeze": (self._worker_freezes, 3),
+            "cut": (self._worker_cut_off, 3),
+            "break": (self._stream_breaks, 6),
+            "crash": (self._child_dies, 3),
+            "leave": (self._worker_leaves, 2),
         }
+        self._kinds = [kinds[name] for name in only or kinds]
         broker.on_death = self._revive_broker
 
     async def run(self, until: float, pause: float) -> None:
@@ -69,9 +67,8 @@ class Faults:
         loop = asyncio.get_running_loop()
         while loop.time() < until:
             await asyncio.sleep(self._rng.expovariate(1 / pause))
-            kind = self._rng.choices(list(self._kinds), list(self._kinds.values()))[0]
+            kind = self._rng.choices([kind for kind, _ in self._kinds], [weight for _, weight in self._kinds])[0]
             await kind()
-        self._calm = True
         _failpoint.arm({})
 
     def _later(self, work: Awaitable[None]) -> None:

@@ -11,7 +11,7 @@ BOOTED = 1000.0
 """What the clocks of the broker's machine show at the beginning; nothing may depend on it."""
 
 
-STEPS_AT_ONCE, STEPS_A_MINUTE = 200_000, 30_000
+STEPS_AT_ONCE, STEPS_A_MINUTE = 50_000, 30_000
 """What may happen in a virtual minute, and beyond that once: a stormy minute takes 10,000 steps."""
 
 
@@ -32,6 +32,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._virtual = 0.0
         self.steps = 0
         """How many times something happened."""
+        self.patient = False
+        """Whether any number of steps is allowed."""
 
     def time(self) -> float:
         return self._virtual
@@ -39,7 +41,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def select(self, timeout: float | None) -> list[object]:
         """Moves the clock to the next timer when nothing is ready."""
         self.steps += 1
-        if self.steps > STEPS_AT_ONCE + STEPS_A_MINUTE * self._virtual / 60:
+        if not self.patient and self.steps > STEPS_AT_ONCE + STEPS_A_MINUTE * self._virtual / 60:
             raise StuckError(f"{self.steps} steps in {self._virtual:.1f} virtual seconds: this does not come to rest")
         if timeout is None:
             raise StuckError("nothing is left to happen")

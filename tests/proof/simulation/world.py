@@ -46,6 +46,9 @@ class Scale:
     clients: int = 5
     job_every: float = 1.0
     fault_every: float = 10.0
+    only: tuple[str, ...] = ()
+    """Kinds of faults (faults.py); all of them if it is empty."""
+    schedules: bool = True
 
 
 @dataclass
@@ -112,7 +115,7 @@ class World:
         self.clients = [
             Client(f"c{number}", self.broker, net, record, Random(rng.random())) for number in range(scale.clients)
         ]
-        self.faults = Faults(self.broker, self.workers, self.clients, net, record, Random(rng.random()))
+        self.faults = Faults(self.broker, self.workers, net, record, Random(rng.random()), scale.only)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -149,6 +152,7 @@ class World:
 
     def end(self) -> None:
         """Everybody goes home."""
+        self._loop.patient = True
         if self.broker.up:
             self.broker.kill("the end of the world")
         tasks = asyncio.all_tasks(self._loop)
@@ -161,7 +165,7 @@ class World:
         scale, loop = self._scale, self._loop
         await self.broker.start()
         operator = Operator("operator", self.broker, self.net)
-        await operator.set_up(_limits(), _schedules())
+        await operator.set_up(_limits(), _schedules() if scale.schedules else admin_pb2.SetSchedulesRequest())
         for worker in self.workers:
             worker.start()
         until = loop.time() + 60 * scale.minutes

@@ -1,0 +1,318 @@
+"""Any order of verbs: hypothesis leads, both engines follow, the model says what must come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace as msgspec_replace
+from tests.contracts.harness import EngineUnderTest, head_with, instance, new_jobs
+from tests.proof.model.both import CONFIG, Both
+from tests.proof.model.plain import FINAL, Body, Model, Times
+from tests.proof.model.plain import Job as Known
+
+from tqbroker_broker.answers import Enqueued, Job
+from tqbroker_broker.attempts import Ending, Held, Successes, Verdict, Want
+from tqbroker_broker.questions import Redrive
+from tqbroker_broker.records import Head, State, key_text, text_key
+from tqbroker_broker.rules import LimitRule, QueueRule, Unique, UniqueConflict, UniqueUntil
+from tqbroker_broker.storage import NameTaken
+
+TIMES = Times(
+    CONFIG.lease_ttl, CONFIG.grace, CONFIG.result_ttl, CONFIG.dead_ttl, CONFIG.dedup_window, CONFIG.max_lost_leases
+)
+JOBS = tuple("abcdefgh")
+QUEUES = ("q", "r")
+WORKERS = ("u", "v")
+TASK = "tasks.add"
+VERDICTS = ("SUCCEEDED", "SUCCEEDED", "FAILED", "RETRY", "REQUEUED", "REJECTED", "CANCELLED", "LOST")
+
+names = st.lists(st.sampled_from(JOBS), min_size=1, max_size=3, unique=True)
+workers = st.sampled_from(WORKERS)
+bodies = st.builds(
+    Body,
+    queue=st.sampled_from(QUEUES),
+    priority=st.sampled_from((0, 0, 5)),
+    ordering=st.sampled_from(("", "", "k")),
+    limited=st.booleans(),
+    key=st.sampled_from(("", "", "x", "y")),
+    keep=st.booleans(),
+    due=st.sampled_from((0, 0, 0, 2000)),
+    expires=st.sampled_from((0, 0, 0, 4000)),
+    digest=st.sampled_from((0, 0, 0, 1)),
+)
+
+
+class Queue(RuleBasedStateMachine):
+    """Two workers, two queues, eight jobs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = Both()
+        now = self.both.engines[0].now
+        self.model = Model(TIMES, now.wall_ms, now.mono)
+        self.model.restart()
+        self.processes: dict[str, int] = dict.fromkeys(WORKERS, 1)
+        self.stored: dict[str, int] = dict.fromkeys(WORKERS, 0)
+        """The process of each worker that is on the durable list, 0 for none."""
+        self.believed: dict[str, dict[int, str]] = {worker: {} for worker in WORKERS}
+        """What each worker believes to hold: it does not hear of everything."""
+        self.granted: dict[int, str] = {}
+        self.done = 0
+        """Steps so far."""
+
+    def teardown(self) -> None:
+        self.both.close()
+
+    # -- clients -----------------------------------------------------------------------------------------------------
+
+    @rule(chosen=names, body=bodies)
+    def enqueue(self, chosen: list[str], body: Body) -> None:
+        body.due += self.model.wall if body.due else 0
+        body.expires += self.model.wall if body.expires else 0
+        unique = Unique(UniqueUntil.FINISHED, UniqueConflict.KEEP if body.keep else UniqueConflict.REJECT)
+        head = head_with(
+            queue=body.queue,
+            priority=body.priority,
+            ordering_key=body.ordering,
+            limits=("api",) if body.limited else (),
+        )
+        if body.key:
+            head = with_unique(head, unique)
+        batch = new_jobs(chosen, head, due_ms=body.due, expires_ms=body.expires)
+        batch = batch._replace(
+            digests=[bytes([body.digest]) * 16] * len(chosen),
+            unique=[body.key.encode().ljust(16)] * len(chosen) if body.key else (),
+        )
+        [answer] = self.both.ask(lambda engine: engine.verbs.enqueue([batch], engine.now))
+        expected = [self.model._enqueue(name, copy_of(body)) for name in chosen]
+        assert told(answer, len(chosen)) == expected, f"told {told(answer, len(chosen))}, not {expected}"
+
+    @rule(chosen=names)
+    def cancel(self, chosen: list[str]) -> None:
+        answer = self.both.ask(lambda engine: engine.cancel(*chosen))
+        expected = [self.model.cancel(name) for name in chosen]
+        assert [effect.name for effect in answer.effects] == expected
+
+    # -- operators ---------------------------------------------------------------------------------------------------
+
+    @rule(chosen=names)
+    def redrive(self, chosen: list[str]) -> None:
+        ids = [text_key(name) for name in chosen]
+        answer = self.both.ask(lambda engine: engine.verbs.edit(ids, Redrive(), engine.now))
+        assert [effect.name for effect in answer.effects] == [self.model.redrive(name) for name in chosen]
+
+    @rule(chosen=names)
+    def forget(self, chosen: list[str]) -> None:
+        assert self.both.ask(lambda engine: engine.forget(*chosen)) == self.model.forget(chosen)
+
+    @rule(queue=st.sampled_from(QUEUES), paused=st.booleans(), longest=st.sampled_from((0, 0, 2)))
+    def put_queue(self, queue: str, paused: bool, longest: int) -> None:
+        self.both.ask(
+            lambda engine: engine.verbs.put_queue(queue, QueueRule(paused=paused, max_length=longest), engine.now)
+        )
+        self.model.paused = self.model.paused - {queue} | ({queue} if paused else set())
+        self.model.longest[queue] = longest
+
+    @rule(limit=st.integers(0, 2))
+    def put_limit(self, limit: int) -> None:
+        self.both.ask(lambda engine: engine.verbs.put_limits([LimitRule("api", limit)], [], engine.now))
+        self.model.limit = limit
+
+    # -- workers -----------------------------------------------------------------------------------------------------
+
+    @rule(worker=workers, anew=st.sampled_from((False, False, False, True)))
+    def join(self, worker: str, anew: bool) -> None:
+        """The same process comes back, or another one under its name, which holds nothing."""
+        process = self.processes[worker] + anew
+        held = {} if anew else dict(self.believed[worker])
+        pairs = [Held(text_key(name), token) for token, name in held.items()]
+        lost = self.both.ask(lambda engine: joined(engine, worker, process, pairs))
+        expected = self.model.join(worker, process, held)
+        assert lost == expected, f"{worker} has lost {lost}, not {expected}"
+        if expected is not None:
+            self.processes[worker] = self.stored[worker] = process
+            self.believed[worker] = {token: name for token, name in held.items() if token not in expected}
+
+    @rule(worker=workers)
+    def part(self, worker: str) -> None:
+        process = self.processes[worker]
+        self.both.tell(lambda engine: engine.part(worker, process))
+        self.model.part(worker, process)
+
+    @rule(worker=workers)
+    def leave(self, worker: str) -> None:
+        process = self.processes[worker]
+        self.both.ask(lambda engine: engine.leave(worker, process))
+        self.model.leave(worker, process, self.stored[worker])
+        if self.stored[worker] == process:
+            self.stored[worker] = 0
+            self.believed[worker] = {}
+
+    @rule(worker=workers, queues=st.sampled_from((QUEUES, QUEUES, ("q",))), most=st.integers(1, 3), heard=st.booleans())
+    def lease(self, worker: str, queues: tuple[str, ...], most: int, heard: bool) -> None:
+        """A worker is handed jobs; it may never hear of them."""
+        self.expire()
+        want = Want(worker, queues, frozenset({TASK}), most, most)
+        batches = self.both.ask(lambda engine: engine.lease(want))
+        given = [(key_text(job), token) for each in batches for job, token in zip(each.ids, each.tokens, strict=True)]
+        assert not (why := self.model.hand_out(worker, queues, most, given)), why
+        for name, token in given:
+            self.granted[token] = name
+            if heard:
+                self.believed[worker][token] = name
+
+    def some_token(self, data: st.DataObject, worker: str) -> int | None:
+        """Mostly one that the worker holds, sometimes any that was ever given."""
+        tokens = [*self.believed[worker], *self.believed[worker], *self.granted]
+        return data.draw(st.sampled_from(tokens), "token") if tokens else None
+
+    @precondition(lambda self: self.granted)
+    @rule(data=st.data(), worker=workers, verdict=st.sampled_from(VERDICTS), delay=st.sampled_from((0, 0, 3000)))
+    def finish(self, data: st.DataObject, worker: str, verdict: str, delay: int) -> None:
+        """An outcome, perhaps once more, perhaps of a lease that is lost. It is told again until it is answered."""
+        token = self.some_token(data, worker)
+        if token is None:
+            return
+        job, result = text_key(self.granted[token]), b"result %d" % token
+        successes = [Successes([token], [result], "json", [1], [1], [job])] if verdict == "SUCCEEDED" else []
+        endings = [] if successes else [Ending(token, Verdict[verdict], None, delay, 1, 1, job)]
+        answer = self.both.ask(lambda engine: engine.verbs.finish(worker, successes, endings, engine.now))
+        said = answer.refused[token].name if token in answer.refused else "accepted"
+        expected = self.model.end(worker, token, verdict, delay, result)
+        assert said == expected, f"the outcome under {token:x} was {said}, not {expected}"
+        self.believed[worker].pop(token, None)
+
+    @precondition(lambda self: self.granted)
+    @rule(data=st.data(), worker=workers)
+    def release(self, data: st.DataObject, worker: str) -> None:
+        token = self.some_token(data, worker)
+        if token is not None:
+            self.both.ask(lambda engine: engine.verbs.release(worker, [token], engine.now))
+            self.model.release(worker, token)
+            self.believed[worker].pop(token, None)
+
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from((1, 1, 4, 20, 31)), silent=st.sets(workers))
+    def pass_time(self, seconds: int, silent: set[str]) -> None:
+        """As it should: a beat each second, and signs of life of those who are not silent."""
+        for _ in range(seconds):
+            self.move(1.0, 1000)
+            for worker in sorted(set(WORKERS) - silent):
+                process = self.processes[worker]
+                self.both.tell(lambda engine, it=worker, at=process: engine.extend(it, at))  # type: ignore[misc]
+                self.model.extend(worker, process)
+
+    @rule(seconds=st.sampled_from((2.5, 10.25, 70.0)))
+    def stall(self, seconds: float) -> None:
+        """The broker stands still."""
+        self.move(seconds, int(seconds * 1000))
+
+    @rule(seconds=st.sampled_from((-100, -3, 3, 100)))
+    def set_clock(self, seconds: int) -> None:
+        self.both.tell(lambda engine: engine.advance(0, wall=seconds))
+        self.model.wall += seconds * 1000
+
+    def move(self, seconds: float, wall_ms: int) -> None:
+        self.both.tell(lambda engine: engine.advance(seconds))
+        self.model.wall += wall_ms
+        self.model.mono += seconds
+        stalled = self.both.tell(lambda engine: engine.verbs.beat(engine.now))
+        assert stalled == self.model.beat()
+
+    @rule()
+    def due(self) -> None:
+        self.both.ask(lambda engine: engine.verbs.due(engine.now, 1000))
+        self.model.due()
+
+    @rule()
+    def expire(self) -> None:
+        answer = self.both.ask(lambda engine: engine.expire_all(1000))
+        ended, silent = self.model.expire()
+        assert {key_text(job) for job in answer.final} == ended
+        assert set(answer.lost_workers) == silent
+        for worker in silent:
+            self.stored[worker] = 0
+
+    @rule()
+    def nobody_comes_back(self) -> None:
+        """A start after which no worker is heard of."""
+        self.restart()
+        self.pass_time(31, set(WORKERS))
+        self.expire()
+
+    @rule()
+    def restart(self) -> None:
+        opened = self.both.ask(lambda engine: opened_again(engine))
+        self.model.restart()
+        assert set(opened) == self.model.awaited, f"awaits {opened}, not {self.model.awaited}"
+
+    # -- always ------------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def a_step_is_done(self) -> None:
+        self.done += 1
+
+    @invariant()
+    def every_job_is_where_it_should_be(self) -> None:
+        for engine in self.both.engines:
+            for job in self.both.loop.run_until_complete(engine.verbs.get([text_key(name) for name in JOBS])):
+                name = key_text(job.id)
+                seen, wanted = seen_of(job), wanted_of(self.model.jobs.get(name), name in self.model.remembered)
+                assert seen == wanted, f"{engine.kind}: {name} is {seen}, not {wanted}"
+
+    @invariant()
+    def the_counts_are_right(self) -> None:
+        for engine in self.both.engines:
+            stats = self.both.loop.run_until_complete(engine.verbs.stats())
+            for queue in QUEUES:
+                mine = [job.state for job in self.model.jobs.values() if job.body.queue == queue]
+                counts = stats.queues.get(queue)
+                for state in ("QUEUED", "RUNNING", "SCHEDULED", *FINAL):
+                    counted = getattr(counts, state.lower()) if counts else 0
+                    assert counted == mine.count(state), f"{engine.kind}: {counted} jobs of {queue} are {state}: {mine}"
+
+
+def seen_of(job: Job) -> tuple[object, ...]:
+    """What an engine says of a job: state, worker, token, leases lost, retries, result, and whether it is forgotten."""
+    running, final = job.state is State.RUNNING, job.state.name in FINAL
+    worker, token = job.worker if running else "", job.token if running or final else 0
+    return job.state.name, worker, token, job.lost, job.retries, job.result, job.forgotten
+
+
+def wanted_of(job: Known | None, remembered: bool) -> tuple[object, ...]:
+    """What it should say."""
+    if job is None:
+        return "UNKNOWN", "", 0, 0, 0, b"", remembered
+    return job.state, job.worker, job.token or job.ended_by, job.lost, job.retries, job.result, False
+
+
+def with_unique(head: Head, unique: Unique) -> Head:
+    return msgspec_replace(head, traits=msgspec_replace(head.traits, unique=unique))
+
+
+def copy_of(body: Body) -> Body:
+    return Body(**vars(body))
+
+
+def told(answer: Enqueued, count: int) -> list[str]:
+    """What became of each job, in the words of the model."""
+    said = ["stored"] * count
+    for index, what in answer.exceptions.items():
+        holder = answer.holders.get(index)
+        said[index] = what.name if holder is None else f"{what.name} {key_text(holder)}"
+    return said
+
+
+async def joined(engine: EngineUnderTest, worker: str, process: int, held: Sequence[Held]) -> set[int] | None:
+    """The tokens that are lost; None when another process has the name."""
+    try:
+        return set((await engine.verbs.join(worker, instance(process), held, engine.now)).lost)
+    except NameTaken:
+        return None
+
+
+async def opened_again(engine: EngineUnderTest) -> list[str]:
+    return (await engine.restart()).awaited
