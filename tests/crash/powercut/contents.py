@@ -102,15 +102,18 @@ def contents(env: lmdb.Environment) -> Contents:
 
 def _jobs(rows: dict[str, dict[bytes, bytes]]) -> Iterator[tuple[bytes, Job]]:
     for key, row in rows["jobs"].items():
-        name, job = _job(row, rows["notes"].get(key), rows["final"].get(key), rows["progress"].get(key))
-        if first_number(rows["ids"].get(name, b"\0" * 8)) == int.from_bytes(key, "big"):
+        seq = first_number(key)
+        name, job = _job(seq, row, rows["notes"].get(key), rows["final"].get(key), rows["progress"].get(key))
+        if first_number(rows["ids"].get(name, b"\0" * 8)) == seq:
             yield name, job  # else the id does not lead to the job: as good as lost
 
 
 @functools.lru_cache(CACHED)
-def _job(row: bytes, note_row: bytes | None, final_row: bytes | None, said: bytes | None) -> tuple[bytes, Job]:
+def _job(
+    seq: int, row: bytes, note_row: bytes | None, final_row: bytes | None, said: bytes | None
+) -> tuple[bytes, Job]:
     job, note = unpack_job(row), unpack_note(note_row)
-    final = unpack_final(final_row) if final_row is not None else None
+    final = unpack_final(final_row, seq) if final_row is not None else None
     state, value = (int(final.state), final.value) if final is not None else (0, b"")
     retries = max(note.retries, final.retries if final is not None else 0)
     checkpoint = unpack_said(said).checkpoint

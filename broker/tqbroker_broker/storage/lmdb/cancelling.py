@@ -31,7 +31,7 @@ def _cancel_one(group: Group, job_id: JobId, mark: Mark, tokens: dict[str, list[
     if seq is None:
         return Cancelled.UNKNOWN
     job = store.job(txn, seq)
-    if job is None or txn.get(U64.pack(seq), db=store.db["final"]) is not None:
+    if job is None or job.id != job_id or txn.get(U64.pack(seq), db=store.db["final"]) is not None:
         return Cancelled.FINAL
     lease = store.book.by_seq.get(seq) or group.adopted.get(seq)
     note = store.note(txn, seq)

@@ -46,7 +46,7 @@ class Edit:
         store, txn = self.group.store, self.group.txn
         seq = store.seq_of(txn, job_id)
         job = store.job(txn, seq) if seq is not None else None
-        if seq is None or job is None:
+        if seq is None or job is None or job.id != job_id:
             return Effect.UNKNOWN
         found = Found(self.group, seq, job)
         if found.final is None and self._is_out(found):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from tqbroker_broker.attempts import Ending, Failure, Verdict
@@ -12,9 +13,11 @@ from tqbroker_broker.rules import PLAIN
 from tqbroker_broker.storage.lmdb import annotating, history, uniques
 from tqbroker_broker.storage.lmdb.book import Lease
 from tqbroker_broker.storage.lmdb.group import COLUMN, READY, SCHEDULED, WAITING, Group
-from tqbroker_broker.storage.lmdb.keys import MEMORY, NOTED, TOKEN_AT, U64, delayed_key, order_of
+from tqbroker_broker.storage.lmdb.keys import MEMORY, NOTED, TOKEN_AT, U64, delayed_key, first_number, order_of
 from tqbroker_broker.storage.lmdb.rows import DAMAGED, Final, JobRow, Note, pack_failure, pack_final, pack_trail
 from tqbroker_broker.storage.lmdb.workflow_writer import Ended
+
+log = logging.getLogger("tqbroker.storage")
 
 
 def put_final(
@@ -40,7 +43,7 @@ def put_final(
 
 def write_final(group: Group, key: bytes, final: Final) -> None:
     """Writes how the job with this seq as key ended; dead letters are listed in a database of their own."""
-    group.txn.put(key, pack_final(final), db=group.store.db["final"])
+    group.txn.put(key, pack_final(final, first_number(key)), db=group.store.db["final"])
     if final.state is State.FAILED:
         group.txn.put(key, b"", db=group.store.db["dead"])
 
@@ -123,7 +126,10 @@ def forget(group: Group, ids: Sequence[JobId], now: Time) -> int:
     dropped = 0
     for job_id in ids:
         seq = group.store.seq_of(group.txn, job_id)
-        if seq is not None and not is_held(group, seq) and drop_finished(group, seq, now):
+        if seq is None or is_held(group, seq):
+            continue
+        job = group.store.job(group.txn, seq)
+        if job is not None and job.id == job_id and drop_finished(group, seq, now):
             dropped += 1
     return dropped
 
@@ -163,12 +169,19 @@ def drop_finished(group: Group, seq: int, now: Time, *, early: bool = True, alon
     if until_ms <= aged_ms:
         txn.delete(job.id, db=store.db["ids"])
     else:
-        row = txn.get(job.id, db=store.db["ids"])
-        assert row is not None, "the id of a stored job is remembered"
-        txn.put(job.id, row[:TOKEN_AT] + U64.pack(final.token), db=store.db["ids"])
-        group.remembered += 1
-        group.plan(MEMORY, until_ms, job.id)
+        _remember(group, seq, job.id, final.token, until_ms)
     return True
+
+
+def _remember(group: Group, seq: int, job: JobId, token: int, until_ms: int) -> None:
+    """The id of a job that was dropped is known until its time has come, with the token that ended the job."""
+    row = group.txn.get(job, db=group.store.db["ids"])
+    if row is None or first_number(row) != seq:
+        log.error("job number %s was not known under its id: tqbroker verify says what is damaged", seq)
+        return
+    group.txn.put(job, row[:TOKEN_AT] + U64.pack(token), db=group.store.db["ids"])
+    group.remembered += 1
+    group.plan(MEMORY, until_ms, job)
 
 
 def put_damaged(group: Group, seq: int, now: Time) -> JobId | None:

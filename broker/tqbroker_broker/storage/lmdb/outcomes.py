@@ -113,7 +113,7 @@ def _succeed(group: Group, holder: Holder | None, columns: Successes, now: Time,
             succeeded, token, columns.started_ms[i], now.wall_ms,
             note.retries if note else 0, note.lost if note else 0, len(form), len(name),
         )  # fmt: skip
-        rows.append((key, seal(fixed + tail + value)))
+        rows.append((key, seal(fixed + tail + value, lease.seq)))
     txn.cursor(store.db["final"]).putmulti(rows)
     for i, children in columns.children.items():
         if columns.tokens[i] not in answer.refused:

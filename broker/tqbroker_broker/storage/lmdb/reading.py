@@ -72,7 +72,7 @@ def look_at(store: Store, txn: Txn, job_id: JobId, seq: int | None, *, with_args
     if seq is None:
         return Job(job_id, State.UNKNOWN)
     row = store.job(txn, seq)
-    if row is None:
+    if row is None or row.id != job_id:
         stored = txn.get(U64.pack(seq), db=store.db["jobs"]) is not None
         return Job(job_id, State.FAILED, failure=DAMAGED) if stored else Job(job_id, State.UNKNOWN, forgotten=True)
     return describe(store, txn, seq, row, with_args)

@@ -1,4 +1,8 @@
-"""Rows of what is kept of jobs: each begins with the CRC32 of the rest, as LMDB 0.9 has no page checksums."""
+"""Rows of what is kept of jobs: each begins with the CRC32 of the rest, as LMDB 0.9 has no page checksums.
+
+The checksum of an outcome begins with the seq of its job: one that is found in the place of another is damaged. The row
+of a job has its id, and those who come by an id compare it.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,7 @@ DAMAGED = Failure(
 """The failure of a job that cannot be read any more."""
 
 CRC = Struct(">I")
+CRC_MAX = (1 << 32) - 1
 # head length, id length, unique key length, submitted_ms, due_ms, expires_ms; then head, id, unique key, args
 JOB = Struct(">IHBQQQ")
 JOB_AT = CRC.size
@@ -117,14 +122,14 @@ class Final(NamedTuple):
     value: bytes = b""
 
 
-def seal(body: bytes) -> bytes:
-    """The body with its CRC in front."""
-    return CRC.pack(crc32(body)) + body
+def seal(body: bytes, seq: int = 0) -> bytes:
+    """The body with its CRC in front, which begins with the low half of the seq of a row that is bound to one."""
+    return CRC.pack(crc32(body, seq & CRC_MAX)) + body
 
 
-def check(row: bytes) -> bytes:
-    """The same row, if its CRC is right. Raises DamagedRecordError."""
-    if len(row) < JOB_AT or CRC.unpack_from(row)[0] != crc32(memoryview(row)[JOB_AT:]):
+def check(row: bytes, seq: int = 0) -> bytes:
+    """The same row, if its CRC is right, and that of this seq. Raises DamagedRecordError."""
+    if len(row) < JOB_AT or CRC.unpack_from(row)[0] != crc32(memoryview(row)[JOB_AT:], seq & CRC_MAX):
         raise DamagedRecordError
     return row
 
@@ -264,8 +269,8 @@ def unpack_said(row: bytes | None) -> Said:
     return _decode_said(check(row)[JOB_AT:]) if row is not None else Said()
 
 
-def pack_final(final: Final) -> bytes:
-    """A row of `final`."""
+def pack_final(final: Final, seq: int) -> bytes:
+    """A row of `final`, of the job with this seq."""
     form, worker = final.format.encode(), final.worker.encode()
     return seal(
         FINAL.pack(
@@ -280,13 +285,14 @@ def pack_final(final: Final) -> bytes:
         )
         + form
         + worker
-        + final.value
+        + final.value,
+        seq,
     )
 
 
-def unpack_final(row: bytes) -> Final:
-    """Reads a row of `final`. Raises DamagedRecordError."""
-    state, token, started, finished, retries, lost, form, worker = FINAL.unpack_from(check(row), JOB_AT)
+def unpack_final(row: bytes, seq: int) -> Final:
+    """Reads a row of `final`, of the job with this seq. Raises DamagedRecordError."""
+    state, token, started, finished, retries, lost, form, worker = FINAL.unpack_from(check(row, seq), JOB_AT)
     form_at = JOB_AT + FINAL.size
     worker_at = form_at + form
     value_at = worker_at + worker

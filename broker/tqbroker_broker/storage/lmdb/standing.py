@@ -136,7 +136,7 @@ def _finals(store: Store, txn: Txn, workflows: WorkflowReader, join: JoinKey, fi
 def unpacked(row: bytes, seq: int) -> Final | None:
     """How a member ended, unless that cannot be read any more."""
     try:
-        return unpack_final(row)
+        return unpack_final(row, seq)
     except DamagedRecordError:
         log.error("the outcome of job number %s does not match its checksum", seq)
         return None

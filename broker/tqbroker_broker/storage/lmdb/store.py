@@ -197,7 +197,7 @@ class Store:
         """How the job ended, if it has. What cannot be read any more counts as a failure that says so."""
         row = txn.get(U64.pack(seq), db=self.db["final"])
         try:
-            return unpack_final(row) if row is not None else None
+            return unpack_final(row, seq) if row is not None else None
         except DamagedRecordError:
             log.error("the outcome of job number %s does not match its checksum", seq)
             return Final(State.FAILED, value=pack_failure(DAMAGED))

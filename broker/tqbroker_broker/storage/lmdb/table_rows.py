@@ -255,7 +255,7 @@ def write_run(key: bytes, run: Run) -> bytes:
 
 def read_end(key: bytes, row: bytes) -> End:
     """A row of `final`."""
-    final = unpack_final(row)
+    final = unpack_final(row, U64.unpack(key)[0])
     if final.state is State.SUCCEEDED:
         return End(final, None)
     return End(final._replace(value=b""), unpack_failure(final.value))
@@ -264,4 +264,5 @@ def read_end(key: bytes, row: bytes) -> End:
 def write_end(key: bytes, end: End) -> bytes:
     """The row of an end."""
     succeeded = end.final.state is State.SUCCEEDED
-    return pack_final(end.final if succeeded else end.final._replace(value=pack_failure(end.failure)))
+    final = end.final if succeeded else end.final._replace(value=pack_failure(end.failure))
+    return pack_final(final, U64.unpack(key)[0])

@@ -154,6 +154,6 @@ class Workflow:
     def _state(self, packed: bytes) -> State | None:
         raw = self._look.snapshot.get("final", packed)
         try:
-            return unpack_final(raw).state if raw is not None else None
+            return unpack_final(raw, first_number(packed)).state if raw is not None else None
         except UNREADABLE:
             return State.FAILED
