@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import faulthandler
 import logging
 import os
 import sys
 import threading
 from pathlib import Path
+from typing import TextIO
 
 from tqbroker._daemon import StopSignals, configure_logging, get_logger
 from tqbroker._failpoint import FailpointError, arm, hit
@@ -21,7 +24,7 @@ from tqbroker_broker.config import BrokerConfig
 from tqbroker_broker.core import Core
 from tqbroker_broker.listening import CannotListen, Health, create_server, listen
 from tqbroker_broker.service import QueueService
-from tqbroker_broker.storage import CannotOpen, Fenced, create_engine
+from tqbroker_broker.storage import CRASH_FILE, CannotOpen, Fenced, create_engine
 from tqbroker_broker.timers import Timers
 from tqbroker_broker.work import WorkerService
 
@@ -64,6 +67,7 @@ class Server:
         self._data_dir = "" if url.startswith("memory:") else str(Path(url.partition(":")[2]).absolute())
         self.core = Core(create_engine(url, config), SystemClock(), config, self._storage_failed)
         self._timers: asyncio.Task[None] | None = None
+        self._crashes: TextIO | None = None
         self._closing = False
 
     async def run(self) -> int:
@@ -79,7 +83,9 @@ class Server:
         """Binds, opens the store, serves. Raises CannotListen, CannotOpen."""
         self._server = create_server(self.config)
         self.addresses = listen(self._server, self.config.listen)
+        self._watch_for_crashes()
         opened = await self.core.open()
+        self._watch_for_crashes()
         services = {
             queue_pb2.DESCRIPTOR.services_by_name["Queue"]: QueueService(self.core),
             worker_pb2.DESCRIPTOR.services_by_name["Worker"]: WorkerService(self.core),
@@ -101,6 +107,17 @@ class Server:
         )
         if opened.awaited:
             log.info("waiting for workers from before the start", workers=opened.awaited)
+
+    def _watch_for_crashes(self) -> None:
+        """Should something below Python kill this process, it leaves word, and the next one looks at its store first.
+
+        That can be when the store is opened, and a new one has no directory before that.
+        """
+        if self._crashes is None and self._data_dir and Path(self._data_dir).is_dir():
+            with contextlib.suppress(OSError):
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+                self._crashes = os.fdopen(os.open(Path(self._data_dir, CRASH_FILE), flags, 0o600), "a")
+                faulthandler.enable(self._crashes)
 
     async def stop(self) -> None:
         """Takes no new work, tells the workers, finishes what is in flight, closes the store. Bounded by `drain`."""
@@ -129,6 +146,9 @@ class Server:
         if self._closing:
             return
         log.critical("storage has failed: the broker ends at once", error=str(error))
+        if self._crashes is not None:
+            self._crashes.write(f"storage has failed: {error}\n")
+            self._crashes.flush()
         _exit(FAILED)
 
 

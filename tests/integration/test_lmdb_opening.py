@@ -96,6 +96,29 @@ async def test_a_store_of_another_format_is_refused_and_named(tmp_path: Path) ->
     assert "the store has format 99" in await refusal(file.parent)
 
 
+async def test_a_refused_store_is_left_as_it_is(tmp_path: Path) -> None:
+    """Whether it is of a version to come, or not of tqbroker at all."""
+    (tmp_path / "data").mkdir()
+    env = lmdb.open(str(tmp_path / "data" / "data.mdb"), subdir=False, max_dbs=4)
+    with env.begin(write=True) as txn:
+        txn.put(b"some", b"thing", db=env.open_db(b"theirs", txn=txn))
+    env.close()
+    other = (tmp_path / "data" / "data.mdb").read_bytes()
+    assert "no store of tqbroker" in await refusal(tmp_path / "data")
+    assert (tmp_path / "data" / "data.mdb").read_bytes() == other
+
+    file = await filled(tmp_path / "later")
+    env = lmdb.open(str(file), subdir=False, max_dbs=64)
+    with env.begin(write=True) as txn:
+        txn.put(b"format", U64.pack(2), db=env.open_db(b"meta", txn=txn))
+        txn.drop(env.open_db(b"trails", txn=txn))
+    env.close()
+    later = file.read_bytes()
+    for _ in range(2):
+        assert "the store has format 2" in await refusal(file.parent)
+    assert file.read_bytes() == later
+
+
 async def test_a_path_that_cannot_be_a_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
     assert "cannot use the data directory" in await refusal(tmp_path / "data")

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from tqbroker_broker.config import StorageConfig
 
 
+CRASH_FILE = "CRASH"
+"""The word that a broker leaves in its data directory when something below it, or its storage, has ended it."""
+
+
 class StorageError(Exception):
     """Something the store could not do. The message is for the operator."""
 

@@ -34,4 +34,5 @@ engine.py    the seam: each verb, handed to its module
 tables.py, table_rows.py   every database as a table of plain values, for those who read all of it
 verifying/   the check of a whole store
 replacing.py   a file in the place of a store: restored, compacted
+pages.py     the check of its pages, without LMDB
 """

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from struct import error as StructError  # noqa: N812
 
 import lmdb
 import msgspec
@@ -87,16 +88,17 @@ class LmdbEngine:
     async def open(self, now: Time) -> Opened:
         self._lock = opening.prepare_directory(self._directory)
         try:
+            opening.check_after_crash(self._directory)
             env = opening.open_environment(self._directory, self._config)
-            store = self._store = Store(env, self._directory, self._config)
-            identity, epoch = opening.begin_epoch(env, now)
-            self._load(now)
-        except lmdb.Error as problem:
-            os.close(self._lock)
-            raise CannotOpen(opening.cannot_write(self._directory, problem)) from problem
+            try:
+                identity, epoch = self._begin(env, now)
+            except BaseException:
+                env.close()
+                raise
         except BaseException:
             os.close(self._lock)
             raise
+        store = self._store
         store.log.tell = lambda: self.on_events()
         store.book.begin(epoch)
         self._stored_epoch = epoch
@@ -104,18 +106,24 @@ class LmdbEngine:
         self._copier = Copier(store)
         return Opened(identity, epoch, sorted(store.book.holders))
 
-    def _load(self, now: Time) -> None:
+    def _begin(self, env: lmdb.Environment, now: Time) -> tuple[bytes, int]:
+        """Reads what a start needs. Returns the store's id and the new epoch. Raises CannotOpen."""
         try:
-            self._store.load(now)
-            rulebook.load(self._store, now)
-            firing.load(self._store)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as problem:
-            self._store.done_reading()
-            self._store.env.close()
+            opening.check_format(env)
+            store = self._store = Store(env, self._directory, self._config)
+            identity, epoch = opening.begin_epoch(env, now)
+            store.load(now)
+            rulebook.load(store, now)
+            firing.load(store)
+            store.done_reading()
+        except lmdb.Error as problem:
+            raise CannotOpen(opening.cannot_write(self._directory, problem)) from problem
+        except (msgspec.MsgspecError, UnicodeDecodeError, StructError) as problem:
             raise CannotOpen(
-                f"a count, rule, schedule or name in {self._directory} cannot be read ({problem}); restore a backup."
+                f"what a start needs of {self._directory} cannot be read ({problem}): tqbroker verify says what is "
+                "damaged; restore a backup."
             ) from problem
-        self._store.done_reading()
+        return identity, epoch
 
     async def close(self) -> None:
         await self._copier.close()

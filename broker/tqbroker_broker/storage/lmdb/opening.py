@@ -17,9 +17,10 @@ from tqbroker._failpoint import hit
 from tqbroker_broker.config import MIB, StorageConfig
 from tqbroker_broker.lifecycle import next_epoch
 from tqbroker_broker.records import Time
-from tqbroker_broker.storage import CannotOpen
+from tqbroker_broker.storage import CRASH_FILE, CannotOpen
 from tqbroker_broker.storage.lmdb.fullness import Fullness
 from tqbroker_broker.storage.lmdb.keys import DATABASES, FORMAT_VERSION, U64
+from tqbroker_broker.storage.lmdb.pages import page_faults
 
 log = logging.getLogger("tqbroker.storage")
 
@@ -36,6 +37,8 @@ COMPACTING = "data.mdb.compacting"
 """A smaller copy on its way to be the store."""
 
 OTHERS_MAY_WRITE = 0o002
+MOST_CHECKED = 1 << 30
+"""Bytes of a store whose pages are looked at after a crash: that takes some ten seconds."""
 
 # File systems on which LMDB's locks or memory maps do not hold.
 REMOTE = frozenset(
@@ -145,6 +148,26 @@ def check_file(path: Path) -> None:
         raise CannotOpen(f"{path} is cut short: {size} bytes where {needed} are in use; restore a backup.")
 
 
+def check_after_crash(directory: Path) -> None:
+    """Looks at all pages if the last broker here was killed from below, so that none dies of them again and again.
+
+    Raises CannotOpen when they are damaged, as long as nothing is done about it.
+    """
+    crash, file = directory / CRASH_FILE, directory / DATA_FILE
+    if not crash.exists() or not crash.stat().st_size or not file.exists():
+        return
+    if file.stat().st_size > MOST_CHECKED:
+        log.warning("the last broker here crashed, see %s: should it happen again, run tqbroker verify", crash)
+        return
+    log.warning("the last broker here crashed, see %s: looking at the pages of its store", crash)
+    if faults := page_faults(file):
+        raise CannotOpen(
+            f"{file} is damaged: {faults[0]}. The last broker here crashed of it. Say what else is wrong with "
+            f"tqbroker verify {directory}; go back to a backup, or save what can be read with tqbroker export."
+        )
+    os.truncate(crash, 0)
+
+
 def _needed_bytes(start: bytes) -> int | None:
     """The size that the newer of the two meta pages speaks of, or None if there is none."""
     first = _meta(start, 0)
@@ -199,7 +222,7 @@ def cannot_write(path: Path, problem: Exception) -> str:
     """Why the store there cannot be opened, in words."""
     if Fullness(path.parent).is_full(problem):
         return f"there is no room for {path}: a start has to write a little; make some room on its disk."
-    return f"cannot open {path}: {problem}"
+    return f"cannot open {path}: {problem}; tqbroker verify says whether it is damaged."
 
 
 def _create_file(directory: Path, path: Path, size: int) -> None:
@@ -230,18 +253,25 @@ def _open(path: Path, size: int, *, lock: bool = True) -> lmdb.Environment:
         os.umask(old_mask)
 
 
+def check_format(env: lmdb.Environment) -> None:
+    """Refuses an environment that is not a store of this version, before anything is written. Raises CannotOpen."""
+    with env.begin() as txn:
+        names = {name for name, _ in txn.cursor()}
+        version = txn.get(b"format", db=env.open_db(b"meta", txn=txn, create=False)) if b"meta" in names else None
+    if version is None:
+        raise CannotOpen("the data file is a database, but no store of tqbroker: use another data directory.")
+    number = int.from_bytes(version, "big")
+    if number != FORMAT_VERSION:
+        raise CannotOpen(
+            f"the store has format {number}; this version reads format {FORMAT_VERSION} only. "
+            "Use the version that wrote it, or take its jobs along: tqbroker export there, tqbroker import here."
+        )
+
+
 def begin_epoch(env: lmdb.Environment, now: Time) -> tuple[bytes, int]:
-    """Checks the format and raises the epoch, durably. Returns the store's id and the epoch. Raises CannotOpen."""
+    """Raises the epoch, durably. Returns the store's id and the epoch."""
     with env.begin(write=True) as txn:
         meta = env.open_db(b"meta", txn=txn)
-        version = txn.get(b"format", db=meta)
-        if version is None:
-            raise CannotOpen("the data file is a database, but no store of tqbroker: use another data directory.")
-        if U64.unpack(version)[0] != FORMAT_VERSION:
-            raise CannotOpen(
-                f"the store has format {U64.unpack(version)[0]}; this version reads format {FORMAT_VERSION} only. "
-                "Use the version that wrote it."
-            )
         stored = txn.get(b"epoch", db=meta)
         epoch = next_epoch(U64.unpack(stored)[0] if stored else 0, now.wall_ms)
         txn.put(b"epoch", U64.pack(epoch), db=meta)

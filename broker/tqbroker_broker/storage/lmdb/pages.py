@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lmdb import verify as pages
-
-from tqbroker_broker.storage.report import Report
+from lmdb import verify
 
 MAGIC_AT = 16
 """Where the magic number of LMDB 0.9 stands, of which a store is. The other version that is read here has it at 24."""
@@ -14,17 +12,14 @@ MAGIC_AT = 16
 MAGIC = (0xBEEFC0DE).to_bytes(4, "little")
 
 
-def check_pages(path: Path, report: Report) -> bool:
-    """Whether every page of a file is sound; what is not goes into the report."""
+def page_faults(path: Path) -> list[str]:
+    """What is wrong with the pages of a file, in words. Takes about a second for each 80 MB."""
     with path.open("rb") as file:
         start = file.read(MAGIC_AT + len(MAGIC))
     if start[MAGIC_AT:] != MAGIC:
-        report.add("the file is not a store: it does not begin as one, or its first page is damaged")
-        return False
+        return ["the file is not a store: it does not begin as one, or its first page is damaged"]
     try:
-        faults: list[str] = pages.verify(str(path), subdir=False)  # type: ignore[no-untyped-call]
-    except pages.VerifyError as problem:
+        faults: list[str] = verify.verify(str(path), subdir=False)  # type: ignore[no-untyped-call]
+    except verify.VerifyError as problem:
         faults = [str(problem)]
-    for fault in faults:
-        report.add(f"pages: {fault}")
-    return not faults
+    return [f"pages: {fault}" for fault in faults]
