@@ -162,7 +162,7 @@ def _work_off(work: Slice, kind: bytes, until_ms: int) -> None:
         if work.midway:
             group.store.resume[kind] = key + b"\x00"
             return
-        found = cursor.set_range(key + b"\x00")
+        found = cursor.set_range(key + b"\x00") and cursor.key() > key  # on a damaged page there is no order
 
 
 def _rewrite(work: Slice, key: bytes, packed: bytes, rest: bytes) -> None:
