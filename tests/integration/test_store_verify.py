@@ -11,6 +11,9 @@ import lmdb
 import pytest
 from tests.contracts.harness import CONFIG, EngineUnderTest
 from tests.contracts.workflows import Workflow, submit, take_tokens
+from tests.mutants.catching import catches
+from tests.mutants.registry import planted
+from tests.proof.everything import fill
 from tests.proof.stores import faults_of
 
 from tqbroker_broker.attempts import Verdict
@@ -188,3 +191,24 @@ def test_a_file_of_somebody_else_is_said(tmp_path: Path) -> None:
     assert verified(tmp_path / "other.mdb").faults == [
         "this is not a store of tqbroker: it does not say which format it has"
     ]
+
+
+@catches("count_drifts", "index_left_behind")
+async def test_bugs_of_the_engine_are_seen_in_its_store(tmp_path: Path, mutant: str) -> None:
+    engine = EngineUnderTest("lmdb", tmp_path)
+    await engine.open()
+    with planted(mutant):
+        await fill(engine)
+        await engine.verbs.close()
+    words = {"count_drifts": "the counts of queue default are", "index_left_behind": "which has ended"}
+    assert any(words[mutant] in fault for fault in faults_of(tmp_path / "data"))
+
+
+async def test_a_store_with_every_kind_of_row_is_sound(tmp_path: Path) -> None:
+    engine = EngineUnderTest("lmdb", tmp_path)
+    await engine.open()
+    await fill(engine)
+    await engine.verbs.close()
+    report = verified(tmp_path / "data")
+    assert report.faults == []
+    assert [name for name, rows in report.tables.items() if not rows] == []
