@@ -1,7 +1,7 @@
 """The broker: gRPC on the outside, a storage engine on the inside, one core between them.
 
 cli, settings, config               flags, environment and file to one BrokerConfig
-cli_store, cli_replace              what is done with a store that no broker has open: verify; restore, compact
+cli_store, cli_export, cli_replace  what is done with a store that no broker has open
 dev, dev_processes, dev_project     `tqbroker dev`: broker and worker here, with reload
 server, listening, addresses        composition: opens, serves, drains, stops
 descriptors                         how many connections the system lets this process have

@@ -17,6 +17,7 @@ from tests.contracts.steps_of_schedules import ScheduleSteps
 from tests.contracts.steps_of_time import TimeSteps
 from tests.contracts.steps_of_workers import WorkerSteps
 from tests.contracts.steps_of_workflows import WorkflowSteps
+from tests.proof.stores import faults_of
 
 from tqbroker_broker.config import MIB, StorageConfig
 
@@ -62,7 +63,10 @@ class Walk:
 
 
 async def walk(kinds: Sequence[str], directory: Path, rng: Random, steps: int) -> None:
-    """Walks over engines of these kinds, the first being what the others are compared with."""
+    """Walks over engines of these kinds, the first being what the others are compared with.
+
+    What they leave on a disk is sound in the end.
+    """
     engines = [EngineUnderTest(kind, directory / kind, CONFIG) for kind in kinds]
     course = Course(engines, rng)
     try:
@@ -73,3 +77,6 @@ async def walk(kinds: Sequence[str], directory: Path, rng: Random, steps: int) -
     finally:
         for engine in engines:
             await engine.verbs.close()
+    for kind in kinds:
+        faults = faults_of(directory / kind / "data") if kind == "lmdb" else []
+        assert not faults, [*faults, "the way there:", *course.trail[-30:]]

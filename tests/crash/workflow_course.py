@@ -17,6 +17,8 @@ from typing import TypeVar
 from tests.contracts import harness
 from tests.contracts.harness import FAILURE, EngineUnderTest, instance
 from tests.crash.workflow_graphs import Graph, Ran, draw, judge, parts, replacement, result_of
+from tests.proof.amount import amount
+from tests.proof.stores import faults_of_open
 
 from tqbroker import _failpoint
 from tqbroker_broker.answers import Job
@@ -30,6 +32,9 @@ T = TypeVar("T")
 
 CONFIG = replace(harness.CONFIG, max_lost_leases=1_000_000, upload_ttl=600.0)
 """A job is never given up: here the worker dies as often as others blink."""
+
+LOOK_EVERY = amount(20, 3)
+"""Kills after which the whole store is looked at: that takes as long as some hundred steps."""
 
 STEPS = 3000
 """More than any course takes: one that takes more does not come to an end."""
@@ -51,6 +56,8 @@ class Course:
         self.runs: dict[JobId, list[Ran]] = {}
         self.lost: Counter[JobId] = Counter()
         self.kills = 0
+        self.faults: list[str] = []
+        """What `verify` says of the store after some of the kills, and when all has ended."""
         self._process = 1
         self._held: dict[int, JobId] = {}
         self._untold: dict[int, tuple[list[Successes], list[Ending]]] = {}
@@ -69,9 +76,10 @@ class Course:
             except KilledError:
                 await self._restart()
         _failpoint.arm({})
+        self._look()
         faults = await self._verdict()
         await self.engine.verbs.close()
-        return faults
+        return self.faults + faults
 
     # -- the store -----------------------------------------------------------------------------------------------------
 
@@ -91,7 +99,12 @@ class Course:
         _failpoint.arm({})
         self.engine.advance(self.rng.choice((0.1, 2.0)))
         await self.engine.restart()
+        if self.kills % LOOK_EVERY == 0:
+            self._look()
         await self._join()
+
+    def _look(self) -> None:
+        self.faults += faults_of_open(self.engine.directory / "data")
 
     # -- one step ------------------------------------------------------------------------------------------------------
 

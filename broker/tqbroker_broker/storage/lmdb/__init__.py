@@ -34,5 +34,6 @@ engine.py    the seam: each verb, handed to its module
 tables.py, table_rows.py   every database as a table of plain values, for those who read all of it
 verifying/   the check of a whole store
 replacing.py   a file in the place of a store: restored, compacted
+exporting.py, importing.py   a store as lines of JSON, and back
 pages.py     the check of its pages, without LMDB
 """

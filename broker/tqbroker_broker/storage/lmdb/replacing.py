@@ -10,16 +10,17 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import lmdb
 
 from tqbroker._failpoint import hit
 from tqbroker_broker.config import MIB
 from tqbroker_broker.lifecycle import next_epoch
-from tqbroker_broker.storage import CannotOpen
+from tqbroker_broker.storage import CRASH_FILE, CannotOpen
 from tqbroker_broker.storage.lmdb.keys import DATABASES, U64
 from tqbroker_broker.storage.lmdb.opening import (
     COMPACTING,
@@ -38,7 +39,9 @@ from tqbroker_broker.storage.replaced import Compacted, Restored, Tell
 from tqbroker_broker.storage.report import Report
 from tqbroker_broker.storage.verified import verified
 
-IGNORED = frozenset({LOCK_FILE, NEW_FILE, READERS_FILE, RESTORING, "lost+found"})
+T = TypeVar("T")
+
+IGNORED = frozenset({CRASH_FILE, LOCK_FILE, NEW_FILE, READERS_FILE, RESTORING, "lost+found"})
 """What may stand in a directory that is to get a store: traces of a restore that did not end, or of a file system."""
 
 AHEAD_MS = 3_600_000
@@ -52,20 +55,33 @@ SPARE = 64 * MIB
 def restore(file: Path, directory: Path, now_ms: int, tell: Tell) -> Restored:
     """See Replacing.restore. The copy is what is looked through: nobody can change it between that and its use."""
     _check_backup(file)
+
+    def fill(copy: Path) -> Report:
+        _check_room(directory, file.stat().st_size)
+        tell("copying")
+        with unused(file):
+            shutil.copyfile(file, copy)
+        return _look(copy, tell, f"{file} is not restored, for it has faults")
+
+    store, report = make_store(directory, now_ms, fill)
+    return Restored(store.hex(), report.store, (directory / DATA_FILE).stat().st_size, report.tables)
+
+
+def make_store(directory: Path, now_ms: int, fill: Callable[[Path], T]) -> tuple[bytes, T]:
+    """Makes a data directory of what `fill` writes into a file: a new store, with an id of its own, which is returned.
+
+    The directory must be empty or absent. Killed at any moment there is all of the store, or none. Raises CannotOpen.
+    """
     _check_empty(directory)
     with _locked(directory):
         _check_empty(directory)
-        _check_room(directory, file.stat().st_size)
         with _new_file(directory / RESTORING) as copy:
-            tell("copying")
-            with unused(file):
-                shutil.copyfile(file, copy)
-            report = _look(copy, tell, f"{file} is not restored, for it has faults")
+            filled = fill(copy)
             store = _make_it_new(copy, now_ms)
             _flush(copy)
             hit("in_restore")
             _install(copy, directory)
-    return Restored(store.hex(), report.store, (directory / DATA_FILE).stat().st_size, report.tables)
+    return store, filled
 
 
 def compact(directory: Path, tell: Tell) -> Compacted:

@@ -1,0 +1,96 @@
+"""`tqbroker export` and `tqbroker import`: a store as lines of JSON, and back, with no broker running."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from tqbroker_broker.cli_store import FAULTS, STORE, USAGE, store_path
+from tqbroker_broker.storage import CannotOpen
+from tqbroker_broker.storage.exported import exported, imported
+
+
+@click.command(short_help="Write a store or a backup as lines of JSON.")
+@STORE
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write, which must not exist.  [stdout]")
+def export(path: Path | None, output: Path | None) -> None:
+    """Writes everything of a store as lines of JSON: for `tqbroker import`, a later version, or another program.
+
+    DIR is a data directory whose broker is stopped, FILE a backup of one that runs.  [TQBROKER_DATA_DIR]  What cannot
+    be read is left out and named on stderr. Exit code 0: all of it was written, 1: something was left out, 2: there is
+    nothing to read, or a broker is using it.
+    """
+    store = store_path(path)
+    left_out = 0
+
+    def tell(damage: str) -> None:
+        nonlocal left_out
+        left_out += 1
+        click.echo(f"tqbroker export: {damage}", err=True)
+
+    try:
+        with _target(output) as out:
+            done = exported(store, out, tell)
+    except CannotOpen as problem:
+        click.echo(f"tqbroker export: {problem}", err=True)
+        sys.exit(USAGE)
+    if done is not None:
+        click.echo(f"{done.rows:,} rows written, {done.skipped:,} left out", err=True)
+    sys.exit(FAULTS if done is None or done.skipped or left_out else 0)
+
+
+@contextmanager
+def _target(output: Path | None) -> Iterator[BinaryIO]:
+    """Where the lines go. A file has its name when all of them are on the disk."""
+    if output is None:
+        yield sys.stdout.buffer
+        return
+    if os.path.lexists(output):
+        raise CannotOpen(f"{output} exists: give a name that is free")
+    partial = output.with_name(output.name + ".partial")
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as problem:
+        raise CannotOpen(f"cannot write {partial}: {problem.strerror}") from problem
+    with os.fdopen(descriptor, "wb") as out:
+        try:
+            yield out
+        except CannotOpen:
+            partial.unlink()
+            raise
+        os.fsync(out.fileno())
+    partial.rename(output)
+
+
+@click.command(name="import", short_help="Make a data directory of an export.")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--data-dir", "directory", required=True, envvar="TQBROKER_DATA_DIR", type=click.Path(path_type=Path),
+    help="Data directory to make.  [TQBROKER_DATA_DIR]",
+)  # fmt: skip
+def import_(file: Path, directory: Path) -> None:
+    """Makes a data directory of what `tqbroker export` has written to FILE, after reading all of it.
+
+    The directory must be empty or absent. The store gets a new id, and no worker has a lease. Exit code 0: all of it is
+    there and sound, 1: there is a store, and what the export had left out is missing there, 2: there is no store.
+    """
+    try:
+        done = imported(file, directory, int(time.time() * 1000))
+    except CannotOpen as problem:
+        click.echo(f"tqbroker import: {file}: {problem}", err=True)
+        sys.exit(USAGE)
+    click.echo(f"imported  {done.rows:,} rows of {file} in {directory}")
+    click.echo(f"store     {done.store}, made of {done.former}")
+    if done.skipped:
+        click.echo(f"missing   {done.skipped:,} rows that could not be read when it was exported")
+    for fault in done.faults:
+        click.echo(f"          {fault}")
+    click.echo(f"next      tqbroker serve --data-dir {directory}")
+    sys.exit(FAULTS if done.skipped or done.faults else 0)

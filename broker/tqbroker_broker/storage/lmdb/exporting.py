@@ -1,0 +1,146 @@
+"""All rows of a store as lines of JSON; see exports.py. What cannot be read is left out, with what hangs on it."""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import lmdb
+import msgspec
+
+from tqbroker_broker import __version__
+from tqbroker_broker.storage import CannotOpen
+from tqbroker_broker.storage.exported import Word
+from tqbroker_broker.storage.exports import VERSION, Exported, Header, Line, Trailer
+from tqbroker_broker.storage.lmdb.keys import FORMAT_VERSION, first_number
+from tqbroker_broker.storage.lmdb.pages import page_faults
+from tqbroker_broker.storage.lmdb.table_rows import UNREADABLE
+from tqbroker_broker.storage.lmdb.tables import TABLES
+from tqbroker_broker.storage.lmdb.verifying.everything import data_file, silent, unused
+from tqbroker_broker.storage.lmdb.verifying.look import label, reason
+from tqbroker_broker.storage.lmdb.verifying.seqs import Seqs
+from tqbroker_broker.storage.lmdb.verifying.snapshot import Snapshot
+from tqbroker_broker.storage.plain import plain
+
+Damage = Callable[[str], None]
+
+# How to see which job a row belongs to; those of one that cannot be read go with it.
+OWNER: dict[str, Callable[[bytes, Any], int]] = {
+    **dict.fromkeys(("final", "dead", "notes", "attempts", "progress", "trails"), lambda key, _: first_number(key)),
+    "ids": lambda _, known: known.seq if known.token is None else -1,
+    "lanes": lambda _, standing: standing.seq,
+    "delayed": lambda key, _: first_number(key[8:]),
+    "uniques": lambda _, holding: holding.seq,
+}
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Export:
+    """One export as it goes on."""
+
+    def __init__(self, snapshot: Snapshot, out: BinaryIO, damage: Damage) -> None:
+        self._snapshot = snapshot
+        self._out = out
+        self._damage = damage
+        self._hash = hashlib.sha256()
+        self._gone = Seqs()
+        self._done = Exported(0, 0)
+
+    def write(self) -> Exported:
+        """Writes all of it."""
+        self._out.write(_encode(self._header()) + b"\n")
+        for name in TABLES:
+            try:
+                for line in self._lines(name):
+                    self._hash.update(line)
+                    self._out.write(line)
+                    self._done.rows += 1
+            except lmdb.Error as problem:
+                self._skip(f"{name}: the rest of the table cannot be read ({problem})")
+        done = self._done
+        self._out.write(_encode(Trailer(done.rows, done.skipped, self._hash.hexdigest())) + b"\n")
+        self._out.flush()
+        return done
+
+    def _header(self) -> Header:
+        meta = {name: self._snapshot.get("meta", name) or b"" for name in (b"format", b"store", b"epoch")}
+        tables = {name: self._snapshot.size(name) for name in TABLES}
+        number, epoch = int.from_bytes(meta[b"format"], "big"), int.from_bytes(meta[b"epoch"], "big")
+        return Header(VERSION, __version__, number, meta[b"store"].hex(), epoch, tables)
+
+    def _lines(self, name: str) -> Iterator[bytes]:
+        table, owner = TABLES[name], OWNER.get(name)
+        for packed, raw in self._snapshot.raw(name):
+            try:
+                key, row = table.key.read(packed), table.row.read(packed, raw)
+                line = _encode(Line(name, plain(key), plain(row))) + b"\n"
+            except UNREADABLE as problem:
+                self._skip(f"{label(name, packed)} {reason(problem)}")
+                if name == "jobs" and len(packed) == 8:
+                    self._gone.add(first_number(packed))
+                continue
+            if owner is not None and owner(packed, row) in self._gone:
+                self._done.skipped += 1
+                continue
+            yield line
+
+    def _skip(self, text: str) -> None:
+        self._done.skipped += 1
+        self._damage(text)
+
+
+def export(path: Path, out: BinaryIO, damage: Damage) -> Exported:
+    """Writes everything of a store that no broker has open: a data directory, or a backup. Nothing of it is changed.
+
+    Of a damaged file this process may die: `exported` has another one do it. Raises CannotOpen.
+    """
+    file = data_file(path)
+    with unused(file):
+        for fault in page_faults(file):
+            damage(fault)
+        try:
+            snapshot = Snapshot(file, silent)
+        except lmdb.Error as problem:
+            raise CannotOpen(f"LMDB cannot open {file}: {problem}") from problem
+        try:
+            _check_format(file, snapshot)
+            return Export(snapshot, out, damage).write()
+        finally:
+            snapshot.close()
+
+
+def _check_format(file: Path, snapshot: Snapshot) -> None:
+    row = snapshot.get("meta", b"format")
+    if row is None:
+        raise CannotOpen(f"{file} is not a store of tqbroker: it does not say which format it has")
+    number = int.from_bytes(row, "big")
+    if number != FORMAT_VERSION:
+        raise CannotOpen(
+            f"the store has format {number}; this version reads format {FORMAT_VERSION} only. Export it with the "
+            "version that wrote it"
+        )
+
+
+def _say(word: Word) -> None:
+    sys.stderr.buffer.write(_encode(word) + b"\n")
+    sys.stderr.buffer.flush()
+
+
+def main(path: Path) -> None:
+    """Writes to stdout, and says on stderr what is left out."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        done = export(path, sys.stdout.buffer, lambda text: _say(Word(damage=text)))
+    except (CannotOpen, OSError) as problem:
+        _say(Word(refused=str(problem)))
+    else:
+        _say(Word(done=done))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,168 @@
+"""The lines of an export, back to rows: in a new file, which is a store once all of them are there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import lmdb
+import msgspec
+
+from tqbroker_broker.config import StorageConfig
+from tqbroker_broker.storage import CannotOpen
+from tqbroker_broker.storage.exports import VERSION, Header, Imported, Line, Trailer
+from tqbroker_broker.storage.lmdb.keys import DATABASES, FORMAT_VERSION, U64
+from tqbroker_broker.storage.lmdb.replacing import make_store
+from tqbroker_broker.storage.lmdb.table_rows import UNREADABLE
+from tqbroker_broker.storage.lmdb.tables import TABLES
+from tqbroker_broker.storage.lmdb.txn import Database
+from tqbroker_broker.storage.lmdb.verifying.everything import verify
+from tqbroker_broker.storage.lmdb.verifying.tallies import look_at
+from tqbroker_broker.storage.plain import NotPlain, reader
+
+ROWS_A_COMMIT = 20_000
+"""Rows that are written at a time: some megabytes. Nothing is flushed before the end."""
+
+_decode_header = msgspec.json.Decoder(Header).decode
+_decode_line = msgspec.json.Decoder(Line).decode
+_decode_trailer = msgspec.json.Decoder(Trailer).decode
+
+
+class Row(NamedTuple):
+    """One row as it stands in a database."""
+
+    table: str
+    key: bytes
+    value: bytes
+
+
+def read_header(file: BinaryIO) -> Header:
+    """The first line. Raises CannotOpen."""
+    try:
+        header = _decode_header(file.readline())
+        bytes.fromhex(header.store)
+    except (msgspec.MsgspecError, ValueError) as problem:
+        raise CannotOpen(f"line 1: this is not an export of tqbroker ({problem})") from problem
+    if header.tqbroker_export != VERSION or header.format > FORMAT_VERSION:
+        raise CannotOpen(
+            f"line 1: tqbroker {header.version} wrote this in form {header.tqbroker_export}, of a store of format "
+            f"{header.format}; this version takes form {VERSION} and formats up to {FORMAT_VERSION}"
+        )
+    return header
+
+
+class Rows:
+    """The rows of an export as they come; `trailer` is there after the last one."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.trailer = Trailer(0, 0, "")
+
+    def __iter__(self) -> Iterator[Row]:
+        """Raises CannotOpen at the first line that is not as it was written, and at the end if lines are missing."""
+        digest = hashlib.sha256()
+        count, last = 0, b""
+        for number, line in enumerate(self._file, 2):
+            if last:
+                yield self._row(number - 1, last)
+                digest.update(last)
+                count += 1
+            last = line
+        self.trailer = self._end(last, count, digest.hexdigest())
+
+    def _row(self, number: int, line: bytes) -> Row:
+        try:
+            entry = _decode_line(line)
+            if entry.table not in TABLES:
+                raise NotPlain(f"there is no table {entry.table!r}")
+            table = TABLES[entry.table]
+            key = table.key.write(reader(table.key.type)(entry.key))
+            return Row(entry.table, key, table.row.write(key, reader(table.row.type)(entry.row)))
+        except (*UNREADABLE, TypeError, OverflowError) as problem:
+            raise CannotOpen(f"line {number} is damaged: {problem}") from problem
+
+    @staticmethod
+    def _end(line: bytes, rows: int, digest: str) -> Trailer:
+        try:
+            trailer = _decode_trailer(line)
+        except msgspec.MsgspecError as problem:
+            raise CannotOpen(f"the export is cut short: its last line is missing, after {rows} rows") from problem
+        if trailer.rows != rows or trailer.sha256 != digest:
+            raise CannotOpen(f"the export is not as it was written: {rows} rows do not match its last line")
+        return trailer
+
+
+def import_store(file: Path, directory: Path, now_ms: int) -> Imported:
+    """Makes a data directory of an export; the directory must be empty or absent. Raises CannotOpen.
+
+    What an export had to leave out makes no difference: the counts are made anew, and what is still wrong is told.
+    """
+    with file.open("rb") as lines:
+        header, rows = read_header(lines), Rows(lines)
+
+        def fill(path: Path) -> None:
+            write_store(path, header, rows)
+            if rows.trailer.skipped:
+                count_again(path)
+
+        store, _ = make_store(directory, now_ms, fill)
+    trailer = rows.trailer
+    return Imported(store.hex(), header.store, trailer.rows, trailer.skipped, verify(directory).faults)
+
+
+def write_store(path: Path, header: Header, rows: Rows) -> None:
+    """Writes a store into an empty file. Raises CannotOpen."""
+    with _environment(path) as (env, db):
+        with env.begin(write=True) as txn:
+            for name, value in _meta(header):
+                txn.put(name, value, db=db["meta"])
+        _fill(env, db, rows)
+
+
+@contextmanager
+def _environment(path: Path) -> Iterator[tuple[lmdb.Environment, dict[str, Database]]]:
+    """A file that is on its way to be a store, with all databases; on the disk at the end."""
+    env = lmdb.open(
+        str(path), subdir=False, lock=False, map_size=StorageConfig().map_size, max_dbs=len(DATABASES) + 5, mode=0o600,
+        sync=False, lib_version=0,
+    )  # fmt: skip
+    try:
+        with env.begin(write=True) as txn:
+            db = {name: env.open_db(name.encode(), txn=txn) for name in DATABASES}
+        yield env, db
+        env.sync(True)
+    except lmdb.Error as problem:
+        raise CannotOpen(f"cannot write {path}: {problem}") from problem
+    finally:
+        env.close()
+
+
+def _meta(header: Header) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"format", U64.pack(FORMAT_VERSION)),
+        (b"store", bytes.fromhex(header.store)),
+        (b"epoch", U64.pack(header.epoch)),
+    ]
+
+
+def _fill(env: lmdb.Environment, db: dict[str, Database], rows: Rows) -> None:
+    """Some rows at a time."""
+    several = iter(rows)
+    while batch := list(islice(several, ROWS_A_COMMIT)):
+        with env.begin(write=True) as txn:
+            for row in batch:
+                txn.put(row.key, row.value, db=db[row.table])
+
+
+def count_again(path: Path) -> None:
+    """Makes the counts anew, from the jobs that there are, and the numbers that are given out next."""
+    look = look_at(path)
+    with _environment(path) as (env, db), env.begin(write=True) as txn:
+        for key, number in look.counters.items():
+            txn.put(key, U64.pack(number), db=db["counts"])
+        for queue, states in look.queues.items():
+            txn.put(queue.encode(), msgspec.msgpack.encode(states), db=db["counts"])

@@ -1,0 +1,218 @@
+"""`export` and `import`: all comes back; a line that is damaged or missing is said; half an import is no store."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from tests.contracts.harness import EngineUnderTest
+from tests.proof.make_fixture import filled
+from tests.proof.stores import faults_of
+
+from tqbroker.cli import cli
+from tqbroker_broker.records import State
+from tqbroker_broker.storage import CannotOpen
+from tqbroker_broker.storage.exported import exported, imported
+from tqbroker_broker.storage.lmdb.exporting import export
+
+NOW_MS = 1_800_000_000_000
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a store with every kind of row."""
+    return asyncio.run(filled(tmp_path_factory.mktemp("original")))
+
+
+def lines_of(path: Path) -> list[bytes]:
+    """The export of a store without damage."""
+    out = io.BytesIO()
+    assert export(path, out, pytest.fail).skipped == 0
+    return out.getvalue().splitlines(keepends=True)
+
+
+@pytest.fixture(scope="module")
+def lines(store: Path) -> list[bytes]:
+    return lines_of(store)
+
+
+def put(directory: Path, lines: list[bytes]) -> Path:
+    """A file of lines."""
+    file = directory / "export.jsonl"
+    file.write_bytes(b"".join(lines))
+    return file
+
+
+def run(*arguments: str | Path) -> Result:
+    """A command of the shell."""
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+def test_what_was_exported_comes_back_byte_for_byte_in_a_sound_store(tmp_path: Path, lines: list[bytes]) -> None:
+    done = imported(put(tmp_path, lines), tmp_path / "data", NOW_MS)
+
+    assert (done.rows, done.skipped, done.faults) == (len(lines) - 2, 0, [])
+    assert faults_of(tmp_path / "data") == []
+    again = lines_of(tmp_path / "data")
+    assert [line for line in lines[1:-1] if b'"table":"workers"' not in line] == again[1:-1]
+
+
+def test_an_imported_store_has_a_new_id_and_tokens_that_were_never_given(tmp_path: Path, lines: list[bytes]) -> None:
+    done = imported(put(tmp_path, lines), tmp_path / "data", NOW_MS)
+    before, after = json.loads(lines[0]), json.loads(lines_of(tmp_path / "data")[0])
+    assert done.former == before["store"] != done.store == after["store"]
+    assert after["epoch"] > before["epoch"]
+    assert {**before, **after} == {
+        **before,
+        "store": after["store"],
+        "epoch": after["epoch"],
+        "tables": after["tables"],
+    }
+
+
+async def test_an_imported_store_serves(tmp_path: Path, lines: list[bytes]) -> None:
+    imported(put(tmp_path, lines), tmp_path / "data", NOW_MS)
+    engine = EngineUnderTest("lmdb", tmp_path)
+    await engine.open()
+    await engine.join()
+    tokens = await engine.take()
+    await engine.succeed("w", tokens.values())
+    assert (await engine.job("queued")).state is State.SUCCEEDED
+    assert (await engine.job("job3")).result.startswith(b"job3.")
+    await engine.verbs.close()
+
+
+Spoil = Callable[[list[bytes]], list[bytes]]
+
+SPOILED: dict[str, tuple[Spoil, str]] = {
+    "cut in the middle": (lambda lines: lines[:100], "cut short: its last line is missing, after 98 rows"),
+    "cut in a line": (lambda lines: [*lines[:-1], lines[-1][:20]], "cut short"),
+    "a line is missing": (lambda lines: lines[:50] + lines[51:], "rows do not match its last line"),
+    "a line was changed": (
+        lambda lines: [line.replace(b'"tjob3"', b'"tjobs"') for line in lines], "rows do not match its last line"
+    ),
+    "a line is no JSON": (lambda lines: [*lines[:9], b"{nonsense\n", *lines[10:]], "line 10 is damaged: JSON"),
+    "a line of another table": (
+        lambda lines: [*lines[:9], b'{"table":"mine","key":1}\n', *lines[10:]], "line 10 is damaged: there is no table"
+    ),
+    "a field nobody knows": (
+        lambda lines: [*lines[:9], lines[9].replace(b'"row":{', b'"row":{"x":1,'), *lines[10:]], "no field 'x'"
+    ),
+    "another form": (
+        lambda lines: [lines[0].replace(b'"tqbroker_export":1', b'"tqbroker_export":9'), *lines[1:]], "in form 9"
+    ),
+    "a later format": (lambda lines: [lines[0].replace(b'"format":1', b'"format":8'), *lines[1:]], "of format 8"),
+    "something else": (lambda lines: [b"hello\n"], "line 1: this is not an export of tqbroker"),
+    "nothing": (lambda lines: [], "line 1: this is not an export of tqbroker"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_an_export_that_is_not_as_it_was_written_is_refused_and_leaves_no_store(
+    tmp_path: Path, lines: list[bytes], name: str
+) -> None:
+    spoil, words = SPOILED[name]
+    done = run("import", put(tmp_path, spoil(lines)), "--data-dir", tmp_path / "data")
+    assert done.exit_code == 2, done.output
+    assert words in done.output
+    assert not (tmp_path / "data" / "data.mdb").exists()
+    again = run("import", put(tmp_path, lines), "--data-dir", tmp_path / "data")
+    assert again.exit_code == 0, again.output
+
+
+def test_nothing_is_imported_over_a_store(tmp_path: Path, lines: list[bytes]) -> None:
+    file = put(tmp_path, lines)
+    imported(file, tmp_path / "data", NOW_MS)
+    before = (tmp_path / "data" / "data.mdb").read_bytes()
+    with pytest.raises(CannotOpen, match="there is a store in"):
+        imported(file, tmp_path / "data", NOW_MS)
+    assert (tmp_path / "data" / "data.mdb").read_bytes() == before
+
+
+async def test_of_a_running_broker_a_backup_is_exported(tmp_path: Path) -> None:
+    engine = EngineUnderTest("lmdb", tmp_path)
+    await engine.open()
+    done = run("export", tmp_path / "data", "-o", tmp_path / "export.jsonl")
+    assert done.exit_code == 2
+    assert "take a backup of it (tqbroker backup)" in done.output
+    await engine.verbs.close()
+
+
+def flipped(store: Path, target: Path, *parts: bytes) -> Path:
+    """A copy of a store with a bit of each of these texts flipped."""
+    content = store.read_bytes()
+    for part in parts:
+        assert content.count(part) == 1
+        content = content.replace(part, bytes([part[0] ^ 1]) + part[1:])
+    target.write_bytes(content)
+    return target
+
+
+def test_what_cannot_be_read_is_left_out_and_named_and_all_else_is_saved(tmp_path: Path, store: Path) -> None:
+    damaged = flipped(store, tmp_path / "damaged.mdb", b"job3......", b"turgent" + b"urgent")
+    done = run("export", damaged, "-o", tmp_path / "export.jsonl")
+    assert done.exit_code == 1
+    assert "jobs: the row" in done.output
+    assert "final: the row" in done.output
+
+    back = run("import", tmp_path / "export.jsonl", "--data-dir", tmp_path / "data")
+
+    assert back.exit_code == 1
+    assert "rows that could not be read when it was exported" in back.output
+    saved = asyncio.run(_saved(tmp_path))
+    assert saved["urgent"] is State.UNKNOWN
+    assert saved["queued"] is State.QUEUED
+    assert saved["job4"] is State.SUCCEEDED
+
+
+async def _saved(directory: Path) -> dict[str, State]:
+    engine = EngineUnderTest("lmdb", directory)
+    await engine.open()
+    found = {name: (await engine.job(name)).state for name in ("urgent", "queued", "job4")}
+    await engine.verbs.close()
+    return found
+
+
+def test_a_file_that_kills_its_reader_is_said_and_no_export_has_its_name(tmp_path: Path, store: Path) -> None:
+    cut = tmp_path / "cut.mdb"
+    shutil.copyfile(store, cut)
+    os.truncate(cut, cut.stat().st_size // 2)
+    done = run("export", cut, "-o", tmp_path / "export.jsonl")
+    assert done.exit_code in (1, 2), done.output
+    assert "Traceback" not in done.output
+    assert "pages: " in done.output
+
+
+def test_the_words_of_verify(tmp_path: Path, store: Path) -> None:
+    sound = run("verify", store)
+    assert sound.exit_code == 0
+    assert "sound. Format 1, store " in sound.output
+    assert json.loads(run("verify", store, "--json").output)["tables"]["jobs"] == 90
+
+    damaged = flipped(store, tmp_path / "damaged.mdb", b"job3......")
+    found = run("verify", damaged)
+    assert found.exit_code == 1
+    assert "1 fault:" in found.output
+    assert "does not match its checksum" in found.output
+    assert "tqbroker restore" in found.output
+    assert run("verify", tmp_path / "nothing").exit_code == 2
+
+
+def test_an_export_to_a_name_that_is_taken_is_refused(tmp_path: Path, store: Path) -> None:
+    (tmp_path / "export.jsonl").write_text("mine")
+    done = run("export", store, "-o", tmp_path / "export.jsonl")
+    assert done.exit_code == 2
+    assert (tmp_path / "export.jsonl").read_text() == "mine"
+
+
+def test_an_export_by_another_process_is_the_same(tmp_path: Path, store: Path, lines: list[bytes]) -> None:
+    with (tmp_path / "export.jsonl").open("wb") as out:
+        assert exported(store, out, pytest.fail) is not None
+    assert (tmp_path / "export.jsonl").read_bytes() == b"".join(lines)
