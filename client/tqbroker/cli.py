@@ -22,7 +22,7 @@ COMMANDS = {
     "worker": _Entry("tqbroker_worker.cli:worker", "Run a worker: it takes jobs from the broker and runs them."),
     "dev": _Entry("tqbroker_broker.dev:dev", "Run broker and worker here, with reload.", needs_server=True),
     "verify": _Entry("tqbroker_broker.cli_store:verify", "Check a store or a backup, all of it.", needs_server=True),
-    "export": _Entry("tqbroker_broker.cli_export:export", "Write a store or a backup as JSON lines.", needs_server=True),
+    "export": _Entry("tqbroker_broker.cli_export:export", "Write a store as lines of JSON.", needs_server=True),
     "import": _Entry("tqbroker_broker.cli_export:import_", "Make a data directory of an export.", needs_server=True),
     "call": _Entry("tqbroker.commands.call:call", "Submit a job by the name of its task."),
     "result": _Entry("tqbroker.commands.result:result", "Show how a job ended, or wait for it."),
