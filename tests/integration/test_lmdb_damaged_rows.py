@@ -11,7 +11,10 @@ from tests.contracts.harness import DEDUP_WINDOW, RESULT_TTL, EngineUnderTest
 from tqbroker_broker.answers import Cancelled
 from tqbroker_broker.questions import Effect, Redrive
 from tqbroker_broker.records import State, text_key
+from tqbroker_broker.storage import Fenced
 from tqbroker_broker.storage.lmdb.engine import LmdbEngine
+
+PAGE, FLAGS_AT, NO_LEAF = 4096, 10, 4
 
 
 @pytest.fixture
@@ -77,3 +80,26 @@ async def test_a_job_whose_id_is_lost_is_dropped_when_its_time_has_come(engine: 
     await engine.expire_all(10)
     await engine.put("a")
     assert (await engine.job("a")).state is State.QUEUED
+
+
+async def test_a_page_that_cannot_be_read_stops_the_broker(tmp_path: Path) -> None:
+    engine = EngineUnderTest("lmdb", tmp_path)
+    await engine.open()
+    await engine.join()
+    await engine.put("a")
+    await engine.succeed("w", (await engine.take()).values(), result=b"the result")
+    await engine.verbs.close()
+    file = tmp_path / "data" / "data.mdb"
+    content = bytearray(file.read_bytes())
+    flags = content.rindex(b"the result") // PAGE * PAGE + FLAGS_AT
+    content[flags] = NO_LEAF
+    file.write_bytes(content)
+    engine = EngineUnderTest("lmdb", tmp_path)
+    await engine.open()
+
+    with pytest.raises(Fenced, match="the store cannot be read: .* tqbroker verify says what is damaged"):
+        await engine.job("a")
+    with pytest.raises(Fenced):
+        await engine.verbs.ended([text_key("a")])
+
+    await engine.verbs.close()

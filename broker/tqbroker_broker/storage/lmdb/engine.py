@@ -64,6 +64,7 @@ from tqbroker_broker.storage.lmdb.copying import Copier
 from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.keys import U64
 from tqbroker_broker.storage.lmdb.store import Store
+from tqbroker_broker.storage.lmdb.txn import reads
 from tqbroker_broker.workflows import Inputs, Members, NodePage, Part, PartAnswer, WorkflowPage, WorkflowState
 
 # A new epoch is stored when fewer tokens than this are left in the present one: more than one call can take.
@@ -186,6 +187,7 @@ class LmdbEngine:
             lambda group: intake.enqueue(group, batches, now), weight=weight, new_work=True
         )
 
+    @reads
     async def lease(self, wants: Sequence[Want], now: Time) -> HandedOut:
         self._committer.check()
         epoch = (self._store.book.next_token + TOKEN_MARGIN) >> COUNTER_BITS
@@ -263,18 +265,22 @@ class LmdbEngine:
             lambda group: submitting.submit(group, part, now), weight=weight, new_work=True
         )
 
+    @reads
     async def inputs(self, job: JobId, first: int) -> Inputs | None:
         return reading.inputs(self._store, job, first)
 
+    @reads
     async def workflows(self, states: frozenset[WorkflowState], cursor: bytes, limit: int) -> WorkflowPage:
         return overview.workflows(self._store, states, cursor, limit)
 
+    @reads
     async def nodes(self, workflow: bytes, cursor: bytes, limit: int) -> NodePage | None:
         return overview.nodes(self._store, workflow, cursor, limit)
 
     async def drop_workflow(self, workflow: bytes, now: Time) -> Effect:
         return await self._committer.run(lambda group: dropping.drop_workflow(group, workflow, now))
 
+    @reads
     async def group(self, group: bytes, first: int, limit: int) -> Members | None:
         return groups.members(self._store, group, first, limit)
 
@@ -302,6 +308,7 @@ class LmdbEngine:
 
     # -- upkeep ------------------------------------------------------------------------------------------------------
 
+    @reads
     async def due(self, now: Time, limit: int) -> Due:
         self._committer.check()
         next_ms = falling_due.next_due(self._store)
@@ -309,6 +316,7 @@ class LmdbEngine:
             return Due(frozenset(), False, next_ms)
         return await self._committer.run(lambda group: falling_due.due(group, now, limit), weight=limit)
 
+    @reads
     async def expire(self, now: Time, limit: int) -> Expired:
         self._committer.check()
         self._store.aging.see(now)
@@ -319,6 +327,7 @@ class LmdbEngine:
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
+    @reads
     async def get(
         self,
         ids: Sequence[JobId],
@@ -329,12 +338,15 @@ class LmdbEngine:
     ) -> list[Job]:
         return reading.get(self._store, ids, with_args, with_attempts, with_children)
 
+    @reads
     async def ended(self, ids: Sequence[JobId]) -> list[Job]:
         return reading.ended(self._store, ids)
 
+    @reads
     async def scan(self, wanted: Filter, cursor: bytes, limit: int, *, with_args: bool = False) -> Page:
         return scanning.scan(self._store, wanted, cursor, limit, with_args)
 
+    @reads
     async def events(self, after: int, limit: int) -> EventPage:
         store = self._store
         try:
@@ -342,6 +354,7 @@ class LmdbEngine:
         finally:
             store.done_reading()
 
+    @reads
     async def stats(self) -> Stats:
         return reading.stats(self._store)
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Protocol, cast
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import wraps
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 import lmdb
+
+from tqbroker_broker.storage import Fenced
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Database = Any
 """A named database; py-lmdb's own class is not importable by name."""
@@ -45,3 +51,17 @@ class Txn(Protocol):
 def begin(env: lmdb.Environment, *, write: bool = False) -> Txn:
     """Begins a transaction. One that writes must be ended by the thread that began it."""
     return cast(Txn, env.begin(write=write))
+
+
+def reads(verb: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """A verb that reads. LMDB complains of a page that is not as it was written: the store is not to be trusted then,
+    and nobody is answered from it any more (Fenced)."""
+
+    @wraps(verb)
+    async def read(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await verb(*args, **kwargs)
+        except lmdb.Error as problem:
+            raise Fenced(f"the store cannot be read: {problem}. tqbroker verify says what is damaged.") from problem
+
+    return read
