@@ -97,7 +97,7 @@ async def test_a_page_that_cannot_be_read_stops_the_broker(tmp_path: Path) -> No
     engine = EngineUnderTest("lmdb", tmp_path)
     await engine.open()
 
-    with pytest.raises(Fenced, match="the store cannot be read: .* tqbroker verify says what is damaged"):
+    with pytest.raises(Fenced, match=r"the store cannot be read: .* tqbroker verify says what is damaged"):
         await engine.job("a")
     with pytest.raises(Fenced):
         await engine.verbs.ended([text_key("a")])

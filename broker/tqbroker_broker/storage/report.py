@@ -27,7 +27,7 @@ class Report(msgspec.Struct):
         return not self.total
 
     def add(self, fault: str) -> None:
-        """Notes a fault."""
+        """Notes a fault. What comes from the file in it may be anything, and is made fit for a terminal."""
         self.total += 1
         if len(self.faults) < MOST_FAULTS:
-            self.faults.append(fault)
+            self.faults.append(fault if fault.isprintable() else fault.encode("unicode_escape").decode())

@@ -10,8 +10,6 @@ from tqbroker_broker.storage.lmdb.verifying.look import Look, job_text
 from tqbroker_broker.storage.lmdb.verifying.plans import Plans
 from tqbroker_broker.storage.lmdb.verifying.workflows import is_dropping
 from tqbroker_broker.storage.lmdb.workflow_rows import (
-    CHUNK,
-    CHUNK_MEMBERS,
     GATE,
     JOIN,
     Counted,
@@ -94,15 +92,13 @@ class OneJoin:
 
     def _chunks(self) -> Iterator[tuple[list[int], bytes]]:
         """The members with what their ends were, as many as a row has."""
-        workflow, join = JOIN.unpack(self._packed)
-        for chunk in range(self._join.members // CHUNK_MEMBERS + 1):
-            key = CHUNK.pack(workflow, join, chunk)
-            raw = self._look.snapshot.get("members", key)
+        for key, raw in self._look.snapshot.raw("members", self._packed):
+            if not key.startswith(self._packed):
+                return
             try:
-                seqs = numbers(raw) if raw is not None else []
+                yield numbers(raw), self._look.snapshot.get("counted", key) or b""
             except UNREADABLE:
                 continue
-            yield seqs, self._look.snapshot.get("counted", key) or b""
 
     def _check_member(self, seq: int, state: int) -> None:
         """The end of a member has counted, unless there is none, or it is still to be counted."""

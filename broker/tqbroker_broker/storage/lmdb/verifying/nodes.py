@@ -44,6 +44,7 @@ class Places:
         look, what = self._look, f"the place of jobs {first} to {first + nodes.count - 1}"
         if first < self._end or first + nodes.count > look.next_seq or nodes.count < 1:
             look.fault(f"{what} overlaps with another one, or is of jobs that there are not")
+            return
         self._end = first + nodes.count
         workflow: WorkflowRow | None = look.get("workflows", U64.pack(nodes.workflow))
         if workflow is None and not look.has("workflows", U64.pack(nodes.workflow)):
@@ -63,14 +64,12 @@ class Places:
 
     def _check_jobs(self, what: str, first: int, nodes: Nodes, workflow: WorkflowRow) -> None:
         """Each of them is there, was dropped before the others, or stands for what takes over."""
-        there = set()
-        for packed, _ in self._look.snapshot.raw("jobs", U64.pack(first)):
-            if first_number(packed) >= first + nodes.count:
-                break
-            there.add(first_number(packed))
-        for seq in range(first, first + nodes.count) if len(there) < nodes.count else ():
-            if seq not in there and seq != workflow.taker and not self._look.has("forgotten", U64.pack(seq)):
-                self._look.fault(f"{what}: job number {seq} is not there")
+        end = first + nodes.count
+        found = int(first <= workflow.taker < end)
+        for name in ("jobs", "forgotten"):
+            found += sum(1 for _ in self._look.snapshot.between(name, first, end))
+        if found != nodes.count:
+            self._look.fault(f"{what}: {nodes.count - found} of the jobs are not there")
 
     def _read_spans(self, number: int) -> list[tuple[int, int]]:
         """Where the jobs of a workflow are, in order: seqs of the first and behind the last."""

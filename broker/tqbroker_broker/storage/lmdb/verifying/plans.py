@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from tqbroker_broker.storage.lmdb.keys import (
     AGENDA,
     EXPIRY,
@@ -20,6 +22,9 @@ from tqbroker_broker.storage.lmdb.keys import (
 from tqbroker_broker.storage.lmdb.table_rows import AgendaKey, Planned
 from tqbroker_broker.storage.lmdb.verifying.look import Look, job_text, label
 from tqbroker_broker.storage.lmdb.verifying.seqs import Seqs
+
+MOST_AT_ONCE = 10_000
+"""Rows for one moment among which a name is looked for."""
 
 SIZES = {SAVED: 16, KEYS: 16 + U64.size}
 """Bytes of the names on the agenda that are always as long; those of WRECKS are keys of two kinds."""
@@ -45,8 +50,9 @@ class Plans:
 
     def _row(self, packed: bytes, key: AgendaKey, planned: Planned) -> None:
         kind = packed[:1]
-        if key.number >= self._look.next_seq:
+        if max([key.number, *planned.numbers]) >= self._look.next_seq:
             self._look.fault(f"{label('agenda', packed)} has a number that was not given out yet")
+            return
         if kind == EXPIRY:
             self._expiry(key.when_ms, planned)
         elif kind in self.sets:
@@ -72,10 +78,11 @@ class Plans:
             self._look.fault(f"agenda: the id {job_text(name)} is to be forgotten, and {state}")
 
     def at(self, kind: bytes, when_ms: int, name: bytes) -> bool:
-        """Whether a row of the agenda says this name for this moment."""
-        for key, raw in self._look.snapshot.raw("agenda", AGENDA.pack(kind, when_ms, 0)):
+        """Whether a row of the agenda says this name for this moment; or too many rows are for that moment to tell."""
+        rows = self._look.snapshot.raw("agenda", AGENDA.pack(kind, when_ms, 0))
+        for key, raw in islice(rows, MOST_AT_ONCE):
             if key[:1] != kind or first_number(key[1:]) != when_ms:
                 return False
             if raw == name:
                 return True
-        return False
+        return next(rows, None) is not None

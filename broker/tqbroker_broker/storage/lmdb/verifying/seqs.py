@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+MOST_BLOCKS = 1 << 16
+"""Blocks there can be: 512 MiB, for four thousand million seqs in a row. A hostile store may name any number."""
+
 SPAN = 1 << 16
 """Seqs in one block: 8 KiB of memory as soon as one of them is there."""
 
@@ -11,25 +14,24 @@ class Seqs:
 
     def __init__(self) -> None:
         self._blocks: dict[int, bytearray] = {}
-        self._count = 0
+        self._full = False
 
     def add(self, seq: int) -> bool:
-        """Adds a number. Returns whether it is new."""
+        """Adds a number. Returns whether it is new. Above MOST_BLOCKS nothing is added, and all numbers are there."""
         block, at = divmod(seq, SPAN)
         bits = self._blocks.get(block)
         if bits is None:
+            if len(self._blocks) >= MOST_BLOCKS:
+                self._full = True
+                return False
             bits = self._blocks[block] = bytearray(SPAN // 8)
         byte, bit = at >> 3, 1 << (at & 7)
         if bits[byte] & bit:
             return False
         bits[byte] |= bit
-        self._count += 1
         return True
 
     def __contains__(self, seq: int) -> bool:
         bits = self._blocks.get(seq // SPAN)
         at = seq % SPAN
-        return bits is not None and bool(bits[at >> 3] & 1 << (at & 7))
-
-    def __len__(self) -> int:
-        return self._count
+        return self._full or (bits is not None and bool(bits[at >> 3] & 1 << (at & 7)))

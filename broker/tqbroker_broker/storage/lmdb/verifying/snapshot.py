@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import lmdb
 
-from tqbroker_broker.storage.lmdb.keys import DATABASES
+from tqbroker_broker.storage.lmdb.keys import DATABASES, U64, first_number
 from tqbroker_broker.storage.lmdb.txn import Cursor, Txn, begin
 
 ROWS_A_WORD = 100_000
@@ -57,6 +57,13 @@ class Snapshot:
     def cursor(self, name: str) -> Cursor | None:
         """A position in a database; None where there is none to be in."""
         return self._txn.cursor(self._db[name]) if name in self._db else None
+
+    def between(self, name: str, first: int, end: int) -> Iterator[bytes]:
+        """The keys of a table by seq, from one seq up to another."""
+        for key, _ in self.raw(name, U64.pack(first)):
+            if first_number(key) >= end:
+                return
+            yield key
 
     def raw(self, name: str, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """The rows of a table as they are, from a key on."""

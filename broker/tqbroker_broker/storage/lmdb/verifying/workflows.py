@@ -6,6 +6,7 @@ One that is being dropped has lost some of its rows already: of it only the id i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from tqbroker_broker.records import State
 from tqbroker_broker.storage.lmdb.keys import TURNS, U64, WORKFLOWS, first_number
@@ -61,8 +62,9 @@ class Workflow:
         if is_dropping(look, row):
             return
         spans = list(self._spans(self._number))
-        if self._is_whole(spans):
-            self._check_total([span for _, span in spans])
+        if not self._is_whole(spans):
+            return
+        self._check_total([span for _, span in spans])
         self._check_taker()
         if row.into:
             self._check_host()
@@ -90,10 +92,18 @@ class Workflow:
     def _is_whole(self, spans: list[tuple[int, Span]]) -> bool:
         """Whether all its parts are there."""
         own = {part for part, _ in spans if part}
-        if own != set(range(1, self._row.parts + 1)):
+        if len(own) != self._row.parts or max(own, default=0) != self._row.parts:
             self._look.fault(f"{self._what} has {len(own)} parts, and {self._row.parts} are counted")
             return False
-        return "parts" not in self._look.damaged
+        return "parts" not in self._look.damaged and self._is_apart([span for _, span in spans])
+
+    def _is_apart(self, spans: list[Span]) -> bool:
+        """Whether no job is in two parts."""
+        ends = sorted((span.first, span.first + span.jobs) for span in spans)
+        apart = all(end <= first for (_, end), (first, _) in pairwise(ends))
+        if not apart:
+            self._look.fault(f"{self._what} has a job in two of its parts")
+        return apart
 
     def _check_total(self, spans: list[Span]) -> None:
         """As many jobs as its parts have; what is to take the place of a job is none."""
@@ -141,12 +151,10 @@ class Workflow:
         states: dict[State | None, int] = {}
         gone = pending = 0
         for span in spans:
-            for seq in range(span.first, span.first + span.jobs):
-                packed = U64.pack(seq)
-                if not self._look.has("jobs", packed):
-                    gone += self._look.has("forgotten", packed)
-                    continue
-                pending += seq in self._plans.sets[TURNS]
+            end = span.first + span.jobs
+            gone += sum(1 for _ in self._look.snapshot.between("forgotten", span.first, end))
+            for packed in self._look.snapshot.between("jobs", span.first, end):
+                pending += first_number(packed) in self._plans.sets[TURNS]
                 state = self._state(packed)
                 states[state] = states.get(state, 0) + 1
         return states, gone, pending

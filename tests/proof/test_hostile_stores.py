@@ -1,0 +1,135 @@
+"""Files that somebody made to do harm: whoever reads them says what is wrong, soon, and lives on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import lmdb
+import pytest
+from tests.proof.make_fixture import filled
+
+from tqbroker_broker.storage import CannotOpen
+from tqbroker_broker.storage.exported import exported
+from tqbroker_broker.storage.lmdb.keys import AGENDA, RETENTION, U64
+from tqbroker_broker.storage.lmdb.rows import seal
+from tqbroker_broker.storage.lmdb.workflow_rows import PART, SPAN, Nodes, WorkflowRow, pack
+from tqbroker_broker.storage.replaced import replacing
+from tqbroker_broker.storage.verified import verified
+
+pytestmark = pytest.mark.proof("S14")
+
+PAGE = 4096
+SOON = 20.0
+"""Seconds a reader may take, on a machine that does much else."""
+
+# Where things stand in the two meta pages of LMDB 0.9: the roots of the free pages and of the main tree, the last page,
+# the transaction.
+FREE_ROOT, MAIN_ROOT, LAST_PAGE, TXN = 80, 128, 136, 144
+HUGE = (1 << 60) - 1
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A store with every kind of row."""
+    return asyncio.run(filled(tmp_path_factory.mktemp("original"))).read_bytes()
+
+
+def in_meta(content: bytearray, at: int, number: int) -> None:
+    for page in (0, PAGE):
+        content[page + at : page + at + 8] = number.to_bytes(8, "little")
+
+
+def main_root(content: bytearray) -> int:
+    newer = PAGE if content[PAGE + TXN : PAGE + TXN + 8] > content[TXN : TXN + 8] else 0
+    return int.from_bytes(content[newer + MAIN_ROOT : newer + MAIN_ROOT + 8], "little")
+
+
+def to_itself(content: bytearray) -> None:
+    """Every page says that it has one child: the root."""
+    root = main_root(content)
+    at = root * PAGE
+    content[at + 10 : at + 16] = bytes([1, 0, 20, 0, 0, 8])
+    content[at + 16 : at + 20] = (2048).to_bytes(2, "little") * 2
+    content[at + 2048 : at + 2056] = root.to_bytes(6, "little") + b"\0\0"
+
+
+def nodes_beyond_the_page(content: bytearray) -> None:
+    at = main_root(content) * PAGE
+    content[at + 16 : at + 18] = b"\xf8\x0f"
+    content[at + 0xFF8 : at + 0x1000] = b"\xff" * 8
+
+
+PAGES: dict[str, Callable[[bytearray], None]] = {
+    "a tree that bites its tail": to_itself,
+    "a last page beyond all disks": lambda content: in_meta(content, LAST_PAGE, HUGE),
+    "a root that is a meta page": lambda content: in_meta(content, MAIN_ROOT, 1),
+    "a root beyond the file": lambda content: in_meta(content, MAIN_ROOT, HUGE),
+    "free pages beyond the file": lambda content: in_meta(content, FREE_ROOT, HUGE),
+    "nodes that end behind their page": nodes_beyond_the_page,
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_made_to_do_harm_are_never_opened(tmp_path: Path, whole: bytes, name: str, counts: Counter[str]) -> None:
+    content = bytearray(whole)
+    PAGES[name](content)
+    file = tmp_path / "hostile.mdb"
+    file.write_bytes(content)
+    begun = time.monotonic()
+
+    faults = verified(file).faults
+
+    assert faults
+    assert not any("was ended by" in fault for fault in faults), faults
+    with pytest.raises(CannotOpen):
+        replacing().restore(file, tmp_path / "data", 0, lambda _: None)
+    assert not (tmp_path / "data" / "data.mdb").exists()
+    assert time.monotonic() - begun < SOON
+    counts["inputs"] += 1
+
+
+Put = tuple[str, bytes, bytes]
+
+NODES = Nodes(HUGE, 121, (121, 0), False, 0, 0, (), b"")
+ROWS: dict[str, list[Put]] = {
+    "places of more jobs than there are numbers": [("nodes", U64.pack(5000), pack(NODES))],
+    "a part of all numbers": [("parts", PART.pack(121, 1), SPAN.pack(0, (1 << 32) - 1, 121) + bytes(16))],
+    "a workflow of parts without end": [
+        ("workflows", U64.pack(6000), pack(WorkflowRow(b"w" * 16, "", 0, 0, live=True, parts=HUGE, joins=HUGE)))
+    ],
+    "an agenda of all numbers": [
+        ("agenda", AGENDA.pack(RETENTION, 1, 1), b"".join(U64.pack(n << 44) for n in range(100_000)))
+    ],
+    "a job whose lengths are wrong": [("jobs", U64.pack(7000), seal(b"\xff" * 40))],
+    "rows within rows": [("schedules", b"deep", seal(b"\x91" * 100_000))],
+    "a name for a terminal": [("counts", b"\x1b[2J\x07queue", b"\x97\x01\0\0\0\0\0\0")],
+    "a counter of the wrong size": [("counts", b"\0seq", b"12345678901234567890")],
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_made_to_do_harm_are_named_and_harm_nobody(
+    tmp_path: Path, whole: bytes, name: str, counts: Counter[str]
+) -> None:
+    file = tmp_path / "hostile.mdb"
+    file.write_bytes(whole)
+    env = lmdb.open(str(file), subdir=False, max_dbs=64, lock=False, map_size=1 << 28, sync=False)
+    with env.begin(write=True) as txn:
+        for database, key, row in ROWS[name]:
+            txn.put(key, row, db=env.open_db(database.encode(), txn=txn))
+    env.close()
+    begun = time.monotonic()
+
+    faults = verified(file).faults
+    with (tmp_path / "export.jsonl").open("wb") as out:
+        assert exported(file, out, lambda _: None) is not None
+
+    assert faults
+    assert not any("was ended by" in fault for fault in faults), faults
+    assert all(fault.isprintable() for fault in faults)
+    assert time.monotonic() - begun < SOON
+    counts["inputs"] += 1
