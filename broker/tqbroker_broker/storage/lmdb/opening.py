@@ -195,8 +195,8 @@ def _look_for_leftovers(directory: Path) -> None:
     """Refuses to begin an empty store where one was to be restored; removes a compacted copy that is not used."""
     if os.path.lexists(directory / RESTORING) and not (directory / DATA_FILE).exists():
         raise CannotOpen(
-            f"a restore or import into {directory} did not end: run it again, or remove {RESTORING} there to"
-            " begin with an empty store."
+            f"a restore or import into {directory} did not end: run `tqbroker restore` again, or the import, or remove"
+            f" {RESTORING} there to begin with an empty store."
         )
     (directory / COMPACTING).unlink(missing_ok=True)
 
