@@ -28,7 +28,7 @@ from tqbroker.v1 import errors_pb2, job_pb2, queue_pb2
 pytestmark = [pytest.mark.crash, pytest.mark.proof("T9")]
 needs_root = pytest.mark.skipif(bool(lacking()), reason=lacking() or "none")
 
-WAITS = "cannot be stored yet"
+WAITS = "cannot be stored yet: The store has no room"
 RUNNING, MARKED = 2, 20
 LARGE = b'"%s"' % (b"r" * 100_000)
 """A result of many pages, which is written with one call: of which a nearly full disk takes half."""
