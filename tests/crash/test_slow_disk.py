@@ -15,7 +15,7 @@ from tests.proof.preload.disk import disk
 
 from tqbroker.exceptions import OperationalError
 
-STALL = amount(6, 15)
+STALL = amount(5, 15)
 """Seconds. Leases are half as long, or less."""
 AT_ONCE = 1.0
 """Seconds within which health checks and heartbeats are answered."""
