@@ -47,14 +47,18 @@ def test_a_kill_under_load_shows_that_a_broker_answers_too_early(site: Site, mut
 
 @catches("resend_dropped")
 def test_a_kill_under_load_shows_that_a_worker_forgets_what_it_has_sent(site: Site, mutant: str) -> None:
-    broker = site.broker(**armed("before_commit", 30))
+    """Commits are slow, so that there are outcomes on their way at any moment."""
+    slow = armed("before_commit", "*", "sleep:0.03")
+    broker = site.broker(**slow)
     site.worker(mutant=mutant)
 
-    with Load(site.calls.mark, site.history, 1000):
-        broker.wait()
-        site.started(broker)
+    with Load(site.calls.mark, site.history, 300) as load:
+        for _ in range(2):
+            load.after(load.answered + 100)
+            broker.kill()
+            site.started(broker, **slow)
 
-    assert any(fault.startswith("I4") for fault in site.faults(lost=0, timeout=10))
+    assert any(fault.startswith("I4") for fault in site.faults(lost=0))
 
 
 def test_a_job_that_runs_again_without_a_lost_lease_is_caught(site: Site) -> None:
