@@ -110,6 +110,13 @@ def test_a_worker_and_its_broker_that_are_frozen_together_go_on_together(site: S
     site.check(lost=0)
 
 
+@catches("stall_not_forgiven")
+def test_a_freeze_shows_that_a_broker_counts_the_time_in_which_it_was_deaf(site: Site, mutant: str) -> None:
+    together(site, site.broker(*RULES, mutant=mutant))
+
+    assert any(fault.startswith("I4") for fault in site.faults(lost=0))
+
+
 @pytest.mark.long
 @pytest.mark.proof("T8")
 def test_a_worker_frozen_for_less_than_its_leases_last_keeps_its_jobs(site: Site) -> None:

@@ -78,7 +78,7 @@ def test_a_job_that_runs_again_without_a_lost_lease_is_caught(site: Site) -> Non
     assert f"I4: call {number} ran 2 times" in found(site)
 
 
-@catches("miscounted")
+@catches("count_drifts")
 def test_a_store_whose_counts_are_not_those_of_its_rows_is_found(site: Site, mutant: str) -> None:
     broker = site.broker(mutant=mutant)
     site.worker()

@@ -17,7 +17,7 @@ from tqbroker_broker.lifecycle import Attempt, Next, after_attempt
 from tqbroker_broker.records import Time
 from tqbroker_broker.storage.lmdb import endings, membership
 from tqbroker_broker.storage.lmdb.book import Holder, Lease
-from tqbroker_broker.storage.lmdb.group import READY, Group
+from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_worker.ledger import Ledger
 from tqbroker_worker.session import Session
@@ -99,14 +99,3 @@ def taken_back(plant: Plant) -> None:
         return kept, lost
 
     plant(membership, "_settle", credulous)
-
-
-@mutant("jobs that have succeeded still count as those that wait", breaks="I8")
-def miscounted(plant: Plant) -> None:
-    count = Group.count
-
-    def careless(self: Group, queue: str, column: int, change: int) -> None:
-        if column != READY or change > 0:
-            count(self, queue, column, change)
-
-    plant(Group, "count", careless)
