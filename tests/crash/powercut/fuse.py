@@ -105,9 +105,9 @@ class Disk:
         return struct.pack("<5Q4I24x", len(self.bytes) // BLOCK, 0, 0, 2, 0, BLOCK, 255, BLOCK, 0)
 
 
-def serve(fuse: int, disk: Disk) -> None:
-    """Answers the kernel until the disk is unmounted."""
-    answers: dict[int, Callable[[int, bytes], bytes]] = {
+def _answers(disk: Disk) -> dict[int, Callable[[int, bytes], bytes]]:
+    """What to say to each operation that is known here."""
+    return {
         **dict.fromkeys((RELEASE, FLUSH_OP, READDIR, RELEASEDIR, FSYNCDIR, ACCESS, DESTROY), lambda _node, _body: b""),
         INIT: lambda _node, _body: INIT_OUT.pack(7, 31, LARGEST, 0, 16, 12, LARGEST, 1, 0, 0, 0),
         LOOKUP: disk.lookup,
@@ -120,6 +120,11 @@ def serve(fuse: int, disk: Disk) -> None:
         FSYNC: disk.flush,
         STATFS: disk.room,
     }
+
+
+def serve(fuse: int, disk: Disk) -> None:
+    """Answers the kernel until the disk is unmounted."""
+    answers = _answers(disk)
     while request := _next(fuse):
         length, operation, unique, node, *_ = IN.unpack_from(request)
         if operation in (FORGET, BATCH_FORGET):
