@@ -153,12 +153,10 @@ class World:
     def end(self) -> None:
         """Everybody goes home."""
         self._loop.patient = True
+        self.broker.on_death = lambda: None
         if self.broker.up:
             self.broker.kill("the end of the world")
-        tasks = asyncio.all_tasks(self._loop)
-        for task in tasks:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.run_until_complete(_all_end())
 
     async def run(self) -> Report:
         """Everything."""
@@ -221,6 +219,14 @@ class World:
         return Report(
             self.seed, found, record.trace(), loop.time() / 60, loop.steps, jobs, runs, record.faults, record.tail
         )
+
+
+async def _all_end() -> None:
+    """Cancels every task but this one."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _limits() -> admin_pb2.SetLimitsRequest:
