@@ -63,6 +63,18 @@ def nodes_beyond_the_page(content: bytearray) -> None:
     content[at + 0xFF8 : at + 0x1000] = b"\xff" * 8
 
 
+def a_value_into_the_next(content: bytearray) -> None:
+    """A leaf whose second node from below says that it has more bytes, which are those of the one above it."""
+    for at in range(2 * PAGE, len(content), PAGE):
+        number, flags = content[at : at + 8], content[at + 10]
+        lower = int.from_bytes(content[at + 12 : at + 14], "little")
+        if int.from_bytes(number, "little") == at // PAGE and flags == 2 and lower > 16 + 2 * 20:
+            nodes = sorted(int.from_bytes(content[at + i : at + i + 2], "little") for i in range(16, lower, 2))
+            if content[at + nodes[1] + 4] == 0:
+                content[at + nodes[1]] += 8
+                return
+
+
 PAGES: dict[str, Callable[[bytearray], None]] = {
     "a tree that bites its tail": to_itself,
     "a last page beyond all disks": lambda content: in_meta(content, LAST_PAGE, HUGE),
@@ -70,6 +82,7 @@ PAGES: dict[str, Callable[[bytearray], None]] = {
     "a root beyond the file": lambda content: in_meta(content, MAIN_ROOT, HUGE),
     "free pages beyond the file": lambda content: in_meta(content, FREE_ROOT, HUGE),
     "nodes that end behind their page": nodes_beyond_the_page,
+    "a value that reaches into the next": a_value_into_the_next,
 }
 
 
