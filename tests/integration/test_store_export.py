@@ -77,6 +77,20 @@ def test_an_imported_store_has_a_new_id_and_tokens_that_were_never_given(tmp_pat
     }
 
 
+async def test_what_a_clock_that_was_put_forward_holds_back_comes_along(tmp_path: Path) -> None:
+    engine = EngineUnderTest("lmdb", tmp_path)
+    await engine.open()
+    await engine.put("a", expires_ms=engine.later(1))
+    engine.advance(1)
+    engine.advance(2, wall=90_000)
+    await engine.expire_all(10)
+    await engine.verbs.close()
+    header = json.loads(lines_of(tmp_path / "data")[0])
+    imported(put(tmp_path, lines_of(tmp_path / "data")), tmp_path / "copy", NOW_MS)
+    assert header["aging"]
+    assert json.loads(lines_of(tmp_path / "copy")[0])["aging"] == header["aging"]
+
+
 async def test_an_imported_store_serves(tmp_path: Path, lines: list[bytes]) -> None:
     imported(put(tmp_path, lines), tmp_path / "data", NOW_MS)
     engine = EngineUnderTest("lmdb", tmp_path)

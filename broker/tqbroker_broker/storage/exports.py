@@ -20,7 +20,8 @@ VERSION = 1
 
 
 class Header(msgspec.Struct, forbid_unknown_fields=True):
-    """The first line. `tables` has the number of rows by table, as they were in the store."""
+    """The first line. `tables` has the number of rows by table, as they were in the store; `aging` is what holds
+    results and ids back after the wall clock was put forward, empty if nothing does."""
 
     tqbroker_export: int
     version: str
@@ -28,6 +29,7 @@ class Header(msgspec.Struct, forbid_unknown_fields=True):
     store: str
     epoch: int
     tables: dict[str, int]
+    aging: list[int] = []
 
 
 class Line(msgspec.Struct, forbid_unknown_fields=True):

@@ -16,7 +16,7 @@ from tqbroker_broker import __version__
 from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.exported import Word
 from tqbroker_broker.storage.exports import VERSION, Exported, Header, Line, Trailer
-from tqbroker_broker.storage.lmdb.keys import FORMAT_VERSION, first_number
+from tqbroker_broker.storage.lmdb.keys import FORMAT_VERSION, HELD_BACK, PAIR, first_number
 from tqbroker_broker.storage.lmdb.pages import page_faults
 from tqbroker_broker.storage.lmdb.table_rows import UNREADABLE
 from tqbroker_broker.storage.lmdb.tables import TABLES
@@ -71,7 +71,8 @@ class Export:
         meta = {name: self._snapshot.get("meta", name) or b"" for name in (b"format", b"store", b"epoch")}
         tables = {name: self._snapshot.size(name) for name in TABLES}
         number, epoch = int.from_bytes(meta[b"format"], "big"), int.from_bytes(meta[b"epoch"], "big")
-        return Header(VERSION, __version__, number, meta[b"store"].hex(), epoch, tables)
+        aging = [*PAIR.unpack(held)] if (held := self._snapshot.get("meta", HELD_BACK)) is not None else []
+        return Header(VERSION, __version__, number, meta[b"store"].hex(), epoch, tables, aging)
 
     def _lines(self, name: str) -> Iterator[bytes]:
         table, owner = TABLES[name], OWNER.get(name)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from struct import error as StructError  # noqa: N812
 from typing import BinaryIO, NamedTuple
 
 import lmdb
@@ -15,7 +16,7 @@ import msgspec
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.exports import VERSION, Header, Imported, Line, Trailer
-from tqbroker_broker.storage.lmdb.keys import DATABASES, FORMAT_VERSION, U64
+from tqbroker_broker.storage.lmdb.keys import DATABASES, FORMAT_VERSION, HELD_BACK, PAIR, U64
 from tqbroker_broker.storage.lmdb.replacing import make_store
 from tqbroker_broker.storage.lmdb.table_rows import UNREADABLE
 from tqbroker_broker.storage.lmdb.tables import TABLES
@@ -45,7 +46,8 @@ def read_header(file: BinaryIO) -> Header:
     try:
         header = _decode_header(file.readline())
         bytes.fromhex(header.store)
-    except (msgspec.MsgspecError, ValueError) as problem:
+        PAIR.pack(*header.aging or (0, 0))
+    except (msgspec.MsgspecError, ValueError, StructError) as problem:
         raise CannotOpen(f"line 1: this is not an export of tqbroker ({problem})") from problem
     if header.tqbroker_export != VERSION or header.format > FORMAT_VERSION:
         raise CannotOpen(
@@ -146,6 +148,7 @@ def _meta(header: Header) -> list[tuple[bytes, bytes]]:
         (b"format", U64.pack(FORMAT_VERSION)),
         (b"store", bytes.fromhex(header.store)),
         (b"epoch", U64.pack(header.epoch)),
+        *([(HELD_BACK, PAIR.pack(*header.aging))] if header.aging else []),
     ]
 
 

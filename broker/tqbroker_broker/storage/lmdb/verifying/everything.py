@@ -11,7 +11,7 @@ from pathlib import Path
 import lmdb
 
 from tqbroker_broker.storage import CannotOpen
-from tqbroker_broker.storage.lmdb.keys import DATABASES, FORMAT_VERSION, U64
+from tqbroker_broker.storage.lmdb.keys import DATABASES, FORMAT_VERSION, HELD_BACK, PAIR, U64
 from tqbroker_broker.storage.lmdb.opening import DATA_FILE, LOCK_FILE
 from tqbroker_broker.storage.lmdb.pages import page_faults
 from tqbroker_broker.storage.lmdb.verifying.jobs import Jobs
@@ -117,6 +117,9 @@ def _is_ours(snapshot: Snapshot, report: Report) -> bool:
         report.add("the store has no id")
     if epoch is not None and len(epoch) != U64.size:
         report.add("the epoch of the store cannot be read")
+    held = snapshot.get("meta", HELD_BACK)
+    if held is not None and len(held) != PAIR.size:
+        report.add("what results and ids are held back by cannot be read")
     for name in snapshot.names():
         if name.decode(errors="replace") not in DATABASES:
             report.add(f"there is a table {name!r} that no store has")
