@@ -86,3 +86,4 @@ def test_a_store_that_cannot_be_opened_is_refused_in_words(place: Site, counts: 
         assert words in started.stderr
         assert "Traceback" not in started.stderr
         counts["refused at the start"] += 1
+    file.write_bytes(whole)
