@@ -54,7 +54,7 @@ def test_nobody_grows_under_a_steady_load_with_mild_faults(site: Site, counts: C
     broker, worker, killed = site.broker(), site.worker(), list[int]()
     pids = {"broker": broker.pid, "worker": worker.pid, "client": os.getpid()}
     looks: list[dict[str, Footprint]] = []
-    rounds = amount(4, 18)
+    rounds = amount(4, 14)
     with Load(site.calls.mark, site.history, 10**7, threads=2) as load:
         try:
             for number in range(rounds):

@@ -12,6 +12,8 @@ from struct import Struct
 from tests.proof.preload import built
 
 SHIFT = Struct("=q")
+FIRST_MS = 60_000
+"""The earliest moment, a minute into 1970: what a machine says whose clock has no battery."""
 
 
 class WallClock:
@@ -45,7 +47,8 @@ class WallClock:
         self._move(0)
 
     def _move(self, shift_ms: int) -> None:
-        self.shift_ms = shift_ms
+        """No clock goes back behind 1970: the system does not take that."""
+        self.shift_ms = shift_ms = max(shift_ms, FIRST_MS - time.time_ns() // 1_000_000)
         file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.pwrite(file, SHIFT.pack(shift_ms), 0)  # eight bytes at once: who has it mapped sees old or new

@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -74,8 +75,8 @@ def measure(jobs: int, folder: Path) -> Figures:
     asyncio.run(_fill(full / "data", jobs))
     filled = time.monotonic() - begun
     watch = Watch()
-    cold, alone = _open(full)
-    first, draining = _deliver(full)
+    cold, alone = _best(_open, full)
+    first, draining = _best(_deliver, full)
     return {
         EMPTY: quick,
         READY: cold,
@@ -88,6 +89,12 @@ def measure(jobs: int, folder: Path) -> Figures:
         FILLING: filled,
         "CPU of others, share": watch.foreign(),
     }
+
+
+def _best(start: Callable[[Path], tuple[float, int]], home: Path) -> tuple[float, int]:
+    """The fewest seconds of three starts, since others may be at work here; the most memory."""
+    times, sizes = zip(*(start(home) for _ in range(3)), strict=True)
+    return min(times), max(sizes)
 
 
 async def _fill(data: Path, jobs: int) -> None:
@@ -117,6 +124,7 @@ def _deliver(home: Path) -> tuple[float, int]:
     """Seconds from the start of a broker until a job runs in a worker that was there before it; memory after that."""
     ours = next(system for system in SYSTEMS if system.name == OURS)
     marks = home / "marks"
+    shutil.rmtree(marks, ignore_errors=True)
     marks.mkdir()
     port = free_port()
     environment = ours.environment({"TQBROKER_URL": f"tq://127.0.0.1:{port}"}, marks)
