@@ -159,7 +159,7 @@ ROWS: dict[str, dict[str, str]] = {
         "TaskRevokedError": f"{TIME}::test_a_job_that_is_not_started_in_time_expires",
         "SoftTimeLimitExceeded": f"{LIMITS}::test_a_soft_limit_that_the_task_does_not_mind_fails_the_job",
         "TimeLimitExceeded": f"{LIMITS}::test_a_worker_ends_jobs_that_name_no_limit",
-        "WorkerLostError": f"{POISON}::test_a_job_that_kills_its_process_is_quarantined_with_signal_and_memory",
+        "WorkerLostError": f"{POISON}::test_a_job_that_ends_its_process_is_quarantined_with_cause_and_memory",
         "NotRegistered": "tests/unit/client/test_client_app.py::test_the_registry_finds_tasks_and_names_the_nearest",
         "AlreadyRegistered": "tests/unit/client/test_client_app.py"
         "::test_a_function_defined_again_replaces_its_former_self_but_another_may_not_take_its_name",
