@@ -70,7 +70,7 @@ class Getter:
         return self.got
 
 
-@seeds(1, 12)
+@seeds(1, 8)
 def test_faults_shorter_than_a_lease_cost_nothing_but_time(site: Site, seed: int, counts: Counter[str]) -> None:
     site.broker(*LONG)
     faults = amount(8, 24)
