@@ -27,7 +27,7 @@ OPTIONS = [
 ]
 
 MOMENT = 0.3
-"""Seconds that a wait is listened to: it may be for a job that never ends."""
+"""Seconds for what may wait by rights: for a job that never ends, or a minute for workers that never answer."""
 
 EOF: object = vars(grpc.aio)["EOF"]
 
@@ -97,8 +97,7 @@ class Attack:
 
     async def _send(self, call: Call, each: Input) -> bytes | None:
         if not call.streams_up and not call.streams_down:
-            answer: Any = await self._channel.unary_unary(call.path)(each.messages[0], timeout=SECONDS)
-            return cast(bytes, answer)
+            return await self._ask(call, each.messages[0])
         if not call.streams_up:
             return await _rest(self._channel.unary_stream(call.path)(each.messages[0], timeout=SECONDS), most=1)
         stream: Any = self._channel.stream_stream(call.path)(timeout=SECONDS)
@@ -109,6 +108,16 @@ class Attack:
             return await _rest(stream, patience=MOMENT if call.path.endswith("/Wait") else SECONDS)
         finally:
             stream.cancel()
+
+    async def _ask(self, call: Call, message: bytes) -> bytes | None:
+        waits = call.path.endswith("/Control")
+        try:
+            answer: Any = await self._channel.unary_unary(call.path)(message, timeout=MOMENT if waits else SECONDS)
+        except grpc.aio.AioRpcError as failure:
+            if waits and failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                return None
+            raise
+        return cast(bytes, answer)
 
     async def close(self) -> None:
         """Closes the connection."""

@@ -156,7 +156,6 @@ async def test_who_submits_and_does_not_read_the_answers_costs_little(site: Site
         for writer in writers:
             writer.cancel()
         await asyncio.gather(*writers, return_exceptions=True)
-    await asyncio.to_thread(until, lambda: footprint(broker.pid).descriptors < 30, "them to be gone", 60)
     assert broker.stop() == 0
     counts["connections"] += most
 

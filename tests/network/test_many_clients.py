@@ -13,7 +13,7 @@ import pytest
 from tests.acceptance.harness.footprint import MIB, footprint
 from tests.acceptance.harness.load import submit_many
 from tests.acceptance.harness.site import ROOT, Site
-from tests.acceptance.harness.waiting import until
+from tests.acceptance.harness.waiting import PATIENCE, until
 from tests.proof.amount import PROOF, amount
 
 pytestmark = pytest.mark.proof("T18")
@@ -86,7 +86,7 @@ def test_submits_are_fast_with_everybody_connected_and_all_are_told_of_an_end(si
             says(each, "told")
     until(lambda: footprint(broker.pid).descriptors <= before.descriptors + 8, "the connections to be gone")
     until(lambda: footprint(broker.pid).threads <= before.threads + 8, "the threads of gRPC's pool to be gone")
-    site.wire.health()
+    site.wire.health(PATIENCE)
     counts["connections"] += total
     counts["p99 in ms"] += round(p99 * 1000)
     counts["MiB"] += full.resident // MIB
