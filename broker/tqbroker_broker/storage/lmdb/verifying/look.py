@@ -80,8 +80,9 @@ def label(name: str, key: bytes) -> str:
         return f"{name}: the row {key.hex()[:SHORT]}"
     if isinstance(value, bytes):
         return f"{name}: the row {job_text(value)}"
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return f"{name}: the row " + ", ".join(f"{field} {each}" for field, each in value._asdict().items())
+    if isinstance(value, tuple):
+        fields: tuple[str, ...] = getattr(value, "_fields", ())
+        return f"{name}: the row " + ", ".join(f"{field} {each}" for field, each in zip(fields, value, strict=True))
     return f"{name}: the row {value}"
 
 

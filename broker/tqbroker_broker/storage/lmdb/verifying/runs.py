@@ -33,8 +33,8 @@ class Runs:
             packed, raw = self._next
             self._first = first_number(packed)
             try:
-                self._nodes = TABLES["nodes"].row.read(packed, raw).nodes
-                self._end, self._readable = self._first + self._nodes.count, True
+                nodes: Nodes = TABLES["nodes"].row.read(packed, raw).nodes
+                self._nodes, self._end, self._readable = nodes, self._first + nodes.count, True
             except UNREADABLE:
                 self._nodes, self._readable = None, False
             self._next = next(self._rows, None)
