@@ -91,7 +91,7 @@ def test_batches_loops_and_threads_are_forked_in_their_middle(place: Site, progr
     "how",
     [
         "atexit",
-        "child",
+        pytest.param("child", marks=pytest.mark.long),
         pytest.param("coroutines", marks=pytest.mark.long),
         pytest.param("at once", marks=pytest.mark.long),
     ],

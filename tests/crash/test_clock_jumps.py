@@ -172,6 +172,7 @@ def token(site: Site) -> int:
     return site.wire.statuses([job.id])[job.id].token
 
 
+@pytest.mark.long
 def test_tokens_rise_over_starts_with_the_clock_in_1970(site: Site, clock: WallClock, counts: Counter[str]) -> None:
     found = tokens(site, clock)
     counts["kills"] += 2
