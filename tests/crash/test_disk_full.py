@@ -50,6 +50,14 @@ def refused(submit: Callable[[], object]) -> errors_pb2.Error:
     return error_of(cast("Any", caught.value))
 
 
+def fate_of_a_call(site: Site) -> str:
+    """What a program is told that calls a task now, and has half a second."""
+    site.calls.app.conf.submit_timeout = 0.5
+    with pytest.raises(OperationalError) as caught:
+        site.calls.mark.delay(-1)
+    return caught.value.outcome
+
+
 def test_what_runs_while_the_disk_is_full_is_kept_until_there_is_room(site: Site, counts: Counter[str]) -> None:
     said = SaidDisk(site)
     broker = site.broker(**said.environment)
@@ -67,10 +75,7 @@ def test_what_runs_while_the_disk_is_full_is_kept_until_there_is_room(site: Site
     assert error.retry_after_ms > 0
     site.wire.health()
     heart.beat(1.0)
-    site.calls.app.conf.submit_timeout = 0.5
-    with pytest.raises(OperationalError) as caught:
-        site.calls.mark.delay(-1)
-    assert caught.value.outcome == "rejected"
+    assert fate_of_a_call(site) == "rejected"
 
     said.free()
     heart.close()
