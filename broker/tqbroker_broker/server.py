@@ -84,7 +84,11 @@ class Server:
         self._server = create_server(self.config)
         self.addresses = listen(self._server, self.config.listen)
         self._watch_for_crashes()
-        opened = await self.core.open()
+        try:
+            opened = await self.core.open()
+        except BaseException:
+            self._stop_watching()
+            raise
         self._watch_for_crashes()
         services = {
             queue_pb2.DESCRIPTOR.services_by_name["Queue"]: QueueService(self.core),
@@ -119,6 +123,12 @@ class Server:
                 self._crashes = os.fdopen(os.open(Path(self._data_dir, CRASH_FILE), flags, 0o600), "a")
                 faulthandler.enable(self._crashes)
 
+    def _stop_watching(self) -> None:
+        if self._crashes is not None:
+            faulthandler.disable()
+            self._crashes.close()
+            self._crashes = None
+
     async def stop(self) -> None:
         """Takes no new work, tells the workers, finishes what is in flight, closes the store. Bounded by `drain`."""
         deadline = threading.Timer(self.config.drain, self._too_slow)
@@ -134,6 +144,7 @@ class Server:
             self._timers.cancel()
             await asyncio.gather(self._timers, return_exceptions=True)
         await self.core.close()
+        self._stop_watching()
         deadline.cancel()
         log.info("stopped")
 
@@ -146,10 +157,15 @@ class Server:
         if self._closing:
             return
         log.critical("storage has failed: the broker ends at once", error=str(error))
-        if self._crashes is not None:
-            self._crashes.write(f"storage has failed: {error}\n")
-            self._crashes.flush()
+        self._leave_word(f"storage has failed: {error}\n")
         _exit(FAILED)
+
+    def _leave_word(self, text: str) -> None:
+        """On a disk that has just failed, perhaps: that must not keep the process from ending."""
+        if self._crashes is not None:
+            with contextlib.suppress(OSError):
+                self._crashes.write(text)
+                self._crashes.flush()
 
 
 def _exit(code: int) -> None:
