@@ -94,15 +94,20 @@ class Scheduler:
     # -- firing ------------------------------------------------------------------------------------------------------
 
     async def run(self, now: Time) -> bool:
-        """Fires what is due. Returns whether more is. What the store has no room for now is tried again."""
+        """Fires what is due. Returns whether more is. What the store has no room for now is tried again.
+
+        When stopped nothing is planned either: a moment that has come would make upkeep run without a pause.
+        """
         self._watch(now)
-        if not self.stopped and 0 < self.next_ms <= now.wall_ms:
+        if self.stopped:
+            return False
+        if 0 < self.next_ms <= now.wall_ms:
             async with self._one_by_one:
                 if not await self._fire_due(now):
                     return False
         next_ms = self.next_ms
         self._agenda.due_at(next_ms, now)
-        return 0 < next_ms <= now.wall_ms and not self.stopped
+        return 0 < next_ms <= now.wall_ms
 
     def _watch(self, now: Time) -> None:
         """Notices that the clock was set, or that the broker stood still."""

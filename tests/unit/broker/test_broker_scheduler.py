@@ -66,6 +66,15 @@ async def restarted(before: Bench, *, down: float = 0.0) -> Bench:
 # -- firing ------------------------------------------------------------------------------------------------------------
 
 
+async def test_a_broker_that_stops_does_not_look_without_a_pause_at_what_is_due() -> None:
+    site = await bench(schedule())
+    await site.core.drain()
+    site.clock.advance(5)
+
+    assert await site.core.tick() > 0
+    assert planned(site) == []
+
+
 async def test_every_moment_fires_once_when_it_has_come() -> None:
     site = await bench(schedule())
     await site.pass_time(5.2, step=0.1)
