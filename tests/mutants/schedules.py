@@ -16,6 +16,7 @@ from tqbroker_broker.records import Time
 from tqbroker_broker.scheduler import Scheduler
 from tqbroker_broker.schedules import Fire, ScheduleState
 from tqbroker_broker.storage.lmdb import firing
+from tqbroker_broker.storage.lmdb.group import Group
 
 
 @mutant("after the clock was put back, schedules fire again for the moments that come again", breaks="P9")
@@ -37,3 +38,16 @@ def schedule_looks_back(plant: Plant) -> None:
     plant(Scheduler, "_watch", forgetful)
     plant(firing, "settle", careless)
     plant(firings, "job_id", lambda name, born_ms, planned_ms: os.urandom(16))
+
+
+@mutant("what a schedule has fired for is not in the commit of its job", breaks="P9")
+def slot_not_in_the_commit(plant: Plant) -> None:
+    store = firing._store
+
+    def in_memory_only(group: Group, state: ScheduleState) -> None:
+        if not state.fired:
+            store(group, state)
+        else:
+            group.effects.append(lambda: group.store.schedules.update({state.schedule.name: state}))
+
+    plant(firing, "_store", in_memory_only)

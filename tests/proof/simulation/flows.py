@@ -58,7 +58,7 @@ def draw_flow(rng: Random) -> Flow:
 def faults(flow: Flow, ends: Mapping[str, Job], runs: Mapping[str, list[Run]]) -> list[str]:
     """What is wrong with a workflow whose jobs have all ended: each is judged by the ends of those it waited for."""
     return [
-        f"node {text} of workflow {flow.id.hex()} {fault}"
+        f"I6: node {text} of workflow {flow.id.hex()} {fault}"
         for text, node in flow.nodes.items()
         for fault in _faults(flow, node, ends, runs.get(text, []))
     ]

@@ -48,12 +48,13 @@ def test_a_seed_gives_the_same_world_again() -> None:
 
 CAUGHT_BY = {
     "deadlines_on_wall_clock": (("I1", "I4"), replace(STORMY, only=("clock",))),
+    "slot_not_in_the_commit": (("I7",), replace(STORMY, only=("kill",))),
     "stall_not_forgiven": (("I4",), replace(STORMY, only=("stall",), schedules=False)),
 }
 """The promises that a bug breaks, and a world that shows it."""
 
 
-@catches("deadlines_on_wall_clock", "stall_not_forgiven")
+@catches("deadlines_on_wall_clock", "slot_not_in_the_commit", "stall_not_forgiven")
 def test_a_world_with_a_bug_breaks_a_promise(mutant: str, counts: Counter[str]) -> None:
     promises, world = CAUGHT_BY[mutant]
     found: list[str] = []

@@ -72,6 +72,8 @@ def _slots(record: Record, store: Store) -> list[str]:
     for state in store.schedules:
         schedule, moments = state.schedule, fired[state.schedule.name]
         wrong += [f"I7: {schedule.name} fired twice for {moment}" for moment, jobs in moments.items() if len(jobs) > 1]
+        if state.fired != len(moments):
+            wrong.append(f"I7: {schedule.name} has fired {state.fired} times and has {len(moments)} jobs")
         due = {iso(moment) for moment in range(state.born_ms + schedule.every_ms, state.last_ms + 1, schedule.every_ms)}
         if moments.keys() - due:
             wrong.append(f"I7: {schedule.name} fired for {sorted(moments.keys() - due)}, which is no moment of it")
