@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import click
 
-from tqbroker.exits import USAGE
+from tqbroker.exits import INTERRUPTED, USAGE
 
 
 class _Entry(NamedTuple):
@@ -62,6 +62,14 @@ class LazyGroup(click.Group):
         module, _, name = entry.where.partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Ctrl-C has a code of its own: click's would be that of a store with faults, or of a job that failed."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo(f"\ntqbroker {ctx.invoked_subcommand}: interrupted before its end", err=True)
+            ctx.exit(INTERRUPTED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -13,7 +13,7 @@ import click
 from tqbroker.app import App
 from tqbroker.commands.common import client, client_options, fail, print_json
 from tqbroker.commands.tables import duration, moment, size
-from tqbroker.exits import FAILED
+from tqbroker.exits import FAILED, INTERRUPTED
 from tqbroker.operations import Backup
 from tqbroker.saving import BackupTarget, CannotSaveError
 
@@ -78,6 +78,8 @@ def _verified(file: Path) -> str:
     except subprocess.TimeoutExpired:
         hours = duration(_VERIFY_SECONDS)
         fail(f"{file} is whole, but all of it was not read within {hours}: run `tqbroker verify {file}`", FAILED)
+    except KeyboardInterrupt:
+        fail(f"interrupted: {file} is whole, but not all of it was read: run `tqbroker verify {file}`", INTERRUPTED)
     if done.returncode != 0:
         fail(
             f"{file} is what the broker has sent, but its store has faults:\n{done.stdout}{done.stderr}".rstrip(),

@@ -46,3 +46,17 @@ def test_a_backup_that_takes_too_long_to_read_is_told(
 
     assert end.value.code == 1
     assert "was not read within 1 ms: run `tqbroker verify" in capsys.readouterr().err
+
+
+def test_an_interrupted_look_says_that_the_backup_is_there_and_what_to_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("subprocess.run", interrupted)
+    with pytest.raises(SystemExit) as end:
+        backup._verified(tmp_path / "monday.tq")
+
+    assert end.value.code == 130
+    assert "is whole, but not all of it was read: run `tqbroker verify" in capsys.readouterr().err
