@@ -16,16 +16,25 @@ from tqbroker_broker.cli_store import FAULTS, STORE, USAGE, store_path
 from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.exported import exported, imported
 
+STREAM = Path("-")
+"""What stands for stdin or stdout."""
+
+
+class CutShort(CannotOpen):
+    """The store ended its reader; the lines of before may be the last there is of it, and are kept."""
+
 
 @click.command(short_help="Write a store or a backup as lines of JSON.")
 @STORE
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write, which must not exist.  [stdout]")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File to write, which must not exist; - is stdout.  [-]"
+)
 def export(path: Path | None, output: Path | None) -> None:
     """Writes everything of a store as lines of JSON: for `tqbroker import`, a later version, or another program.
 
     DIR is a data directory whose broker is stopped, FILE a backup of one that runs.  [TQBROKER_DATA_DIR]  What cannot
     be read is left out and named on stderr. Exit code 0: all of it was written, 1: something was left out, 2: there is
-    nothing to read, or a broker is using it.
+    no export, as there is nothing to read, or not to the end, or a broker is using it.
     """
     store = store_path(path)
     left_out = 0
@@ -38,51 +47,56 @@ def export(path: Path | None, output: Path | None) -> None:
     try:
         with _target(output) as out:
             done = exported(store, out, tell)
+            if done is None:
+                raise CutShort("the store cannot be read to its end, and `tqbroker import` takes no part of one")
     except CannotOpen as problem:
         click.echo(f"tqbroker export: {problem}", err=True)
         sys.exit(USAGE)
-    if done is not None:
-        click.echo(f"{done.rows:,} rows written, {done.skipped:,} left out", err=True)
-    sys.exit(FAULTS if done is None or done.skipped or left_out else 0)
+    click.echo(f"{done.rows:,} rows written, {done.skipped:,} left out", err=True)
+    sys.exit(FAULTS if done.skipped or left_out else 0)
 
 
 @contextmanager
 def _target(output: Path | None) -> Iterator[BinaryIO]:
-    """Where the lines go. A file has its name when all of them are on the disk."""
-    if output is None:
+    """Where the lines go. A file has its name when all of them are on the disk, and is gone when they do not come."""
+    if output is None or output == STREAM:
         yield sys.stdout.buffer
         return
     if os.path.lexists(output):
-        raise CannotOpen(f"{output} exists: give a name that is free")
+        raise CannotOpen(f"{output} is there already, and an export replaces nothing: choose another name")
     partial = output.with_name(output.name + ".partial")
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as problem:
-        raise CannotOpen(f"cannot write {partial}: {problem.strerror}") from problem
-    with os.fdopen(descriptor, "wb") as out:
-        try:
+        raise CannotOpen(
+            f"cannot write {partial}: {problem.strerror}. Give a file in a directory that is there"
+        ) from problem
+    try:
+        with os.fdopen(descriptor, "wb") as out:
             yield out
-        except CannotOpen:
-            partial.unlink()
-            raise
-        os.fsync(out.fileno())
-    partial.rename(output)
+            os.fsync(out.fileno())
+        partial.rename(output)
+    except CutShort as cut:
+        raise CannotOpen(f"{cut}: what could be read is in {partial}. If there is a backup, restore it") from cut
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 @click.command(name="import", short_help="Make a data directory of an export.")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @click.option(
     "--data-dir", "directory", required=True, envvar="TQBROKER_DATA_DIR", type=click.Path(path_type=Path),
     help="Data directory to make.  [TQBROKER_DATA_DIR]",
 )  # fmt: skip
 def import_(file: Path, directory: Path) -> None:
-    """Makes a data directory of what `tqbroker export` has written to FILE, after reading all of it.
+    """Makes a data directory of what `tqbroker export` has written to FILE, after reading all of it. - is stdin.
 
     The directory must be empty or absent. The store gets a new id, and no worker has a lease. Exit code 0: all of it is
     there and sound, 1: there is a store, and what the export had left out is missing there, 2: there is no store.
     """
     try:
-        done = imported(file, directory, int(time.time() * 1000))
+        done = imported(Path("/dev/stdin") if file == STREAM else file, directory, int(time.time() * 1000))
     except CannotOpen as problem:
         click.echo(f"tqbroker import: {file}: {problem}", err=True)
         sys.exit(USAGE)

@@ -7,6 +7,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -199,9 +201,40 @@ def test_a_file_that_kills_its_reader_is_said_and_no_export_has_its_name(tmp_pat
     shutil.copyfile(store, cut)
     os.truncate(cut, cut.stat().st_size // 2)
     done = run("export", cut, "-o", tmp_path / "export.jsonl")
-    assert done.exit_code in (1, 2), done.output
+    assert done.exit_code == 2, done.output
     assert "Traceback" not in done.output
     assert "pages: " in done.output
+    assert "what could be read is in" in done.output
+    assert not (tmp_path / "export.jsonl").exists()
+
+
+def test_a_file_of_somebody_else_is_no_export_and_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "poem").write_text("no store")
+    done = run("export", tmp_path / "poem", "-o", tmp_path / "export.jsonl")
+    assert done.exit_code == 2
+    assert done.output.count("\n") == 1
+    assert "Give a data directory, or a backup file" in done.output
+    assert not list(tmp_path.glob("export*"))
+
+
+def test_an_export_goes_through_a_pipe_into_an_import(tmp_path: Path, store: Path, lines: list[bytes]) -> None:
+    command = f"{sys.executable} -m tqbroker export {store} -o - | {sys.executable} -m tqbroker import - --data-dir new"
+    subprocess.run(["bash", "-o", "pipefail", "-c", command], check=True, cwd=tmp_path, timeout=60)
+    again = lines_of(tmp_path / "new")
+    assert [line for line in lines[1:-1] if b'"table":"workers"' not in line] == again[1:-1]
+
+
+def test_an_export_that_is_interrupted_leaves_nothing_and_has_no_verdict(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tqbroker_broker.cli_export.exported", interrupted)
+    done = run("export", store, "-o", tmp_path / "export.jsonl")
+    assert done.exit_code == 130
+    assert "tqbroker export: interrupted before its end" in done.output
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_words_of_verify(tmp_path: Path, store: Path) -> None:

@@ -17,7 +17,7 @@ from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.exported import Word
 from tqbroker_broker.storage.exports import VERSION, Exported, Header, Line, Trailer
 from tqbroker_broker.storage.lmdb.keys import FORMAT_VERSION, HELD_BACK, PAIR, first_number
-from tqbroker_broker.storage.lmdb.pages import page_faults
+from tqbroker_broker.storage.lmdb.pages import NO_STORE, page_faults
 from tqbroker_broker.storage.lmdb.table_rows import UNREADABLE
 from tqbroker_broker.storage.lmdb.tables import TABLES
 from tqbroker_broker.storage.lmdb.verifying.everything import data_file, silent, unused
@@ -102,7 +102,10 @@ def export(path: Path, out: BinaryIO, damage: Damage) -> Exported:
     """
     file = data_file(path)
     with unused(file):
-        for fault in page_faults(file):
+        faults = page_faults(file)
+        if faults == [NO_STORE]:
+            raise CannotOpen(f"{file} cannot be exported: {NO_STORE}. Give a data directory, or a backup file")
+        for fault in faults:
             damage(fault)
         try:
             snapshot = Snapshot(file, silent)
@@ -137,8 +140,12 @@ def main(path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         done = export(path, sys.stdout.buffer, lambda text: _say(Word(damage=text)))
-    except (CannotOpen, OSError) as problem:
+    except CannotOpen as problem:
         _say(Word(refused=str(problem)))
+    except BrokenPipeError:
+        _say(Word(refused="who reads the lines has gone: the export is cut short"))
+    except OSError as problem:
+        _say(Word(refused=f"cannot write the export: {problem.strerror}. Give a file on a disk with more room (-o)"))
     else:
         _say(Word(done=done))
 

@@ -14,13 +14,16 @@ MAGIC_AT = 16
 
 MAGIC = (0xBEEFC0DE).to_bytes(4, "little")
 
+NO_STORE = "the file is not a store: it does not begin as one, or its first page is damaged"
+"""The only fault of a file of somebody else."""
+
 
 def page_faults(path: Path) -> list[str]:
     """What is wrong with the pages of a file, in words. Takes about a second for each 80 MB."""
     with path.open("rb") as file:
         start = file.read(MAGIC_AT + len(MAGIC))
     if start[MAGIC_AT:] != MAGIC:
-        return ["the file is not a store: it does not begin as one, or its first page is damaged"]
+        return [NO_STORE]
     try:
         faults: list[str] = verify.verify(str(path), subdir=False)  # type: ignore[no-untyped-call]
     except verify.VerifyError as problem:
