@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.proof("T16")]
 
 
 def test_jobs_from_before_wait_for_a_missing_worker_and_new_ones_do_not(site: Site) -> None:
-    broker = site.broker("--lease-ttl", "3")
+    broker = site.broker("--lease-ttl", "6")
     missing = site.worker()
     submit_many(site.calls.hold, site.history, 2)
     until(lambda: len(site.history.read().starts) == 2, "both jobs to start")
@@ -28,7 +28,7 @@ def test_jobs_from_before_wait_for_a_missing_worker_and_new_ones_do_not(site: Si
     site.worker(name="other")
 
     (new,) = submit_many(site.calls.mark, site.history, 1)
-    assert new.get(timeout=1) >= 0
+    assert new.get(timeout=4) >= 0
     assert before.state == "PENDING"
     assert list(site.wire.broker().awaited) == ["worker@test"]
     assert "worker@test" in site.tqbroker("status").stdout
