@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from tests.contracts.harness import GRACE, TTL, EngineUnderTest, instance
 
@@ -283,3 +285,20 @@ async def test_a_worker_whose_stream_broke_keeps_nothing_alive_until_it_joins_ag
     engine.advance(GRACE)
 
     assert await lose(engine) == ["w"]
+
+
+async def test_a_lease_that_ends_in_the_commit_in_which_its_worker_comes_back_has_ended(
+    engine: EngineUnderTest,
+) -> None:
+    tokens = await start(engine, "a")
+    held = [Held(text_key("a"), tokens["a"])]
+
+    await asyncio.gather(  # the first is a commit by itself, the others share the next one
+        engine.put("b"),
+        engine.verbs.join("w", instance(1), held, engine.now),
+        engine.succeed("w", [tokens["a"]]),
+    )
+
+    counts = (await engine.verbs.stats()).queues["default"]
+    assert (counts.queued, counts.running, counts.succeeded) == (1, 0, 1)
+    assert sum(row.leases for row in engine.verbs.workers()) == 0

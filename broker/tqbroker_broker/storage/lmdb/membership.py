@@ -42,7 +42,7 @@ def join(group: Group, worker: str, instance: bytes, held: Sequence[Held], now: 
     terminate = tuple(token for token in cancelled if kept[token].mark is Mark.TERMINATE)
     woken, final = _unclaimed(group, old, instance, kept, now)
     followed = follow(group, now)
-    group.effects.append(lambda: _seat(store, holder, old, kept, now))
+    group.effects.append(lambda: _seat(group, holder, old, kept, now))
     return Joined(lost, cancelled, frozenset(woken | followed.woken), (*final, *followed.final), terminate)
 
 
@@ -125,15 +125,17 @@ def _unclaimed(
     return woken, final
 
 
-def _seat(store: Store, holder: Holder, old: Holder | None, kept: dict[int, Lease], now: Time) -> None:
-    """The worker is here: its leases move to its new seat."""
-    for lease in kept.values():
+def _seat(group: Group, holder: Holder, old: Holder | None, kept: dict[int, Lease], now: Time) -> None:
+    """The worker is here: its leases move to its new seat, but for those that ended later in the same commit."""
+    store = group.store
+    leases = [lease for token, lease in kept.items() if token not in group.ended]
+    for lease in leases:
         store.book.drop(lease)
         lease.holder = holder
     if old is not None:
         _clear(store, old)
     store.book.holders[holder.name] = holder
-    for lease in kept.values():
+    for lease in leases:
         store.book.add(lease)
     store.recovering(now)
 
