@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(2000 if PROOF else 300)]
 
 
 @pytest.mark.proof("T1")
-@seeds(1, 5)
+@seeds(1, 4)
 def test_nothing_acknowledged_is_lost_whenever_the_power_is_cut(site: Site, counts: Counter[str], seed: int) -> None:
     log = record(site, seed, steps=amount(25, 60))
     report = replayed(log, images=amount(1500, 8000), worked=amount(5, 40), seed=seed)
