@@ -175,9 +175,11 @@ def transport_for(url: str) -> GrpcTransport:
 
 
 def close(url: str) -> None:
-    """Closes this process's transport to a broker, if there is one."""
-    with _lock:
-        transport = _transports.pop(url, None)
+    """Closes this process's connection to a broker, if there is one; the next use opens it again.
+
+    The transport stays: were it forgotten, a thread in the middle of a call would open a connection that nobody closes.
+    """
+    transport = _transports.get(url)
     if transport is not None:
         transport.close()
 

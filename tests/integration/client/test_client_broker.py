@@ -9,11 +9,12 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from tests.acceptance.harness.waiting import until
 
 from tqbroker import App, AsyncResult
 from tqbroker._grpc_stream import Ticket
@@ -145,6 +146,24 @@ def test_closing_one_app_does_not_disturb_calls_of_another(broker: Broker, app: 
         assert len({each.result(60).id for each in sent}) == 2000
         done.set()
         closing.result()
+
+
+def test_an_app_that_is_closed_while_others_use_it_leaves_no_thread_behind(broker: Broker, app: App) -> None:
+    def calls() -> None:
+        for number in range(100):
+            app.send_task("tasks.add", (number, 1))
+
+    app.send_task("tasks.add", (0, 1))
+    before = threading.active_count()  # with one connection
+    with ThreadPoolExecutor(3) as pool:
+        sent = [pool.submit(calls) for _ in range(3)]
+        while not all(each.done() for each in sent):
+            app.close()
+            wait(sent, 0.05)
+        assert [each.result() for each in sent] == [None] * 3
+    app.close()
+
+    until(lambda: threading.active_count() <= before, "the threads of all connections to end")
 
 
 def run(*arguments: str) -> Result:
