@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -30,6 +31,7 @@ SOON = 20.0
 # the transaction.
 FREE_ROOT, MAIN_ROOT, LAST_PAGE, TXN = 80, 128, 136, 144
 HUGE = (1 << 60) - 1
+CHILDREN = 200
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,22 @@ def a_value_into_the_next(content: bytearray) -> None:
                 return
 
 
+def a_leaf_found_over_and_over(content: bytearray) -> None:
+    """Above the only leaf of a table come branches, each child of which is the same: 8,000,000 times all its rows."""
+    record = content.index(b"jobs", main_root(content) * PAGE) + len(b"jobs")
+    root = int.from_bytes(content[record + 40 : record + 48], "little")
+    for depth in (2, 3, 4):
+        content += bytes(-len(content) % PAGE)
+        child, root = root, len(content) // PAGE
+        ends = (16 + 2 * CHILDREN).to_bytes(2, "little") + (PAGE - 8 * CHILDREN).to_bytes(2, "little")
+        places = b"".join((PAGE - 8 * (n + 1)).to_bytes(2, "little") for n in range(CHILDREN))
+        start = root.to_bytes(8, "little") + bytes([0, 0, 1, 0]) + ends + places
+        content += start + bytes(PAGE - len(start) - 8 * CHILDREN) + child.to_bytes(8, "little") * CHILDREN
+        content[record + 6 : record + 8] = depth.to_bytes(2, "little")
+    content[record + 40 : record + 48] = root.to_bytes(8, "little")
+    in_meta(content, LAST_PAGE, root)
+
+
 PAGES: dict[str, Callable[[bytearray], None]] = {
     "a tree that bites its tail": to_itself,
     "a last page beyond all disks": lambda content: in_meta(content, LAST_PAGE, HUGE),
@@ -82,6 +100,7 @@ PAGES: dict[str, Callable[[bytearray], None]] = {
     "a root beyond the file": lambda content: in_meta(content, MAIN_ROOT, HUGE),
     "free pages beyond the file": lambda content: in_meta(content, FREE_ROOT, HUGE),
     "nodes that end behind their page": nodes_beyond_the_page,
+    "a leaf that is found over and over": a_leaf_found_over_and_over,
     "a value that reaches into the next": a_value_into_the_next,
 }
 
@@ -101,6 +120,26 @@ def test_pages_made_to_do_harm_are_never_opened(tmp_path: Path, whole: bytes, na
     with pytest.raises(CannotOpen):
         replacing().restore(file, tmp_path / "data", 0, lambda _: None)
     assert not (tmp_path / "data" / "data.mdb").exists()
+    assert time.monotonic() - begun < SOON
+    counts["inputs"] += 1
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_an_export_of_pages_made_to_do_harm_ends_soon(
+    tmp_path: Path, whole: bytes, name: str, counts: Counter[str]
+) -> None:
+    content = bytearray(whole)
+    PAGES[name](content)
+    file, lines = tmp_path / "hostile.mdb", tmp_path / "export.jsonl"
+    file.write_bytes(content)
+    begun = time.monotonic()
+
+    told: list[str] = []
+    with lines.open("wb") as out, contextlib.suppress(CannotOpen):
+        exported(file, out, told.append)
+        assert told
+
+    assert lines.stat().st_size < 20 * len(content)
     assert time.monotonic() - begun < SOON
     counts["inputs"] += 1
 

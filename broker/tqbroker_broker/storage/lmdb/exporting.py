@@ -28,6 +28,9 @@ from tqbroker_broker.storage.plain import plain
 
 Damage = Callable[[str], None]
 
+ROW_BYTES = 10
+"""Bytes of a file that each row takes beside its key and value: those of its node, and where that is."""
+
 # How to see which job a row belongs to; those of one that cannot be read go with it.
 OWNER: dict[str, Callable[[bytes, Any], int]] = {
     **dict.fromkeys(("final", "dead", "notes", "attempts", "progress", "trails"), lambda key, _: first_number(key)),
@@ -43,8 +46,9 @@ _encode = msgspec.json.Encoder().encode
 class Export:
     """One export as it goes on."""
 
-    def __init__(self, snapshot: Snapshot, out: BinaryIO, damage: Damage) -> None:
+    def __init__(self, snapshot: Snapshot, size: int, out: BinaryIO, damage: Damage) -> None:
         self._snapshot = snapshot
+        self._size = size
         self._out = out
         self._damage = damage
         self._hash = hashlib.sha256()
@@ -76,7 +80,7 @@ class Export:
 
     def _lines(self, name: str) -> Iterator[bytes]:
         table, owner = TABLES[name], OWNER.get(name)
-        for packed, raw in self._snapshot.raw(name):
+        for packed, raw in self._rows(name):
             try:
                 key, row = table.key.read(packed), table.row.read(packed, raw)
                 line = _encode(Line(name, plain(key), plain(row))) + b"\n"
@@ -89,6 +93,16 @@ class Export:
                 self._done.skipped += 1
                 continue
             yield line
+
+    def _rows(self, name: str) -> Iterator[tuple[bytes, bytes]]:
+        """The rows of a table as they are. Pages that lead to one another could make more of them than any disk has."""
+        left = self._size
+        for packed, raw in self._snapshot.raw(name):
+            left -= len(packed) + len(raw) + ROW_BYTES
+            if left < 0:
+                self._skip(f"{name}: there are more rows than fit into the file: the rest of the table is left out")
+                return
+            yield packed, raw
 
     def _skip(self, text: str) -> None:
         self._done.skipped += 1
@@ -113,7 +127,7 @@ def export(path: Path, out: BinaryIO, damage: Damage) -> Exported:
             raise CannotOpen(f"LMDB cannot open {file}: {problem}") from problem
         try:
             _check_format(file, snapshot)
-            return Export(snapshot, out, damage).write()
+            return Export(snapshot, file.stat().st_size, out, damage).write()
         finally:
             snapshot.close()
 
