@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import click
 
-from tqbroker_broker.cli_store import FAULTS, STORE, USAGE, store_path
+from tqbroker_broker.cli_store import DIRECTORY, FAULTS, STORE, USAGE, store_path, words
 from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.exported import exported, imported
 
@@ -44,14 +44,10 @@ def export(path: Path | None, output: Path | None) -> None:
         left_out += 1
         click.echo(f"tqbroker export: {damage}", err=True)
 
-    try:
-        with _target(output) as out:
-            done = exported(store, out, tell)
-            if done is None:
-                raise CutShort("the store cannot be read to its end, and `tqbroker import` takes no part of one")
-    except CannotOpen as problem:
-        click.echo(f"tqbroker export: {problem}", err=True)
-        sys.exit(USAGE)
+    with words("export", USAGE), _target(output) as out:
+        done = exported(store, out, tell)
+        if done is None:
+            raise CutShort("the store cannot be read to its end, and `tqbroker import` takes no part of one")
     click.echo(f"{done.rows:,} rows written, {done.skipped:,} left out", err=True)
     sys.exit(FAULTS if done.skipped or left_out else 0)
 
@@ -85,21 +81,15 @@ def _target(output: Path | None) -> Iterator[BinaryIO]:
 
 @click.command(name="import", short_help="Make a data directory of an export.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
-@click.option(
-    "--data-dir", "directory", required=True, envvar="TQBROKER_DATA_DIR", type=click.Path(path_type=Path),
-    help="Data directory to make.  [TQBROKER_DATA_DIR]",
-)  # fmt: skip
+@DIRECTORY
 def import_(file: Path, directory: Path) -> None:
     """Makes a data directory of what `tqbroker export` has written to FILE, after reading all of it. - is stdin.
 
     The directory must be empty or absent. The store gets a new id, and no worker has a lease. Exit code 0: all of it is
     there and sound, 1: there is a store, and what the export had left out is missing there, 2: there is no store.
     """
-    try:
+    with words("import", USAGE):
         done = imported(Path("/dev/stdin") if file == STREAM else file, directory, int(time.time() * 1000))
-    except CannotOpen as problem:
-        click.echo(f"tqbroker import: {file}: {problem}", err=True)
-        sys.exit(USAGE)
     click.echo(f"imported  {done.rows:,} rows of {file} in {directory}")
     click.echo(f"store     {done.store}, made of {done.former}")
     if done.skipped:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -13,8 +12,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from tqbroker._failpoint import FailpointError, arm
-from tqbroker_broker.storage import CannotOpen
+from tqbroker_broker.cli_store import DIRECTORY, words
 from tqbroker_broker.storage.replaced import replacing
 
 FAILED = 1
@@ -22,14 +20,6 @@ FAILED = 1
 PATIENCE = 5.0
 """Seconds for which nobody asks how far it is."""
 
-DIRECTORY = click.option(
-    "--data-dir",
-    "directory",
-    required=True,
-    envvar="TQBROKER_DATA_DIR",
-    type=click.Path(path_type=Path),
-    help="Data directory.  [TQBROKER_DATA_DIR]",
-)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
@@ -43,7 +33,7 @@ def restore(file: Path, directory: Path, as_json: bool) -> None:
     The directory must be empty or absent. The store gets a new id: workers that hold jobs of the former one drop them,
     and what they say of these is refused. Killed half-way it is run again.
     """
-    with _words("restore") as tell:
+    with words("restore", FAILED), _progress() as tell:
         restored = replacing().restore(file, directory, int(time.time() * 1000), tell)
     if as_json:
         click.echo(msgspec.json.encode({**restored._asdict(), "data_dir": str(directory)}))
@@ -65,7 +55,7 @@ def compact(directory: Path, as_json: bool) -> None:
     nothing is lost, and it is run again.
     """
     begun = time.monotonic()
-    with _words("compact") as tell:
+    with words("compact", FAILED), _progress() as tell:
         compacted = replacing().compact(directory, tell)
     if as_json:
         click.echo(msgspec.json.encode(compacted._asdict()))
@@ -92,14 +82,9 @@ class _Progress:
 
 
 @contextmanager
-def _words(command: str) -> Iterator[_Progress]:
-    """What cannot be done is one sentence and an exit code."""
+def _progress() -> Iterator[_Progress]:
     progress = _Progress()
     try:
-        arm(os.environ)
         yield progress
+    finally:
         progress.end()
-    except (CannotOpen, FailpointError) as problem:
-        progress.end()
-        click.echo(f"tqbroker {command}: {problem}", err=True)
-        sys.exit(FAILED)

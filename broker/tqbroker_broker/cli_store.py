@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 import msgspec
 
+from tqbroker._failpoint import FailpointError, arm
 from tqbroker_broker.config import BrokerConfig
 from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.report import MOST_FAULTS, Report
@@ -22,6 +25,31 @@ What to do: do not serve from this store, and keep the file as it is. If there i
 
 STORE = click.argument("path", required=False, metavar="[DIR|FILE]", type=click.Path(path_type=Path))
 """A data directory or a backup; without it the data directory that `tqbroker serve` would use."""
+
+DIRECTORY = click.option(
+    "--data-dir",
+    "directory",
+    required=True,
+    envvar="TQBROKER_DATA_DIR",
+    type=click.Path(path_type=Path),
+    help="Data directory.  [TQBROKER_DATA_DIR]",
+)
+
+
+@contextmanager
+def words(command: str, code: int) -> Iterator[None]:
+    """What cannot be done is one sentence and an exit code, also what the system refuses."""
+    try:
+        arm(os.environ)
+        yield
+    except (CannotOpen, FailpointError) as problem:
+        reason = str(problem)
+    except OSError as problem:
+        reason = f"{problem.filename}: {problem.strerror}" if problem.filename else problem.strerror or str(problem)
+    else:
+        return
+    click.echo(f"tqbroker {command}: {reason}", err=True)
+    sys.exit(code)
 
 
 def store_path(path: Path | None) -> Path:
@@ -39,11 +67,8 @@ def verify(path: Path | None, as_json: bool) -> None:
     0: sound, 1: something is wrong, 2: there is nothing to read, or a broker is using it.
     """
     tell = None if as_json or not sys.stderr.isatty() else _progress
-    try:
+    with words("verify", USAGE):
         report = verified(store_path(path), tell)
-    except CannotOpen as problem:
-        click.echo(f"tqbroker verify: {problem}", err=True)
-        sys.exit(USAGE)
     click.echo(msgspec.json.encode(report).decode() if as_json else _text(report))
     sys.exit(0 if report.sound else FAULTS)
 

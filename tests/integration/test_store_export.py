@@ -237,6 +237,17 @@ def test_an_export_that_is_interrupted_leaves_nothing_and_has_no_verdict(
     assert not list(tmp_path.iterdir())
 
 
+def test_names_that_the_system_refuses_are_said_in_words(tmp_path: Path, store: Path, lines: list[bytes]) -> None:
+    refused = tmp_path / ("n" * 300)
+    for done in (
+        run("export", store, "-o", refused),
+        run("import", put(tmp_path, lines), "--data-dir", refused),
+        run("restore", store, "--data-dir", refused),
+    ):
+        assert isinstance(done.exception, SystemExit)
+        assert "File name too long" in done.output
+
+
 def test_the_words_of_verify(tmp_path: Path, store: Path) -> None:
     sound = run("verify", store)
     assert sound.exit_code == 0

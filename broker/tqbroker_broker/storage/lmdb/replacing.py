@@ -118,7 +118,7 @@ def _check_backup(file: Path) -> None:
 def _check_empty(directory: Path) -> None:
     if os.path.lexists(directory / DATA_FILE):
         raise CannotOpen(
-            f"there is a store in {directory}, and a restore replaces none: choose another directory, or stop its"
+            f"there is a store in {directory}, which is not replaced: choose another directory, or stop its"
             f" broker and move it away (mv {directory} {directory}.old)"
         )
     if directory.is_dir() and (others := sorted(set(os.listdir(directory)) - IGNORED)):
