@@ -98,7 +98,7 @@ async def test_a_backup_is_the_store_as_it_was_when_it_was_asked_for(site: Site,
     assert [(queue.name, queue.queued) for queue in end.queues] == [("default", 500)]
     assert (end.store, end.epoch) == (broker.store, broker.epoch)
     assert (broker.backup_unix_ms, broker.backup_bytes) == (end.taken_unix_ms, end.size)
-    assert sorted(path.name for path in data_of(tmp_path).iterdir()) == ["LOCK", "data.mdb", "data.mdb-lock"]
+    assert sorted(path.name for path in data_of(tmp_path).iterdir()) == ["CRASH", "LOCK", "data.mdb", "data.mdb-lock"]
 
 
 async def test_a_store_in_memory_says_that_it_cannot_be_backed_up(tmp_path: Path) -> None:

@@ -55,8 +55,11 @@ def _judge(log: BlockLog, at: int, data: Path, copy: Path) -> list[tuple[str, st
     (seen,) = look(disk, [[]])
     if seen.wrong:
         return [("unusable", seen.wrong)]
-    with opened(copy) as env:
-        found = contents(env)
+    try:
+        with opened(copy) as env:
+            found = contents(env)
+    except Exception as error:  # rows that are none may lead to anything
+        return [("strange", f"its rows cannot be read: {type(error).__name__}: {error}")]
     return [
         *(("strange", words) for words in judge.strange(found)),
         *(("lost", words) for words in judge.broken(found)),
