@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import click
+import msgspec
 
-from tqbroker_broker.cli_store import DIRECTORY, FAULTS, STORE, USAGE, store_path, words
+from tqbroker_broker.cli_store import DATA_DIR, DIRECTORY, FAULTS, STORE, USAGE, store_path, words
 from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.exported import exported, imported
+from tqbroker_broker.storage.exports import Imported
 
 STREAM = Path("-")
 """What stands for stdin or stdout."""
@@ -26,17 +28,18 @@ class CutShort(CannotOpen):
 
 @click.command(short_help="Write a store or a backup as lines of JSON.")
 @STORE
+@DATA_DIR
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File to write, which must not exist; - is stdout.  [-]"
 )
-def export(path: Path | None, output: Path | None) -> None:
+def export(path: Path | None, directory: Path | None, output: Path | None) -> None:
     """Writes everything of a store as lines of JSON: for `tqbroker import`, a later version, or another program.
 
     DIR is a data directory whose broker is stopped, FILE a backup of one that runs.  [TQBROKER_DATA_DIR]  What cannot
     be read is left out and named on stderr. Exit code 0: all of it was written, 1: something was left out, 2: there is
     no export, as there is nothing to read, or not to the end, or a broker is using it.
     """
-    store = store_path(path)
+    store = store_path(path, directory)
     left_out = 0
 
     def tell(damage: str) -> None:
@@ -82,7 +85,8 @@ def _target(output: Path | None) -> Iterator[BinaryIO]:
 @click.command(name="import", short_help="Make a data directory of an export.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @DIRECTORY
-def import_(file: Path, directory: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def import_(file: Path, directory: Path, as_json: bool) -> None:
     """Makes a data directory of what `tqbroker export` has written to FILE, after reading all of it. - is stdin.
 
     The directory must be empty or absent. The store gets a new id, and no worker has a lease. Exit code 0: all of it is
@@ -90,11 +94,20 @@ def import_(file: Path, directory: Path) -> None:
     """
     with words("import", USAGE):
         done = imported(Path("/dev/stdin") if file == STREAM else file, directory, int(time.time() * 1000))
-    click.echo(f"imported  {done.rows:,} rows of {file} in {directory}")
-    click.echo(f"store     {done.store}, made of {done.former}")
-    if done.skipped:
-        click.echo(f"missing   {done.skipped:,} rows that could not be read when it was exported")
-    for fault in done.faults:
-        click.echo(f"          {fault}")
-    click.echo(f"next      tqbroker serve --data-dir {directory}")
+    told = {**msgspec.structs.asdict(done), "data_dir": str(directory)}
+    click.echo(msgspec.json.encode(told) if as_json else _text(done, file, directory))
     sys.exit(FAULTS if done.skipped or done.faults else 0)
+
+
+def _text(done: Imported, file: Path, directory: Path) -> str:
+    """The report for people."""
+    missing = [f"missing   {done.skipped:,} rows that could not be read when it was exported"] if done.skipped else []
+    return "\n".join(
+        [
+            f"imported  {done.rows:,} rows of {file} in {directory}",
+            f"store     {done.store}, made of {done.former}",
+            *missing,
+            *(f"          {fault}" for fault in done.faults),
+            f"next      tqbroker serve --data-dir {directory}",
+        ]
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from tqbroker_broker.cli_store import DIRECTORY, words
+from tqbroker_broker.cli_store import DATA_DIR, DIRECTORY, store_path, words
 from tqbroker_broker.storage.replaced import replacing
 
 FAILED = 1
@@ -31,7 +31,8 @@ def restore(file: Path, directory: Path, as_json: bool) -> None:
     """Makes a data directory of the backup in FILE, after reading all of it.
 
     The directory must be empty or absent. The store gets a new id: workers that hold jobs of the former one drop them,
-    and what they say of these is refused. Killed half-way it is run again.
+    and what they say of these is refused. Killed half-way it is run again. Exit code 0: all of it is there and sound,
+    1: there is no store, and stderr says why.
     """
     with words("restore", FAILED), _progress() as tell:
         restored = replacing().restore(file, directory, int(time.time() * 1000), tell)
@@ -46,22 +47,25 @@ def restore(file: Path, directory: Path, as_json: bool) -> None:
 
 
 @click.command(short_help="Give the disk what a store does not use.")
-@DIRECTORY
+@click.argument("path", required=False, metavar="[DIR]", type=click.Path(path_type=Path))
+@DATA_DIR
 @JSON
-def compact(directory: Path, as_json: bool) -> None:
+def compact(path: Path | None, directory: Path | None, as_json: bool) -> None:
     """Makes the file of a store as small as what is in it. Its broker must be stopped.
 
-    A copy is made beside it, read through, and takes its place at the end: the disk must have the room. Killed half-way
-    nothing is lost, and it is run again.
+    DIR is its data directory.  [TQBROKER_DATA_DIR]  A copy is made beside it, read through, and takes its place at the
+    end: the disk must have the room. Killed half-way nothing is lost, and it is run again. Exit code 0: it is done,
+    1: the store is as it was, and stderr says why.
     """
     begun = time.monotonic()
+    where = store_path(path, directory)
     with words("compact", FAILED), _progress() as tell:
-        compacted = replacing().compact(directory, tell)
+        compacted = replacing().compact(where, tell)
     if as_json:
         click.echo(msgspec.json.encode(compacted._asdict()))
         return
     seconds = time.monotonic() - begun
-    click.echo(f"{directory}: {compacted.before:,} bytes before, {compacted.after:,} now, verified, {seconds:.1f} s")
+    click.echo(f"{where}: {compacted.before:,} bytes before, {compacted.after:,} now, verified, {seconds:.1f} s")
 
 
 class _Progress:

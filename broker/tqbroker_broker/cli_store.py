@@ -34,6 +34,12 @@ DIRECTORY = click.option(
     type=click.Path(path_type=Path),
     help="Data directory.  [TQBROKER_DATA_DIR]",
 )
+"""Where a store is made."""
+
+DATA_DIR = click.option(
+    "--data-dir", "directory", type=click.Path(path_type=Path), help="Data directory, instead of DIR."
+)
+"""The same in the words of `serve`, `restore` and `import`."""
 
 
 @contextmanager
@@ -52,15 +58,18 @@ def words(command: str, code: int) -> Iterator[None]:
     sys.exit(code)
 
 
-def store_path(path: Path | None) -> Path:
-    """The store that is meant."""
-    return path or Path(os.environ.get("TQBROKER_DATA_DIR") or BrokerConfig().data_dir)
+def store_path(path: Path | None, directory: Path | None) -> Path:
+    """The store that is meant: by an argument, by --data-dir, or as by `tqbroker serve`."""
+    if path is not None and directory is not None:
+        raise click.UsageError(f"both {path} and --data-dir {directory} are given: give one of them")
+    return path or directory or Path(os.environ.get("TQBROKER_DATA_DIR") or BrokerConfig().data_dir)
 
 
 @click.command(short_help="Check a store or a backup, all of it.")
 @STORE
+@DATA_DIR
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def verify(path: Path | None, as_json: bool) -> None:
+def verify(path: Path | None, directory: Path | None, as_json: bool) -> None:
     """Reads everything of a store and says what is wrong: pages, checksums, and the tables against each other.
 
     DIR is a data directory whose broker is stopped, FILE a backup.  [TQBROKER_DATA_DIR]  Nothing is changed. Exit code
@@ -68,7 +77,7 @@ def verify(path: Path | None, as_json: bool) -> None:
     """
     tell = None if as_json or not sys.stderr.isatty() else _progress
     with words("verify", USAGE):
-        report = verified(store_path(path), tell)
+        report = verified(store_path(path, directory), tell)
     click.echo(msgspec.json.encode(report).decode() if as_json else _text(report))
     sys.exit(0 if report.sound else FAULTS)
 

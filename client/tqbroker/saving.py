@@ -132,4 +132,6 @@ def _flush_directory(directory: Path) -> None:
 def _reason(problem: OSError) -> str:
     if problem.errno == errno.ELOOP:
         return "it is a symbolic link, which is not followed"
+    if problem.errno == errno.ENOENT:
+        return "its directory is not there: make it first, or give another"
     return problem.strerror or str(problem)

@@ -274,3 +274,31 @@ def test_an_export_by_another_process_is_the_same(tmp_path: Path, store: Path, l
     with (tmp_path / "export.jsonl").open("wb") as out:
         assert exported(store, out, pytest.fail) is not None
     assert (tmp_path / "export.jsonl").read_bytes() == b"".join(lines)
+
+
+def test_a_store_is_named_by_an_argument_or_by_the_option_of_serve_but_not_by_both(tmp_path: Path, store: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copyfile(store, data / "data.mdb")
+    to_file: list[str | Path] = ["-o", tmp_path / "export.jsonl"]
+    for command, more in (("verify", []), ("compact", []), ("export", to_file)):
+        assert run(command, data, *more).exit_code == 0
+        (tmp_path / "export.jsonl").unlink(missing_ok=True)
+        assert run(command, "--data-dir", data, *more).exit_code == 0
+        both = run(command, data, "--data-dir", data)
+        assert both.exit_code == 2
+        assert "give one of them" in both.output
+
+
+def test_an_import_is_told_to_programs_too(tmp_path: Path, lines: list[bytes]) -> None:
+    done = run("import", put(tmp_path, lines), "--data-dir", tmp_path / "data", "--json")
+    assert done.exit_code == 0
+    told = json.loads(done.output)
+    assert (told["rows"], told["skipped"], told["data_dir"]) == (len(lines) - 2, 0, str(tmp_path / "data"))
+
+
+def test_a_data_directory_that_is_a_file_is_refused_by_that_name(tmp_path: Path, lines: list[bytes]) -> None:
+    (tmp_path / "file").touch()
+    done = run("import", put(tmp_path, lines), "--data-dir", tmp_path / "file")
+    assert done.exit_code == 2
+    assert f"{tmp_path / 'file'}: it is a file; give a directory" in done.output

@@ -158,7 +158,7 @@ def test_what_is_no_backup_is_refused_and_nothing_is_made(tmp_path: Path, conten
 
 def test_a_backup_that_is_cut_short_is_refused(backup: Path, tmp_path: Path) -> None:
     backup.write_bytes(backup.read_bytes()[:-4096])
-    assert "cut short" in refusal(backup, tmp_path / "new")
+    assert "take another backup" in refusal(backup, tmp_path / "new")
 
 
 def test_a_damaged_backup_is_refused_and_the_directory_stays_empty(backup: Path, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_what_is_no_file_is_not_written_to(file: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CannotSaveError, match=r"nowhere.*: No such file"):
+    with pytest.raises(CannotSaveError, match=r"nowhere.*: its directory is not there: make it first"):
         save(tmp_path / "nowhere" / "file")
 
 

@@ -159,7 +159,8 @@ def main(path: Path) -> None:
     except BrokenPipeError:
         _say(Word(refused="who reads the lines has gone: the export is cut short"))
     except OSError as problem:
-        _say(Word(refused=f"cannot write the export: {problem.strerror}. Give a file on a disk with more room (-o)"))
+        advice = "look at both disks, or give a file on another one (-o)"
+        _say(Word(refused=f"the export broke off: {problem.strerror}; {advice}"))
     else:
         _say(Word(done=done))
 

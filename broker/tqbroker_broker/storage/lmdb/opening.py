@@ -58,6 +58,8 @@ PAGES_TRIED = 1 << 16
 
 def prepare_directory(directory: Path) -> int:
     """Makes the data directory and locks it for this process. Returns the lock's descriptor. Raises CannotOpen."""
+    if directory.exists() and not directory.is_dir():
+        raise CannotOpen(f"cannot use the data directory {directory}: it is a file; give a directory (--data-dir).")
     try:
         _create(directory)
         _check_owner(directory)
@@ -134,7 +136,7 @@ def file_system(directory: Path) -> str:
     return kind
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path, advice: str = "restore a backup") -> None:
     """Refuses a data file that LMDB would open and then die of; runs before it is opened. Raises CannotOpen."""
     if not path.exists():
         return
@@ -143,9 +145,9 @@ def check_file(path: Path) -> None:
         start = file.read(2 * PAGES_TRIED)
     needed = _needed_bytes(start)
     if needed is None:
-        raise CannotOpen(f"{path} is not a store of this version, or its first pages are damaged; restore a backup.")
+        raise CannotOpen(f"{path} is not a store of this version, or its first pages are damaged; {advice}.")
     if size < needed:
-        raise CannotOpen(f"{path} is cut short: {size} bytes where {needed} are in use; restore a backup.")
+        raise CannotOpen(f"{path} is cut short: {size} bytes where {needed} are in use; {advice}.")
 
 
 def check_after_crash(directory: Path) -> None:

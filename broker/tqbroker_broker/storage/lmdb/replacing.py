@@ -112,7 +112,7 @@ def _check_backup(file: Path) -> None:
         raise CannotOpen(f"there is no backup at {file}: give a file that `tqbroker backup` has written")
     if not file.stat().st_size:
         raise CannotOpen(f"{file} is empty: it is not a backup")
-    check_file(file)
+    check_file(file, "take another backup")
 
 
 def _check_empty(directory: Path) -> None:
