@@ -36,7 +36,7 @@ class CannotListen(Exception):
 
 def create_server(config: BrokerConfig) -> grpc.aio.Server:
     """A server that does not listen yet."""
-    most = min(config.max_connections, (allowed() - RESERVED) // len(config.listen))
+    most = min(config.max_connections, max(1, (allowed() - RESERVED) // len(config.listen)))
     if most < config.max_connections:
         log.warning(
             "this process may have %s open files: %s connections on each address, not %s (max_connections); raise it "

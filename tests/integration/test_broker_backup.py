@@ -152,7 +152,7 @@ def _there(descriptor: str) -> bool:
     return os.path.lexists(f"/proc/self/fd/{descriptor}")
 
 
-async def test_a_backup_as_a_whole_has_its_time(tmp_path: Path) -> None:
+async def test_a_backup_as_a_whole_has_its_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async with running(tmp_path, "", backup_timeout=1.0) as site:
         await fill(site)
         call = site.admin.Backup(admin_pb2.BackupRequest(), timeout=60)
@@ -161,6 +161,8 @@ async def test_a_backup_as_a_whole_has_its_time(tmp_path: Path) -> None:
         with pytest.raises(AioRpcError) as failure:
             await to_the_end(call)
         assert "backup_timeout" in error_of(failure.value).message
+    (told,) = (line for line in capsys.readouterr().out.splitlines() if "backup broken off" in line)
+    assert "backup_timeout" in told
 
 
 async def test_without_room_for_it_none_is_begun(

@@ -37,24 +37,27 @@ class BackupCall:
     async def run(self) -> None:
         """Takes a copy and sends it. Raises Busy, Stopping, TooSlow, and what `snapshot` raises."""
         with self._core.backups.turn():
-            most = self._core.config.backup_timeout
             try:
-                async with asyncio.timeout(most):
-                    await self._run()
-            except TimeoutError as error:
-                raise TooSlow(f"the backup was not read within {most:g} s (backup_timeout)") from error
+                await self._in_time()
+            except BaseException as error:
+                log.warning("backup broken off", error=str(error) or "its caller went away", seconds=self._seconds())
+                raise
+
+    async def _in_time(self) -> None:
+        most = self._core.config.backup_timeout
+        try:
+            async with asyncio.timeout(most):
+                await self._run()
+        except TimeoutError as error:
+            raise TooSlow(f"the backup was not read to its end within {most:g} s (backup_timeout)") from error
 
     async def _run(self) -> None:
+        snapshot, copied = await self._copied(), self._seconds()
         try:
-            snapshot, copied = await self._copied(), self._seconds()
-            try:
-                await self._send(snapshot)
-            finally:
-                await _close(snapshot)
-            await self._write(pb.BackupResponse(end=self._end(snapshot)))
-        except BaseException as error:
-            log.warning("backup broken off", error=str(error) or "its caller went away", seconds=self._seconds())
-            raise
+            await self._send(snapshot)
+        finally:
+            await _close(snapshot)
+        await self._write(pb.BackupResponse(end=self._end(snapshot)))
         self._core.backups.read(snapshot)
         log.info("backup sent", bytes=snapshot.size, seconds=self._seconds(), copied_in=copied)
 
