@@ -14,6 +14,8 @@ from tests.acceptance.harness.site import Site
 from tests.contracts.harness import EngineUnderTest
 from tests.proof.everything import fill
 
+from tqbroker_broker.storage.lmdb import opening
+
 PAGE = 4096
 
 
@@ -69,6 +71,19 @@ def test_after_a_crash_the_pages_are_looked_at_before_they_are_opened(place: Sit
 
     assert (place.data / "CRASH").read_text() == ""
     broker.stop()
+
+
+def test_a_crash_is_told_once_where_the_store_is_too_large_to_be_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(opening, "MOST_CHECKED", 0)
+    (tmp_path / "data.mdb").write_bytes(b"large")
+    (tmp_path / "CRASH").write_text("Segmentation fault")
+    for _ in range(2):
+        opening.check_after_crash(tmp_path)
+    (told,) = caplog.messages
+    assert "tqbroker verify" in told
+    assert "Segmentation fault" in told
 
 
 @pytest.mark.proof("T26")

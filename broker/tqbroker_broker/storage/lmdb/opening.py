@@ -39,6 +39,8 @@ COMPACTING = "data.mdb.compacting"
 OTHERS_MAY_WRITE = 0o002
 MOST_CHECKED = 1 << 30
 """Bytes of a store whose pages are looked at after a crash: that takes some ten seconds."""
+MOST_REPEATED = 4000
+"""Characters of what a crashed broker has left that go into the log: the end of it."""
 
 # File systems on which LMDB's locks or memory maps do not hold.
 REMOTE = frozenset(
@@ -159,7 +161,9 @@ def check_after_crash(directory: Path) -> None:
     if not crash.exists() or not crash.stat().st_size or not file.exists():
         return
     if file.stat().st_size > MOST_CHECKED:
-        log.warning("the last broker here crashed, see %s: should it happen again, run tqbroker verify", crash)
+        word = crash.read_text(errors="replace")[-MOST_REPEATED:]
+        log.warning("the last broker here crashed; should it happen again, run tqbroker verify. It left word: %s", word)
+        os.truncate(crash, 0)
         return
     log.warning("the last broker here crashed, see %s: looking at the pages of its store", crash)
     if faults := page_faults(file):
