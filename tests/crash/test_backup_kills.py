@@ -182,7 +182,7 @@ def test_a_compaction_killed_at_its_last_step_changes_nothing_and_is_run_again(
 
     assert done.returncode == 0, done.stderr
     assert faults_of(site.data) == []
-    assert sorted(os.listdir(site.data)) == ["LOCK", "data.mdb", "data.mdb-lock"]
+    assert sorted(os.listdir(site.data)) == ["CRASH", "LOCK", "data.mdb", "data.mdb-lock"]
     site.started(broker)
     counts["kills"] += 1
 
