@@ -8,12 +8,9 @@ from pathlib import Path
 import pytest
 from tests.crash import workflow_course
 from tests.crash.workflow_course import Course
+from tests.mutants.catching import catches
+from tests.mutants.registry import planted
 from tests.proof.amount import numbers
-
-from tqbroker_broker.records import State
-from tqbroker_broker.storage.lmdb import counting
-from tqbroker_broker.workflow_decisions import Turn, turn
-from tqbroker_broker.workflows import On
 
 SEEDS = numbers(60, 2000)
 
@@ -53,21 +50,11 @@ async def _some_fault(tmp_path: Path) -> bool:
     return False
 
 
-async def test_a_join_that_releases_too_early_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def hasty(on: On, state: State, left: int, *, unneeded: bool = False) -> Turn:
-        return turn(on, state, max(left - 1, 0), unneeded=unneeded)
-
-    monkeypatch.setattr(counting, "turn", hasty)
-
-    assert await _some_fault(tmp_path)
-
-
-async def test_a_follower_that_is_forgotten_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgetful(on: On, state: State, left: int, *, unneeded: bool = False) -> Turn:
-        right = turn(on, state, left, unneeded=unneeded)
-        return Turn.NOTHING if right is Turn.SPARE else right
-
-    monkeypatch.setattr(counting, "turn", forgetful)
+@catches("counter_instead_of_set", "released_too_early", "follower_forgotten")
+async def test_random_workflows_show_what_half_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutant: str
+) -> None:
     monkeypatch.setattr(workflow_course, "STEPS", 300)
 
-    assert await _some_fault(tmp_path)
+    with planted(mutant):
+        assert await _some_fault(tmp_path)
