@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
+from tests.acceptance.harness.footprint import footprint
 from tests.acceptance.harness.load import Load, submit_many
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import until
@@ -39,23 +40,17 @@ def test_a_broker_killed_while_it_sends_leaves_no_backup(site: Site, counts: Cou
     counts["backups"] += 1
 
 
-def anonymous(pid: int) -> int:
-    """Bytes of memory that no file stands behind."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 1024
-
-
 @pytest.mark.long
 def test_who_reads_slowly_costs_the_broker_neither_memory_nor_time(site: Site, counts: Counter[str]) -> None:
     broker = site.broker()
     fill(site, 100)
-    before = most = anonymous(broker.pid)
+    before = most = footprint(broker.pid).anonymous
     call: Any = site.wire.admin.Backup(admin_pb2.BackupRequest(), timeout=60)
     with Load(site.calls.mark, site.history, 10**6, threads=1) as load:
         end = time.monotonic() + 10
         while time.monotonic() < end:
             next(call)
-            most = max(most, anonymous(broker.pid))
+            most = max(most, footprint(broker.pid).anonymous)
             time.sleep(0.1)  # the slowness itself
         load.stop()
 
