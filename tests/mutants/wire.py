@@ -1,4 +1,4 @@
-"""Bugs in what is made of messages: those that come twice, those that make no sense, those that nobody reads."""
+"""Bugs in what is made of messages: answers for somebody else, those that make no sense, those that nobody reads."""
 
 from __future__ import annotations
 
@@ -14,21 +14,7 @@ from tqbroker._grpc_stream import Line
 from tqbroker._grpc_wait import Down, Up, Watch
 from tqbroker.messages import job_info
 from tqbroker_broker import calls
-from tqbroker_broker.answers import Stored
-from tqbroker_broker.records import NewJobs
-from tqbroker_broker.storage.lmdb import intake
-from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.work import WorkStream
-
-
-@mutant("a job that is sent again is stored again", breaks="P2")
-def duplicates_stored_twice(plant: Plant) -> None:
-    def forgetful(group: Group, batch: NewJobs, keys: list[bytes]) -> dict[int, Stored]:
-        rows = [(job, key + digest) for job, key, digest in zip(batch.ids, keys, batch.digests, strict=True)]
-        group.txn.cursor(group.store.db["ids"]).putmulti(rows)
-        return {}
-
-    plant(intake, "_claim_ids", forgetful)
 
 
 @mutant("of many who wait on one stream somebody gets an answer, not who asked", breaks="I5")

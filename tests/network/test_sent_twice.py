@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -18,6 +19,7 @@ from tests.acceptance.harness.waiting import until
 from tests.mutants.catching import catches
 from tests.mutants.registry import planted
 from tests.proof.amount import amount, seeds
+from tests.proof.stores import faults_of
 
 pytestmark = [pytest.mark.crash, pytest.mark.proof("T14")]
 
@@ -73,9 +75,9 @@ def wrong_results(site: Site, calls: Calls, count: int) -> dict[str, int]:
     return {each.id: value for each, value in zip(results, values, strict=True) if numbers[each.id] != value}
 
 
-@catches("duplicates_stored_twice")
+@catches("resent_job_stored_again")
 def test_a_broker_that_stores_what_it_knows_again_is_found(site: Site, mutant: str) -> None:
-    site.broker(*PATIENT, mutant=mutant)
+    broker = site.broker(*PATIENT, mutant=mutant)
     with repeater(site, 1, Counter()) as url:
         site.worker()
         calls = Calls(url)
@@ -85,6 +87,9 @@ def test_a_broker_that_stores_what_it_knows_again_is_found(site: Site, mutant: s
         calls.app.close()
     statuses = site.wire.statuses(list(site.history.read().acknowledged.values()))
     assert "I4: call" in "\n".join(violations(site.history.read(), statuses))
+    broker.kill()
+    assert faults_of(site.data)
+    shutil.rmtree(site.data)  # so that it is not found again
 
 
 @catches("reply_to_another")
