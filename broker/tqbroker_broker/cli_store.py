@@ -14,7 +14,7 @@ import msgspec
 from tqbroker._failpoint import FailpointError, arm
 from tqbroker_broker.config import BrokerConfig
 from tqbroker_broker.storage import CannotOpen
-from tqbroker_broker.storage.report import MOST_FAULTS, Report
+from tqbroker_broker.storage.report import MOST_FAULTS, NO_STORE, Report
 from tqbroker_broker.storage.verified import verified
 
 FAULTS, USAGE = 1, 2
@@ -22,6 +22,10 @@ FAULTS, USAGE = 1, 2
 ADVICE = """\
 What to do: do not serve from this store, and keep the file as it is. If there is a backup, verify it and go back to it
 (tqbroker restore). If not, save what can be read: tqbroker export {path} -o jobs.jsonl, then tqbroker import."""
+
+ADVICE_ON_OTHERS = """\
+What to do: give a data directory or a backup file. If {path} was one,
+nothing of it can be read: go back to a backup."""
 
 STORE = click.argument("path", required=False, metavar="[DIR|FILE]", type=click.Path(path_type=Path))
 """A data directory or a backup; without it the data directory that `tqbroker serve` would use."""
@@ -94,4 +98,5 @@ def _text(report: Report) -> str:
     shown = [f"  {fault}" for fault in report.faults]
     more = [f"  ... and {report.total - MOST_FAULTS:,} more"] if report.total > MOST_FAULTS else []
     head = f"{report.path}: {report.total:,} fault{'s' if report.total > 1 else ''}:"
-    return "\n".join([*lines, "", head, *shown, *more, "", ADVICE.format(path=report.path)])
+    advice = ADVICE_ON_OTHERS if report.faults == [NO_STORE] else ADVICE
+    return "\n".join([*lines, "", head, *shown, *more, "", advice.format(path=report.path)])

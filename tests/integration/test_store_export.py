@@ -262,6 +262,12 @@ def test_the_words_of_verify(tmp_path: Path, store: Path) -> None:
     assert "tqbroker restore" in found.output
     assert run("verify", tmp_path / "nothing").exit_code == 2
 
+    (tmp_path / "poem").write_text("no store")
+    other = run("verify", tmp_path / "poem")
+    assert other.exit_code == 1
+    assert "give a data directory or a backup file" in other.output
+    assert "tqbroker export" not in other.output, "nothing can be saved of it"
+
 
 def test_an_export_to_a_name_that_is_taken_is_refused(tmp_path: Path, store: Path) -> None:
     (tmp_path / "export.jsonl").write_text("mine")

@@ -7,6 +7,9 @@ import msgspec
 MOST_FAULTS = 1000
 """Faults that are listed; the others are only counted. One damaged page may spoil thousands of rows."""
 
+NO_STORE = "the file is not a store: it does not begin as one, or its first page is damaged"
+"""The only fault of a file of somebody else."""
+
 
 class Report(msgspec.Struct):
     """What there is in a store, and what is wrong with it. Nothing is: `sound`.

@@ -17,7 +17,7 @@ from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.exported import Word
 from tqbroker_broker.storage.exports import VERSION, Exported, Header, Line, Trailer
 from tqbroker_broker.storage.lmdb.keys import FORMAT_VERSION, HELD_BACK, PAIR, first_number
-from tqbroker_broker.storage.lmdb.pages import NO_STORE, page_faults
+from tqbroker_broker.storage.lmdb.pages import page_faults
 from tqbroker_broker.storage.lmdb.table_rows import UNREADABLE
 from tqbroker_broker.storage.lmdb.tables import TABLES
 from tqbroker_broker.storage.lmdb.verifying.everything import data_file, silent, unused
@@ -25,6 +25,7 @@ from tqbroker_broker.storage.lmdb.verifying.look import label, reason
 from tqbroker_broker.storage.lmdb.verifying.seqs import Seqs
 from tqbroker_broker.storage.lmdb.verifying.snapshot import Snapshot
 from tqbroker_broker.storage.plain import plain
+from tqbroker_broker.storage.report import NO_STORE
 
 Damage = Callable[[str], None]
 

@@ -9,13 +9,12 @@ from typing import BinaryIO
 
 from lmdb import verify
 
+from tqbroker_broker.storage.report import NO_STORE
+
 MAGIC_AT = 16
 """Where the magic number of LMDB 0.9 stands, of which a store is. The other version that is read here has it at 24."""
 
 MAGIC = (0xBEEFC0DE).to_bytes(4, "little")
-
-NO_STORE = "the file is not a store: it does not begin as one, or its first page is damaged"
-"""The only fault of a file of somebody else."""
 
 
 def page_faults(path: Path) -> list[str]:
