@@ -210,10 +210,12 @@ class Queue(RuleBasedStateMachine):
         """The broker stands still."""
         self.move(seconds, int(seconds * 1000))
 
-    @rule(seconds=st.sampled_from((-100, -3, 3, 100)))
+    @rule(seconds=st.sampled_from((-100, -3, 3, 50)))
     def set_clock(self, seconds: int) -> None:
+        """By less than what is held back (aging.LEAST_MS), which has contracts of its own; upkeep sees it at once."""
         self.both.tell(lambda engine: engine.advance(0, wall=seconds))
         self.model.wall += seconds * 1000
+        self.expire()
 
     def move(self, seconds: float, wall_ms: int) -> None:
         self.both.tell(lambda engine: engine.advance(seconds))

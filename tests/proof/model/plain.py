@@ -81,6 +81,7 @@ class Model:
         self.keys: dict[str, str] = {}
         self.workers: dict[str, Worker] = {}
         self.awaited: set[str] = set()
+        self.listed: dict[str, int] = {}
         self.recovered_at = 0.0
         self.old_rank = 0
         self.paused: set[str] = set()
@@ -295,8 +296,10 @@ class Model:
         if job is None:
             return False
         if job.state == RUNNING:
+            if token < job.token:
+                job.over.add(token)
             return resumes and (job.worker, job.token) == (worker, token)
-        if job.state != QUEUED or token in job.over:
+        if job.state != QUEUED or token in job.over or self.listed.get(worker) != self.workers[worker].process:
             return False
         self._take(job, worker, token)
         return True
@@ -342,7 +345,10 @@ class Model:
     def expire(self) -> tuple[set[str], set[str]]:
         """The jobs that time has ended, and the workers that are given up."""
         before = {name for name, job in self.jobs.items() if job.state in FINAL}
-        silent = {name for name, worker in self.workers.items() if worker.deadline <= self.mono}
+        waited_for = self.awaited if self.recovering() else set()
+        silent = {
+            name for name, worker in self.workers.items() if worker.deadline <= self.mono and name not in waited_for
+        }
         for job in self.running():
             if job.worker in silent:
                 self.lose(job)
@@ -364,6 +370,7 @@ class Model:
     def restart(self) -> None:
         """Leases are in memory: their jobs wait for the workers that had them."""
         self.awaited = set(self.workers)
+        self.listed = {name: worker.process for name, worker in self.workers.items()}
         self.recovered_at = self.mono + self.times.ttl
         self.old_rank = self._rank
         self.last_beat = None
