@@ -166,7 +166,11 @@ async def test_a_backup_as_a_whole_has_its_time(tmp_path: Path, capsys: pytest.C
 
 
 async def test_without_room_for_it_none_is_begun(
-    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    site: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     await site.enqueue(1000)
     monkeypatch.setattr(copying, "ROOM", 1 << 40)
@@ -175,7 +179,7 @@ async def test_without_room_for_it_none_is_begun(
     error = error_of(failure.value)
     assert error.reason == errors_pb2.REASON_NO_ROOM
     assert "bytes free" in error.message
-    assert "backup broken off" in capsys.readouterr().out
+    assert "backup broken off" in capsys.readouterr().out + caplog.text  # as the process has its logging set up
     await site.enqueue(1)
 
 
