@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tqbroker import App, current_app, shared_task, verdicts
+from tqbroker import App, current, current_app, shared_task, verdicts
 from tqbroker.config import Settings
 from tqbroker.exceptions import ImproperlyConfigured
 from tqbroker.known_settings import SETTINGS
@@ -222,7 +222,8 @@ def test_an_error_inside_of_a_discovered_module_is_raised(tmp_path: Path, monkey
         App().autodiscover_tasks(["torn_of_a_test"], force=True)
 
 
-def test_a_shared_task_is_in_every_app_and_stands_for_that_of_the_current_one() -> None:
+def test_a_shared_task_is_in_every_app_and_stands_for_that_of_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(current._state, "shared", [])  # it is in every app of this process for good, but for this
     before = App("before")
 
     @shared_task(name="shared.double")
