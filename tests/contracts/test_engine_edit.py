@@ -347,7 +347,7 @@ async def test_a_job_that_is_to_be_cancelled_is_not_changed(engine: EngineUnderT
     await engine.take()
     await engine.restart()
     await engine.cancel("a")
-    engine.advance(TTL)
+    await engine.join()
 
     assert await edit(engine, change, "a") == EditAnswer([WRONG], frozenset())
     assert (await engine.expire_all(10)).final == [text_key("a")]

@@ -130,10 +130,39 @@ async def test_a_missing_worker_is_waited_for_one_ttl(engine: EngineUnderTest) -
     assert await engine.take("v") == {}
 
     engine.advance(0.5)
-
     assert engine.verbs.recovery_left(engine.now) == 0.0
+    assert (await engine.verbs.expire(engine.now, 10)).lost_workers == ["w"]
+
     assert list(await engine.take("v")) == ["a"]
     assert (await engine.job("a")).lost == 0
+
+
+async def test_nobody_gets_what_a_missing_worker_may_have_before_that_is_off_the_list(engine: EngineUnderTest) -> None:
+    tokens = await start(engine, "a")
+    await engine.restart()
+    await engine.join("v")
+    engine.advance(TTL)
+
+    assert await engine.take("v") == {}
+
+    await engine.restart()
+    assert (await engine.join("w", tokens)).lost == []
+
+
+async def test_a_lease_told_to_be_lost_stays_lost_although_nobody_heard_it(engine: EngineUnderTest) -> None:
+    older = await start(engine, "a")
+    await engine.restart()
+    engine.advance(TTL)
+    await engine.verbs.expire(engine.now, 10)
+    await engine.join("v")
+    newer = await engine.take("v")
+    await engine.restart()
+
+    assert (await engine.join("w", older)).lost == [older["a"]]
+    await engine.restart()
+    assert (await engine.join("w", older)).lost == [older["a"]]
+    assert (await engine.join("v", newer)).lost == []
+    assert (await engine.succeed("v", newer.values())).refused == {}
 
 
 async def test_a_worker_that_did_not_come_back_leaves_the_list(engine: EngineUnderTest) -> None:
@@ -242,6 +271,7 @@ async def test_a_cancel_takes_effect_at_once_when_the_wait_is_over(engine: Engin
     await start(engine, "a")
     await engine.restart()
     engine.advance(TTL)
+    await engine.verbs.expire(engine.now, 10)
 
     assert (await engine.cancel("a")).effects == [Cancelled.CANCELLED]
 

@@ -98,9 +98,7 @@ class Model:
     # -- who waits ---------------------------------------------------------------------------------------------------
 
     def recovering(self) -> bool:
-        """Whether workers from before the start are awaited."""
-        if self.mono >= self.recovered_at:
-            self.awaited.clear()
+        """Whether workers from before the start are awaited: until they are back, or given up."""
         return bool(self.awaited)
 
     def withheld(self, job: Job) -> bool:
@@ -299,7 +297,10 @@ class Model:
             if token < job.token:
                 job.over.add(token)
             return resumes and (job.worker, job.token) == (worker, token)
-        if job.state != QUEUED or token in job.over or self.listed.get(worker) != self.workers[worker].process:
+        if job.state != QUEUED or token in job.over:
+            return False
+        if self.listed.get(worker) != self.workers[worker].process:
+            job.over |= {given for given in job.given if given <= token}
             return False
         self._take(job, worker, token)
         return True
@@ -345,10 +346,7 @@ class Model:
     def expire(self) -> tuple[set[str], set[str]]:
         """The jobs that time has ended, and the workers that are given up."""
         before = {name for name, job in self.jobs.items() if job.state in FINAL}
-        waited_for = self.awaited if self.recovering() else set()
-        silent = {
-            name for name, worker in self.workers.items() if worker.deadline <= self.mono and name not in waited_for
-        }
+        silent = {name for name, worker in self.workers.items() if worker.deadline <= self.mono}
         for job in self.running():
             if job.worker in silent:
                 self.lose(job)

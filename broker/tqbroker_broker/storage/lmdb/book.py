@@ -92,9 +92,7 @@ class Book:
 
     def overdue(self, mono: float) -> list[Holder]:
         """Holders that gave no sign of life until their deadline."""
-        return sorted(
-            (h for h in self.holders.values() if h.deadline <= mono and not h.awaited), key=lambda holder: holder.name
-        )
+        return sorted((h for h in self.holders.values() if h.deadline <= mono), key=lambda holder: holder.name)
 
     def shift(self, seconds: float) -> None:
         """Extends every deadline: time in which the broker itself could not hear anybody does not count."""

@@ -15,7 +15,6 @@ from tqbroker_broker.storage.lmdb.rows import Note
 
 def cancel(group: Group, ids: Sequence[JobId], mark: Mark, now: Time) -> CancelAnswer:
     """Cancels what waits; marks what runs, or may run because its worker has not come back yet."""
-    group.store.recovering(now)
     tokens: dict[str, list[int]] = {}
     effects: list[Cancelled] = []
     final: list[JobId] = []

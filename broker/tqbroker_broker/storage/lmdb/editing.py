@@ -173,7 +173,6 @@ class Edit:
 
 def edit(group: Group, ids: Sequence[JobId], change: Change, now: Time) -> EditAnswer:
     """Changes each job that is in a state for it."""
-    group.store.recovering(now)
     work = Edit(group, change, now)
     effects = [work.one(job_id) for job_id in ids]
     return EditAnswer(effects, frozenset(work.woken), work.next_due_ms)

@@ -174,7 +174,7 @@ class LmdbEngine:
         ]
 
     def recovery_left(self, now: Time) -> float:
-        end = self._store.recovery_end if self._store.recovering(now) else None
+        end = self._store.recovery_end
         return max(0.0, end - now.mono) if end is not None else 0.0
 
     # -- the life of a job -------------------------------------------------------------------------------------------

@@ -20,7 +20,6 @@ def lease(store: Store, wants: Sequence[Want], now: Time, *, paid_only: bool = F
 
     None: nothing was handed out, because starts have to be paid for before: what the gates have as `spending`.
     """
-    store.recovering(now)
     if now.wall_ms < store.passed_over_ms:
         store.passed_over_ms = 0
         store.look_again()

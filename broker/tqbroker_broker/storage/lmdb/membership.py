@@ -14,7 +14,8 @@ from tqbroker_broker.storage.lmdb.book import Book, Holder, Lease
 from tqbroker_broker.storage.lmdb.endings import lose
 from tqbroker_broker.storage.lmdb.following import follow
 from tqbroker_broker.storage.lmdb.group import Group
-from tqbroker_broker.storage.lmdb.keys import NOTED, order_of
+from tqbroker_broker.storage.lmdb.keys import NOTED, U64, order_of
+from tqbroker_broker.storage.lmdb.rows import Note
 from tqbroker_broker.storage.lmdb.store import Store
 
 
@@ -42,7 +43,7 @@ def join(group: Group, worker: str, instance: bytes, held: Sequence[Held], now: 
     terminate = tuple(token for token in cancelled if kept[token].mark is Mark.TERMINATE)
     woken, final = _unclaimed(group, old, instance, kept, now)
     followed = follow(group, now)
-    group.effects.append(lambda: _seat(group, holder, old, kept, now))
+    group.effects.append(lambda: _seat(group, holder, old, kept))
     return Joined(lost, cancelled, frozenset(woken | followed.woken), (*final, *followed.final), terminate)
 
 
@@ -81,13 +82,15 @@ def _adopt(group: Group, holder: Holder, held: Held) -> Lease | None:
     if seq in store.book.by_seq or seq in store.claimed:
         _outdate(group, seq, held.token)
         return None
-    if store.listed.get(holder.name) != holder.instance:
-        return None
     note = store.note(txn, seq)
     lane = group.lane(job.head)
     place = store.place(seq, lane, note)
     row = txn.get(place, db=store.db["lanes"])
     if row is None or held.token <= note.floor:
+        return None
+    if store.listed.get(holder.name) != holder.instance:
+        _put_floor(group, seq, note, held.token)
+        txn.put(place, U64.pack(seq) + NOTED, db=store.db["lanes"])
         return None
     lease = Lease(held.token, seq, job.id, job.head, lane, place, row[8:] == NOTED, holder, note.cancel)
     group.adopt(lease, note.order or seq)
@@ -95,12 +98,17 @@ def _adopt(group: Group, holder: Holder, held: Held) -> Lease | None:
 
 
 def _outdate(group: Group, seq: int, token: int) -> None:
-    """Somebody else has the job under a newer token: after another start the older one must not count again."""
+    """Somebody else has the job under a newer token: the older one is over."""
     lease, note = group.store.book.by_seq.get(seq), group.store.note(group.txn, seq)
     if lease is not None and note.floor < token < lease.token and lease.token not in group.ended:
-        note.floor = token
-        group.put_note(seq, note)
+        _put_floor(group, seq, note, token)
         group.mark_noted(lease)
+
+
+def _put_floor(group: Group, seq: int, note: Note, token: int) -> None:
+    """After another start, too, this token and those before it must not count: then the worker is on the list."""
+    note.floor = token
+    group.put_note(seq, note)
 
 
 def _unclaimed(
@@ -125,7 +133,7 @@ def _unclaimed(
     return woken, final
 
 
-def _seat(group: Group, holder: Holder, old: Holder | None, kept: dict[int, Lease], now: Time) -> None:
+def _seat(group: Group, holder: Holder, old: Holder | None, kept: dict[int, Lease]) -> None:
     """The worker is here: its leases move to its new seat, but for those that ended later in the same commit."""
     store = group.store
     leases = [lease for token, lease in kept.items() if token not in group.ended]
@@ -137,7 +145,7 @@ def _seat(group: Group, holder: Holder, old: Holder | None, kept: dict[int, Leas
     store.book.holders[holder.name] = holder
     for lease in leases:
         store.book.add(lease)
-    store.recovering(now)
+    store.settle_recovery()
 
 
 def _clear(store: Store, holder: Holder) -> None:
@@ -186,6 +194,7 @@ def remove(group: Group, holder: Holder, now: Time) -> frozenset[str]:
         if store.book.holders.get(holder.name) is holder:
             del store.book.holders[holder.name]
             _clear(store, holder)
+            store.settle_recovery()
 
     group.effects.append(unseat)
     return frozenset(lease.lane.queue for lease in left)

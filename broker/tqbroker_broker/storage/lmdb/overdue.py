@@ -63,7 +63,6 @@ def _memory_horizon(store: Store, now: Time) -> int:
 
 def needed(store: Store, now: Time) -> bool:
     """Whether `expire` should run: something is overdue, a row of the agenda can be cleared away, or perhaps."""
-    store.recovering(now)
     if store.damaged or store.book.overdue(now.mono) or store.log.is_late(now) or _has_old_events(store, now):
         return True
     if store.aging.held != store.stored_held:

@@ -228,17 +228,15 @@ class Store:
 
     # -- recovery ----------------------------------------------------------------------------------------------------
 
-    def recovering(self, now: Time) -> bool:
-        """Whether jobs from before the start are still withheld. Ends the recovery when its time has come."""
-        if self.recovery_end is None:
-            return False
-        if now.mono < self.recovery_end and any(h.awaited for h in self.book.holders.values()):
-            return True
-        self.recovery_end = None
-        for holder in self.book.holders.values():
-            holder.awaited = False
-        self.look_again()
-        return False
+    def settle_recovery(self) -> None:
+        """Ends the recovery if nobody is awaited any more: what was withheld can be had.
+
+        Who does not come back is awaited until it is off the durable list. Otherwise a broker that dies in between
+        would wait for it once more, and believe it about a job that somebody else has had since.
+        """
+        if self.recovery_end is not None and not any(h.awaited for h in self.book.holders.values()):
+            self.recovery_end = None
+            self.look_again()
 
     def look_again(self) -> None:
         """Moves every head back to where its lane begins, or as far as a recovery lets it."""

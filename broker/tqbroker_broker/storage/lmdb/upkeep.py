@@ -218,7 +218,7 @@ def _handle_turns(work: Slice, packed: bytes) -> bytes:
 
 def _handle_wrecks(work: Slice, packed: bytes) -> bytes:
     """One join or place of a workflow that cannot be read any more."""
-    for seq, job in wrecks.stranded(work.group, packed, work.now):
+    for seq, job in wrecks.stranded(work.group, packed):
         if work.left <= 0:
             return packed
         if wrecks.end_stranded(work.group, seq, job, work.now):

@@ -16,13 +16,12 @@ from tqbroker_broker.storage.lmdb.workflow_rows import JOIN, SPAN, Join, JoinSta
 from tqbroker_broker.workflows import On, Shape
 
 
-def stranded(group: Group, wreck: bytes, now: Time) -> Iterator[tuple[int, JobRow]]:
+def stranded(group: Group, wreck: bytes) -> Iterator[tuple[int, JobRow]]:
     """The jobs that cannot go on, or would go on without what they are to be handed.
 
     They follow the join that cannot be read; or that is the place of some jobs, so that nobody knows for whom they
     count: then it is they and all that waits in their workflow.
     """
-    group.store.recovering(now)
     if len(wreck) == JOIN.size:
         seqs = chain.from_iterable(_run(group, first) for first in group.workflows.firsts(wreck))
     else:

@@ -43,7 +43,6 @@ class Handout:
     def lease(self, wants: Sequence[Want], now: Time) -> HandedOut:
         """What each want gets, and when a rate that is in the way admits more."""
         self._admission.now = now
-        self._recovery.left(now.mono)
         picks = [Pick(want) for want in wants]
         for pick in picks:
             if self._book.is_connected(pick.want.worker):
@@ -102,7 +101,7 @@ class Handout:
         return lanes
 
     def _is_free(self, row: Row, now: Time) -> bool:
-        if row.marked or self._recovery.withholds(row, now.mono):
+        if row.marked or self._recovery.withholds(row):
             return False
         return not 0 < row.expires_ms <= now.wall_ms
 

@@ -89,7 +89,7 @@ class Intake:
         if unique.conflict is not UniqueConflict.REPLACE or row is None:
             return None
         waits = self._attempts.state(row) in (State.SCHEDULED, State.QUEUED)
-        return row if waits and not self._recovery.withholds(row, now.mono) else None
+        return row if waits and not self._recovery.withholds(row) else None
 
     # -- full queues -------------------------------------------------------------------------------------------------
 
@@ -115,7 +115,7 @@ class Intake:
 
     def _may_go(self, row: Row, now: Time) -> bool:
         """Whether a waiting job can be dropped: neither scheduled nor to be cancelled, and nobody may be running it."""
-        return row.state is State.QUEUED and not row.marked and not self._recovery.withholds(row, now.mono)
+        return row.state is State.QUEUED and not row.marked and not self._recovery.withholds(row)
 
     # -- rows --------------------------------------------------------------------------------------------------------
 

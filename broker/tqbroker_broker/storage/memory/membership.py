@@ -86,7 +86,8 @@ class Membership:
         if pair.token >= self._book.first_token or pair.token in self._book.by_token:
             return False
         if self._recovery.listed.get(worker) != self._book.connections[worker].instance:
-            return False  # it had been given up before the start: its jobs may be in other hands since
+            row.floor = pair.token  # it had been given up before the start: its jobs may be in other hands since
+            return False
         self._book.put(claim)
         return True
 

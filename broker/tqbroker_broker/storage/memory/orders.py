@@ -60,7 +60,7 @@ class Orders:
         if row is None or row.state in FINAL:
             return Cancelled.FINAL if row or job in self._store.remembered else Cancelled.UNKNOWN
         lease = self._book.by_job.get(job)
-        if lease or self._recovery.withholds(row, now.mono) or _is_staged(row):
+        if lease or self._recovery.withholds(row) or _is_staged(row):
             row.marked = row.marked or self._store.next_number()
             row.mark = max(row.mark, mark)
             if lease is None:
@@ -105,7 +105,7 @@ class Orders:
         row = self._store.jobs.get(job)
         if row is None:
             return Effect.UNKNOWN
-        if row.id in self._book.by_job or self._recovery.withholds(row, now.mono):
+        if row.id in self._book.by_job or self._recovery.withholds(row):
             return Effect.RUNNING
         if row.marked and row.state not in FINAL:
             return Effect.WRONG_STATE

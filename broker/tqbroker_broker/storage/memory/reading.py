@@ -79,7 +79,7 @@ class Reading:
         job = stored(row, with_args)
         lease = self._book.by_job.get(row.id)
         job.state = self._attempts.state(row)
-        job.recovering = lease is None and self._recovery.covers(row)
+        job.recovering = lease is None and self._recovery.withholds(row)
         obstacle = self._admission.obstacle(row.head) if job.state is State.QUEUED and not job.recovering else None
         job.held_by = obstacle.word if obstacle else ""
         if lease:

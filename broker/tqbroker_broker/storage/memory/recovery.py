@@ -14,7 +14,7 @@ class Recovery:
 
     `listed` are all that were on the list then, with their instances: only they resume what they had.
 
-    The wait is over when nobody is awaited any more, or when somebody asks after its end; then it is over for good.
+    The wait is over when nobody is awaited any more: who has not come back at its end is so until it is off the list.
     """
 
     awaited: set[str] = field(default_factory=set)
@@ -23,15 +23,9 @@ class Recovery:
     last_number: int = 0
 
     def left(self, mono: float) -> float:
-        """Seconds until the wait is over; 0.0 when nobody is awaited any more."""
-        if self.ends <= mono:
-            self.awaited.clear()
-        return self.ends - mono if self.awaited else 0.0
+        """Seconds until workers are given up; 0.0 also when nobody is awaited any more."""
+        return max(0.0, self.ends - mono) if self.awaited else 0.0
 
-    def covers(self, row: Row) -> bool:
-        """Whether this job, which is not leased, may be in the hands of an awaited worker."""
+    def withholds(self, row: Row) -> bool:
+        """Whether this job, which is not leased, may be in the hands of an awaited worker, and must not be touched."""
         return bool(self.awaited) and row.state is State.QUEUED and row.order <= self.last_number
-
-    def withholds(self, row: Row, mono: float) -> bool:
-        """Whether this job, which is not leased, must not be touched yet."""
-        return self.left(mono) > 0 and self.covers(row)

@@ -101,7 +101,7 @@ class Upkeep:
         """Jobs that nobody holds and nobody may still be running; of workflows only those that are live."""
         for row in self._store.rows(State.SCHEDULED, State.WAITING, State.QUEUED):
             is_live = row.seat is None or row.seat.workflow.phase is Phase.LIVE
-            if is_live and row.id not in self._book.by_job and not self._recovery.withholds(row, now.mono):
+            if is_live and row.id not in self._book.by_job and not self._recovery.withholds(row):
                 yield row
 
     def _marked(self, now: Time) -> list[Row]:
