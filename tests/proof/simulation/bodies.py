@@ -31,10 +31,10 @@ def read(args: bytes) -> Body:
     return Body(tuple(ends), seconds, retry_in)
 
 
-def draw(rng: Random) -> Body:
-    """Mostly one that succeeds the first time."""
-    seconds = rng.choice((0.001, 0.01, 0.1, 1.0, 10.0, 100.0)) * (0.5 + rng.random())
+def draw(rng: Random, stretch: float) -> Body:
+    """Mostly one that succeeds the first time. It takes so many times longer."""
+    seconds = rng.choice((0.001, 0.01, 0.1, 1.0, 10.0, 100.0)) * (0.5 + rng.random()) * stretch
     first = rng.choices(("ok", "fail", "retry", "requeue", "reject"), (80, 6, 8, 4, 2))[0]
     again = rng.choice((("ok",), ("ok",), (first, "ok"), ("fail",)))
     ends = (first, *again) if first in ("retry", "requeue") else (first,)
-    return Body(ends, round(seconds, 4), rng.choice((0.0, 1.0, 60.0)))
+    return Body(ends, round(seconds, 4), rng.choice((0.0, 1.0, 60.0)) * stretch)

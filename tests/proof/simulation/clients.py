@@ -38,8 +38,9 @@ class GaveUpError(Exception):
 class Caller:
     """Single calls over the network."""
 
-    def __init__(self, name: str, broker: BrokerHost, net: Network) -> None:
+    def __init__(self, name: str, broker: BrokerHost, net: Network, stretch: float = 1.0) -> None:
         self.host = Host(name)
+        self.stretch = stretch
         self._broker = broker
         self._net = net
 
@@ -89,15 +90,17 @@ class Caller:
                 if error.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL):
                     raise
                 last = str(error.details())
-            await asyncio.sleep(min(0.1 * 2 ** min(number, 5), 2.0))
+            await asyncio.sleep(min(0.1 * 2 ** min(number, 5), 2.0) * self.stretch)
         raise GaveUpError(f"{method}: no answer, at last {last}")
 
 
 class Client(Caller):
     """An application that submits jobs, cancels some and waits for all."""
 
-    def __init__(self, name: str, broker: BrokerHost, net: Network, record: Record, rng: Random) -> None:
-        super().__init__(name, broker, net)
+    def __init__(
+        self, name: str, broker: BrokerHost, net: Network, record: Record, rng: Random, stretch: float
+    ) -> None:
+        super().__init__(name, broker, net, stretch)
         self.rng = rng
         self.record = record
         self.flows: list[Flow] = []
@@ -125,7 +128,7 @@ class Client(Caller):
     async def _submit(self) -> None:
         rng = self.rng
         ids = [self._new_id() for _ in range(rng.choice((1, 1, 1, 2, 5)))]
-        args = [bodies.draw(rng).args() for _ in ids]
+        args = [bodies.draw(rng, self.stretch).args() for _ in ids]
         batch = job_pb2.JobBatch(
             task=rng.choice(bodies.TASKS),
             queue=rng.choice(QUEUES),
@@ -136,9 +139,9 @@ class Client(Caller):
             traits=self._traits(ids),
         )
         if rng.random() < 0.15:
-            batch.countdown_ms = rng.choice((500, 5000, 120_000))
+            batch.countdown_ms = round(rng.choice((500, 5000, 120_000)) * self.stretch)
         elif rng.random() < 0.05:
-            batch.expires_in_ms = rng.choice((100, 5000, 60_000))
+            batch.expires_in_ms = round(rng.choice((100, 5000, 60_000)) * self.stretch)
         await self._enqueue(ids, batch)
 
     def _traits(self, ids: list[bytes]) -> job_pb2.Traits:
@@ -166,7 +169,7 @@ class Client(Caller):
         record.say(f"{self.host.name} has an answer for {texts}")
 
     async def _submit_flow(self) -> None:
-        flow = draw_flow(self.rng)
+        flow = draw_flow(self.rng, self.stretch)
         record = self.record
         for text in flow.nodes:
             record.invoked[text] = record.clock()
@@ -194,12 +197,12 @@ class Client(Caller):
         while True:
             left = [text for text in self._mine if text not in self.record.told]
             if not left:
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(1.0 * self.stretch)
                 continue
             try:
                 await self._watch(left)
             except grpc.aio.AioRpcError:
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(1.0 * self.stretch)
 
     async def _watch(self, texts: list[str]) -> None:
         duplex = self._net.open(self.host, self._broker.host)

@@ -29,7 +29,7 @@ PLACES = (
 
 
 class Faults:
-    """The evil one. `only` names what it may do; everything if it is empty."""
+    """The evil one. `only` names what it may do, everything if it is empty; it lasts `stretch` times longer."""
 
     def __init__(
         self,
@@ -39,12 +39,14 @@ class Faults:
         record: Record,
         rng: Random,
         only: Sequence[str] = (),
+        stretch: float = 1.0,
     ) -> None:
         self._broker = broker
         self._workers = workers
         self._net = net
         self._record = record
         self._rng = rng
+        self._stretch = stretch
         self._tasks: dict[asyncio.Task[None], None] = {}
         kinds: dict[str, tuple[Callable[[], Awaitable[None]], int]] = {
             "kill": (self._kill_broker, 3),
@@ -86,6 +88,10 @@ class Faults:
     def _worker(self) -> WorkerHost:
         return self._rng.choice(self._workers)
 
+    def _seconds(self, *choices: float) -> float:
+        """How long it lasts this time."""
+        return self._rng.choice(choices) * self._stretch
+
     # -- the broker --------------------------------------------------------------------------------------------------
 
     async def _kill_broker(self) -> None:
@@ -117,13 +123,13 @@ class Faults:
     async def _stall_broker(self) -> None:
         host = self._broker.host
         if self._broker.up and not host.frozen:
-            seconds = self._rng.choice((1.0, 3.5, 20.0, 50.0, 90.0))
+            seconds = self._seconds(1.0, 3.5, 20.0, 50.0, 90.0)
             self._record.fault("freezes", f"the broker for {seconds} s")
             host.freeze()
             self._later(_call_after(seconds, host.thaw))
 
     async def _set_clock(self) -> None:
-        seconds = self._rng.choice((-600.0, -60.0, -2.0, 2.0, 45.0, 400.0))
+        seconds = self._seconds(-600.0, -60.0, -2.0, 2.0, 45.0, 400.0)
         self._record.fault("jumps", f"the clock by {seconds} s")
         self._broker.clock.set_by += seconds
 
@@ -134,26 +140,26 @@ class Faults:
         if worker.process is not None:
             self._record.fault("kills", worker.host.name)
             worker.die()
-            self._later(_call_after(self._rng.choice((0.1, 3.0, 20.0, 70.0)), worker.start_if_down))
+            self._later(_call_after(self._seconds(0.1, 3.0, 20.0, 70.0), worker.start_if_down))
 
     async def _worker_leaves(self) -> None:
         worker = self._worker()
         if worker.process is not None and not worker.host.frozen:
             self._record.fault("leaves", worker.host.name)
             worker.process.leave()
-            self._later(_call_after(self._rng.choice((20.0, 200.0)), worker.start_if_down))
+            self._later(_call_after(self._seconds(20.0, 200.0), worker.start_if_down))
 
     async def _worker_freezes(self) -> None:
         worker = self._worker()
         if not worker.host.frozen and not worker.host.cut_off:
-            seconds = self._rng.choice((0.5, 8.0, 20.0, 40.0, 90.0))
+            seconds = self._seconds(0.5, 8.0, 20.0, 40.0, 90.0)
             self._record.fault("freezes", f"{worker.host.name} for {seconds} s")
             self._later(worker.out_of_reach(seconds, worker.host.freeze, worker.host.thaw))
 
     async def _worker_cut_off(self) -> None:
         worker = self._worker()
         if not worker.host.frozen and not worker.host.cut_off:
-            seconds = self._rng.choice((0.5, 5.0, 15.0, 60.0))
+            seconds = self._seconds(0.5, 5.0, 15.0, 60.0)
             self._record.fault("partitions", f"{worker.host.name} for {seconds} s")
             self._later(worker.out_of_reach(seconds, worker.host.cut, worker.host.heal))
 

@@ -49,10 +49,10 @@ class Flow:
         return workflow_pb2.NodeBatch(jobs=jobs, after=node.after, silent=node.silent, member_of=node.member_of)
 
 
-def draw_flow(rng: Random) -> Flow:
-    """A graph under an id that no other has."""
+def draw_flow(rng: Random, stretch: float) -> Flow:
+    """A graph under an id that no other has. Its jobs take so many times longer."""
     graph = draw(rng, rng.randbytes(8).hex())
-    return Flow(graph, {text_of(node.id): node for node in graph.nodes}, rng.choice((0.01, 0.5, 5.0)))
+    return Flow(graph, {text_of(node.id): node for node in graph.nodes}, rng.choice((0.01, 0.5, 5.0)) * stretch)
 
 
 def faults(flow: Flow, ends: Mapping[str, Job], runs: Mapping[str, list[Run]]) -> list[str]:

@@ -32,14 +32,20 @@ from tqbroker_broker.work import WorkerService
 
 T = TypeVar("T")
 
-CONFIG = BrokerConfig(
-    map_size=256 * MIB,
-    result_ttl=7 * 86_400.0,
-    dedup_window=7 * 86_400.0,
-    max_args_size=64 * 1024,
-    event_ttl=7 * 86_400.0,
-)
-"""Nothing is dropped before the judge has seen it."""
+
+def config(stretch: float) -> BrokerConfig:
+    """One under which nothing is dropped before the judge has seen it, and in which leases last so much longer."""
+    usual = BrokerConfig()
+    return BrokerConfig(
+        map_size=256 * MIB,
+        lease_ttl=usual.lease_ttl * stretch,
+        grace=usual.grace * stretch,
+        result_ttl=7 * 86_400.0,
+        dedup_window=7 * 86_400.0,
+        max_args_size=64 * 1024,
+        event_ttl=7 * 86_400.0,
+    )
+
 
 owner: ContextVar[Life | None] = ContextVar("owner", default=None)
 """Whose tasks are being made."""
@@ -98,10 +104,10 @@ class SimCore(Core):
 class BrokerHost:
     """The machine of the broker, and the broker on it, which may be killed and started again."""
 
-    def __init__(self, kind: str, directory: Path, net: Network, record: Record) -> None:
+    def __init__(self, kind: str, directory: Path, net: Network, record: Record, config: BrokerConfig) -> None:
         self.host = Host("broker")
         self.clock = MachineClock(net.loop)
-        self.config = CONFIG
+        self.config = config
         self.record = record
         self.kind = kind
         self.starts = 0

@@ -39,7 +39,10 @@ class Away(NamedTuple):
 
 
 HARMLESS = 4.0
-"""Seconds a worker may be away without losing anything: the grace, less what it takes to notice and to come back."""
+"""Seconds a worker may be away without losing anything: the grace, less what it takes to notice and to come back.
+
+These, and those below, if nothing is stretched.
+"""
 
 AFTERWARDS = 120.0
 """Seconds after the end of an outage within which its consequences show: lease, recovery, a broker that was down."""
@@ -54,6 +57,7 @@ class Record:
     """
 
     clock: Callable[[], float]
+    stretch: float = 1.0
     invoked: dict[str, float] = field(default_factory=dict)
     acked: dict[str, float] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
@@ -93,12 +97,13 @@ class Record:
         """Whether the faults injected excuse the loss of a lease; `run` is what ran under it, None if nothing did."""
         if run is not None and run.verdict == "crashed":
             return True
+        harmless, afterwards = HARMLESS * self.stretch, AFTERWARDS * self.stretch
         for away in self.away:
-            if away.worker != worker or (not away.process and away.until - away.since < HARMLESS):
+            if away.worker != worker or (not away.process and away.until - away.since < harmless):
                 continue
             if run is None or away.process == run.process:
                 return True
-            if away.until > run.began - AFTERWARDS and (run.ended is None or away.since < run.ended + AFTERWARDS):
+            if away.until > run.began - afterwards and (run.ended is None or away.since < run.ended + afterwards):
                 return True
         return False
 

@@ -22,7 +22,7 @@ from tests.proof.simulation.clients import Client, GaveUpError, Operator
 from tests.proof.simulation.daemon import WorkerHost
 from tests.proof.simulation.disk import Disk, virtual_disk
 from tests.proof.simulation.faults import Faults
-from tests.proof.simulation.host import BrokerHost, adopt
+from tests.proof.simulation.host import BrokerHost, adopt, config
 from tests.proof.simulation.network import Network
 from tests.proof.simulation.record import Record
 from tests.proof.simulation.verdict import Store, violations
@@ -34,7 +34,10 @@ from tqbroker_broker.questions import Filter
 from tqbroker_broker.records import id_text
 
 QUIET = 3600.0
-"""Virtual seconds after the last fault within which every job must have ended: the longest body takes 150."""
+"""Virtual seconds after the last fault within which every job must have ended: the longest body takes 150.
+
+If nothing is stretched.
+"""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Scale:
     only: tuple[str, ...] = ()
     """Kinds of faults (faults.py); all of them if it is empty."""
     schedules: bool = True
+    stretch: float = 1.0
+    """How many times longer everything takes: jobs, leases, outages, and the pauses between them."""
 
 
 @dataclass
@@ -105,17 +110,18 @@ class World:
         self._loop = loop
         rng = Random(seed)
         self._rng = rng
-        self.record = record = Record(loop.time)
+        self.record = record = Record(loop.time, scale.stretch)
         self.net = net = Network(loop, Random(rng.random()))
-        self.broker = BrokerHost(kind, directory, net, record)
+        self.broker = BrokerHost(kind, directory, net, record, config(scale.stretch))
         self.workers = [
             WorkerHost(f"w{number:02}", self.broker, net, record, Random(rng.random()))
             for number in range(scale.workers)
         ]
         self.clients = [
-            Client(f"c{number}", self.broker, net, record, Random(rng.random())) for number in range(scale.clients)
+            Client(f"c{number}", self.broker, net, record, Random(rng.random()), scale.stretch)
+            for number in range(scale.clients)
         ]
-        self.faults = Faults(self.broker, self.workers, net, record, Random(rng.random()), scale.only)
+        self.faults = Faults(self.broker, self.workers, net, record, Random(rng.random()), scale.only, scale.stretch)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -163,13 +169,14 @@ class World:
         scale, loop = self._scale, self._loop
         await self.broker.start()
         operator = Operator("operator", self.broker, self.net)
-        await operator.set_up(_limits(), _schedules() if scale.schedules else admin_pb2.SetSchedulesRequest())
+        schedules = _schedules(scale.stretch) if scale.schedules else admin_pb2.SetSchedulesRequest()
+        await operator.set_up(_limits(), schedules)
         for worker in self.workers:
             worker.start()
         until = loop.time() + 60 * scale.minutes
-        pause = scale.job_every * scale.clients
+        pause = scale.job_every * scale.clients * scale.stretch
         work = [loop.create_task(client.run(until, pause)) for client in self.clients]
-        await self.faults.run(until, scale.fault_every)
+        await self.faults.run(until, scale.fault_every * scale.stretch)
         await self.faults.settled()
         self.net.calm = Disk.calm = True
         for worker in self.workers:
@@ -180,10 +187,10 @@ class World:
 
     async def _quiet(self) -> None:
         """Until every job has ended, or should have."""
-        until = self._loop.time() + QUIET
+        until = self._loop.time() + QUIET * self._scale.stretch
         await self._pause_schedules()
         while self._loop.time() < until:
-            await asyncio.sleep(5.0)
+            await asyncio.sleep(5.0 * self._scale.stretch)
             core = self.broker.core
             if core is not None:
                 counts = (await core.stats()).queues.values()
@@ -233,12 +240,14 @@ def _limits() -> admin_pb2.SetLimitsRequest:
     return admin_pb2.SetLimitsRequest(set=[worker_pb2.LimitRule(name="api", concurrency=2)])
 
 
-def _schedules() -> admin_pb2.SetSchedulesRequest:
-    job = job_pb2.JobBatch(task="quick", queue="b", format="json", args=[bodies.Body(("ok",), 0.5).args()])
+def _schedules(stretch: float) -> admin_pb2.SetSchedulesRequest:
+    job = job_pb2.JobBatch(task="quick", queue="b", format="json", args=[bodies.Body(("ok",), 0.5 * stretch).args()])
     every = schedule_pb2.Schedule(
-        name="all", every_ms=20_000, misfire=schedule_pb2.MISFIRE_ALL, misfire_max=10_000, job=job
+        name="all", every_ms=round(20_000 * stretch), misfire=schedule_pb2.MISFIRE_ALL, misfire_max=10_000, job=job
     )
-    latest = schedule_pb2.Schedule(name="latest", every_ms=7_000, misfire=schedule_pb2.MISFIRE_LATEST, job=job)
+    latest = schedule_pb2.Schedule(
+        name="latest", every_ms=round(7_000 * stretch), misfire=schedule_pb2.MISFIRE_LATEST, job=job
+    )
     return admin_pb2.SetSchedulesRequest(put=[every, latest])
 
 
