@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import BinaryIO
 import click
 import msgspec
 
+from tqbroker._whole_file import CannotSaveError, WholeFile
 from tqbroker_broker.cli_store import DATA_DIR, DIRECTORY, FAULTS, STORE, USAGE, store_path, words
 from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.exported import exported, imported
@@ -61,25 +61,22 @@ def _target(output: Path | None) -> Iterator[BinaryIO]:
     if output is None or output == STREAM:
         yield sys.stdout.buffer
         return
-    if os.path.lexists(output):
-        raise CannotOpen(f"{output} is there already, and an export replaces nothing: choose another name")
-    partial = output.with_name(output.name + ".partial")
     try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as problem:
-        raise CannotOpen(
-            f"cannot write {partial}: {problem.strerror}. Give a file in a directory that is there"
-        ) from problem
+        with WholeFile(output, "export") as file:
+            with _keeping_what_was_read(file), open(file.fileno(), "wb", closefd=False) as out:
+                yield out
+            file.complete()
+    except CannotSaveError as problem:
+        raise CannotOpen(str(problem)) from problem
+
+
+@contextmanager
+def _keeping_what_was_read(file: WholeFile) -> Iterator[None]:
     try:
-        with os.fdopen(descriptor, "wb") as out:
-            yield out
-            os.fsync(out.fileno())
-        partial.rename(output)
+        yield
     except CutShort as cut:
-        raise CannotOpen(f"{cut}: what could be read is in {partial}. If there is a backup, restore it") from cut
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        file.kept = True
+        raise CannotOpen(f"{cut}: what could be read is in {file.partial}. If there is a backup, restore it") from cut
 
 
 @click.command(name="import", short_help="Make a data directory of an export.")

@@ -35,6 +35,7 @@ workflow_messages, shipping, workflow_shipping   likewise: workflows; submits cu
 cli, commands, exits, utils             the console script, loaded by name; Celery's loggers
 v1                                      the wire, generated from proto/
 _daemon, _failpoint                     for the daemons only: logging and signals; places where tests break them
+_whole_file                             a file that is there whole or not at all
 
 Importing it loads the standard library only; gRPC and the codecs come with the first call.
 """

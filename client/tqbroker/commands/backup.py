@@ -10,12 +10,13 @@ from pathlib import Path
 
 import click
 
+from tqbroker._whole_file import CannotSaveError
 from tqbroker.app import App
 from tqbroker.commands.common import client, client_options, fail, print_json
 from tqbroker.commands.tables import duration, moment, size
 from tqbroker.exits import FAILED, INTERRUPTED
 from tqbroker.operations import Backup
-from tqbroker.saving import BackupTarget, CannotSaveError
+from tqbroker.saving import BackupTarget
 
 _VERIFY_SECONDS = 3600.0
 """Seconds that looking through a backup may take: a gigabyte takes some ten."""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tqbroker.saving import BackupTarget, CannotSaveError, NotWholeError
+from tqbroker._whole_file import CannotSaveError
+from tqbroker.saving import BackupTarget, NotWholeError
 
 BODY = b"all of it"
 DIGEST = hashlib.sha256(BODY).digest()
@@ -53,6 +54,21 @@ def test_a_file_gets_its_name_when_it_is_whole(file: Path) -> None:
     assert file.read_bytes() == BODY
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert os.listdir(file.parent) == [file.name]
+
+
+def test_the_bytes_are_flushed_before_the_file_has_its_name_and_then_the_name(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[tuple[int, bool]] = []
+    flush = os.fsync
+
+    def noted(descriptor: int) -> None:
+        flushed.append((os.fstat(descriptor).st_ino, file.exists()))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    save(file)
+    assert flushed == [(file.stat().st_ino, False), (file.parent.stat().st_ino, True)]
 
 
 def test_what_breaks_off_leaves_nothing(file: Path) -> None:

@@ -14,6 +14,7 @@ from struct import Struct, error
 import lmdb
 
 from tqbroker._failpoint import hit
+from tqbroker._whole_file import flush_directory
 from tqbroker_broker.config import MIB, StorageConfig
 from tqbroker_broker.lifecycle import next_epoch
 from tqbroker_broker.records import Time
@@ -102,15 +103,6 @@ def _check_owner(directory: Path) -> None:
             raise CannotOpen(
                 f"{path} is not a file but a link or the like, which is not followed: move the directory as a whole."
             )
-
-
-def flush_directory(directory: Path) -> None:
-    """Makes the entries of a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def check_file_system(directory: Path) -> None:

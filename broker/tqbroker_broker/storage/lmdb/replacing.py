@@ -18,6 +18,7 @@ from typing import TypeVar
 import lmdb
 
 from tqbroker._failpoint import hit
+from tqbroker._whole_file import flush_directory
 from tqbroker_broker.config import MIB
 from tqbroker_broker.lifecycle import next_epoch
 from tqbroker_broker.storage import CRASH_FILE, CannotOpen
@@ -30,7 +31,6 @@ from tqbroker_broker.storage.lmdb.opening import (
     READERS_FILE,
     RESTORING,
     check_file,
-    flush_directory,
     prepare_directory,
 )
 from tqbroker_broker.storage.lmdb.txn import Database
