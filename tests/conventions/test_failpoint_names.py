@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.crash import failpoints
+
 from tqbroker import _failpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +22,17 @@ def killed_at() -> Iterator[str]:
         yield from re.findall(r"\b(\w+)(?::\d+)?=kill9", source)
         for node in ast.walk(ast.parse(source)) if "kills_at(" in source or "killed(" in source else ():
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KILLERS:
-                yield from (str(each.value) for each in node.args if isinstance(each, ast.Constant))
+                for each in node.args:
+                    yield from named(each)
+
+
+def named(argument: ast.expr) -> Iterator[str]:
+    """The places that an argument names, by itself or as a list of tests/crash/failpoints.py."""
+    match argument:
+        case ast.Constant():
+            yield str(argument.value)
+        case ast.Starred(value=ast.Name(id=name)) if hasattr(failpoints, name):
+            yield from getattr(failpoints, name)
 
 
 def hit() -> set[str]:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import pytest
 
-UNDER_LOAD = (
+WITH_ANY_JOB = (
     "before_commit",
     "after_commit",
     "before_apply",
@@ -14,13 +14,16 @@ UNDER_LOAD = (
     "after_grant",
     "before_send",
     "after_finish_commit",
+)
+"""Places in a broker that the plainest of jobs comes by."""
+WITH_TIME = ("in_expire", "in_due", "in_fire")
+UNDER_LOAD = (
+    *WITH_ANY_JOB,
     "after_workflow_commit",
     "after_order_commit",
     "after_annotate_commit",
     "after_payment",
-    "in_expire",
-    "in_due",
-    "in_fire",
+    *WITH_TIME,
 )
 """Places in a broker that a load of everything comes by again and again."""
 IN_WORKER = ("worker_before_send_outcome", "worker_after_receive", "child_before_run", "child_after_run")

@@ -7,7 +7,7 @@ import signal
 import pytest
 from tests.acceptance.harness.load import Load, submit_many
 from tests.acceptance.harness.site import Site
-from tests.crash.failpoints import armed, kills_at
+from tests.crash.failpoints import WITH_ANY_JOB, armed, kills_at
 
 JOBS = 400
 BATCH = 64
@@ -15,15 +15,7 @@ BATCH = 64
 pytestmark = [pytest.mark.crash, pytest.mark.proof("T3")]
 
 
-@kills_at(
-    "before_commit",
-    "after_commit",
-    "before_apply",
-    "after_commit_before_reply",
-    "after_grant",
-    "before_send",
-    "after_finish_commit",
-)
+@kills_at(*WITH_ANY_JOB)
 def test_a_broker_killed_at_this_point_keeps_its_promises(site: Site, place: str) -> None:
     broker = site.broker(**armed(place, 20))
     site.worker()

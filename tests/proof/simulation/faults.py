@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
+from tests.crash.failpoints import WITH_ANY_JOB, WITH_TIME
 from tests.proof.simulation.daemon import WorkerHost
 from tests.proof.simulation.host import BrokerHost, owner
 from tests.proof.simulation.network import Network
@@ -13,19 +14,7 @@ from tests.proof.simulation.record import Record
 
 from tqbroker import _failpoint
 
-PLACES = (
-    "before_commit",
-    "after_commit",
-    "before_apply",
-    "after_commit_before_reply",
-    "after_grant",
-    "before_send",
-    "after_finish_commit",
-    "after_workflow_commit",
-    "in_expire",
-    "in_due",
-    "in_fire",
-)
+PLACES = (*WITH_ANY_JOB, "after_workflow_commit", *WITH_TIME)
 
 
 class Faults:
