@@ -7,6 +7,7 @@ from random import Random
 import pytest
 from tests.acceptance.harness.load import Load
 from tests.acceptance.harness.site import Site
+from tests.mutants.catching import catches
 from tests.proof.amount import amount, seeds
 
 JOBS = amount(1500, 5000)
@@ -44,3 +45,16 @@ def test_and_when_it_is_killed_again_while_it_recovers(site: Site, seed: int) ->
             site.started(broker)
 
     site.check(lost=0)
+
+
+@catches("events_behind", "event_numbers_left_out")
+def test_a_kill_shows_that_the_event_log_is_not_what_happened(site: Site, mutant: str) -> None:
+    broker = site.broker(mutant=mutant)
+    site.worker()
+    with Load(site.calls.mark, site.history, 200, threads=2) as load:
+        load.after(100)
+        broker.kill()
+        site.started(broker)
+
+    said = {"events_behind": "I1: the log tells of job", "event_numbers_left_out": "is followed by event"}[mutant]
+    assert any(said in fault for fault in site.faults(lost=0))
