@@ -43,6 +43,7 @@ class RecordedDisk:
         self._folder = folder
         self._base = folder / "base"
         self._log = folder / "log"
+        self._fails = folder / "fails"
 
     @contextmanager
     def mounted(self) -> Iterator[Path]:
@@ -52,7 +53,7 @@ class RecordedDisk:
         _run("cp", "--sparse=always", self._base, image)
         fused = self._folder / "fuse"
         fused.mkdir()
-        command = [sys.executable, fuse.__file__, *map(str, (fused, image, self._log))]
+        command = [sys.executable, fuse.__file__, *map(str, (fused, image, self._log, self._fails))]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as daemon:
             try:
                 if not daemon.stdout or daemon.stdout.readline() != b"mounted\n":
@@ -65,6 +66,14 @@ class RecordedDisk:
                 daemon.kill()  # it has ended by itself, unless something failed
                 with contextlib.suppress(OSError):
                     _run("umount", "--lazy", fused)
+
+    def fail(self) -> None:
+        """From now on no write and no flush comes to a good end."""
+        self._fails.touch()
+
+    def written(self) -> int:
+        """Bytes in the log by now, about."""
+        return self._log.stat().st_size
 
     def log(self) -> BlockLog:
         """What happened to the disk, once it is not mounted any more."""

@@ -1,8 +1,9 @@
-"""One-file FUSE disk, straight over /dev/fuse: `python fuse.py MOUNTPOINT IMAGE LOG`, as root, prints "mounted".
+"""One-file FUSE disk, straight over /dev/fuse: `python fuse.py MOUNTPOINT IMAGE LOG FAILS`, as root, prints "mounted".
 
 MOUNTPOINT/disk is IMAGE, to be put under a loop device. Every write and every flush that arrives is appended to LOG in
 the order of arrival, and so is what is written to MOUNTPOINT/acks: what the outside world has been told is in one order
-with what is on the disk. Nothing but the standard library, so that it starts in no time.
+with what is on the disk. While there is a file FAILS, writes and flushes end with EIO. Nothing but the standard
+library, so that it starts in no time.
 """
 
 from __future__ import annotations
@@ -57,23 +58,30 @@ RANGE = struct.Struct("<QQI")
 class Disk:
     """The image and the log of what happened to it."""
 
-    def __init__(self, image: Path, log: BinaryIO) -> None:
+    def __init__(self, image: Path, log: BinaryIO, fails: Path) -> None:
         file = os.open(image, os.O_RDWR)
         self.bytes = mmap.mmap(file, 0)
         os.close(file)
         self._log = log
+        self._fails = fails
 
     def write(self, node: int, body: bytes) -> bytes:
         _, offset, size = RANGE.unpack_from(body)
         data = body[40 : 40 + size]
         if node == DISK:
+            self._work()
             self.bytes[offset : offset + size] = data
         self._enter(WRITE if node == DISK else ACK, offset, data)
         return struct.pack("<II", size, 0)
 
     def flush(self, _node: int, _body: bytes) -> bytes:
+        self._work()
         self._enter(FLUSH, 0, b"")
         return b""
+
+    def _work(self) -> None:
+        if self._fails.exists():
+            raise OSError(errno.EIO, "the disk has failed")
 
     def read(self, _node: int, body: bytes) -> bytes:
         _, offset, size = RANGE.unpack_from(body)
@@ -163,11 +171,11 @@ def mount(point: str) -> int:
 
 
 def main() -> None:
-    point, image, log = sys.argv[1:]
+    point, image, log, fails = sys.argv[1:]
     with Path(log).open("wb", buffering=1 << 20) as file:
         fuse = mount(point)
         print("mounted", flush=True)
-        serve(fuse, Disk(Path(image), file))
+        serve(fuse, Disk(Path(image), file, Path(fails)))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 from tests.acceptance.harness.site import Site
+from tests.acceptance.harness.waiting import until
 from tests.crash.powercut.blockreplay import DATA
 from tests.crash.powercut.disk import RecordedDisk, lacking
 from tests.crash.powercut.recording import load, reported
@@ -19,6 +22,9 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.skipif(bool(lacking()), reason=lacking() or "none"),
 ]
+
+ENOUGH = 4 << 20
+"""Bytes that a disk writes before it fails: by then there are some thousand answers."""
 
 
 def cut(site: Site, images: int, steps: int, mutant: str = "") -> Report:
@@ -42,6 +48,34 @@ def test_nothing_acknowledged_is_lost_when_the_power_of_a_real_disk_is_cut(site:
     counts["images"] += report.images
     assert report.images == 150
     assert not report.failures, report
+
+
+@pytest.mark.proof("T11")
+def test_nothing_acknowledged_is_lost_when_a_real_disk_fails(site: Site, counts: Counter[str]) -> None:
+    recorded = RecordedDisk(site.folder / "recorded")
+    with recorded.mounted() as files:
+        site.data = files / DATA
+        broker = site.broker()
+        with ThreadPoolExecutor(1) as beside:
+            failing = beside.submit(fail_in_the_middle, recorded)
+            with pytest.raises(grpc.RpcError):
+                load(site, recorded.acks, 1, steps=200)
+            failing.result()
+        assert broker.wait() == 1
+        broker.expect("storage has failed")
+    log = recorded.log()
+    report = reported("blockreplay", log.path, log.base, 30, 1)
+
+    counts["faults"] += 1
+    counts["images"] += report.images
+    assert len(list(log.acknowledged(len(log.entries)))) > 100, "nobody was told anything"
+    assert not report.failures, report
+
+
+def fail_in_the_middle(disk: RecordedDisk) -> None:
+    """The disk breaks when it has written some megabytes."""
+    until(lambda: disk.written() > ENOUGH, "the disk to be written to")
+    disk.fail()
 
 
 @catches("sync_after_commit")
