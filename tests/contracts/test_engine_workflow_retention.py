@@ -153,6 +153,19 @@ async def test_a_workflow_that_has_ended_can_be_dropped_at_once(engine: EngineUn
     assert await engine.verbs.drop_workflow(workflow_id("workflow"), engine.now) is Effect.UNKNOWN
 
 
+async def test_an_order_to_drop_a_workflow_is_carried_out_although_the_clock_was_put_forward(
+    engine: EngineUnderTest,
+) -> None:
+    await run_chain(engine, "a", "b")
+    await engine.expire_all(10)
+    engine.advance(0.5, wall=70)
+    await engine.verbs.drop_workflow(workflow_id("workflow"), engine.now)
+
+    await engine.expire_all(10)
+
+    assert [(await engine.job(name)).forgotten for name in "ab"] == [True] * 2
+
+
 async def test_an_open_workflow_cannot_be_dropped(engine: EngineUnderTest) -> None:
     await submit(engine, Workflow().chain("a", "b"))
 

@@ -13,8 +13,11 @@ from tqbroker_broker.storage.lmdb.workflow_rows import JOIN, PART, SPAN, Workflo
 # What a workflow without jobs has under keys that begin with its number. Only one that was added to another has parts.
 OWN = ("followers", "counted", "members", "joins", "takers", "parts")
 
+AT_ONCE = 0
+"""A moment that has come, however the clock is set."""
 
-def drop_workflow(group: Group, workflow_id: bytes, now: Time) -> Effect:
+
+def drop_workflow(group: Group, workflow_id: bytes) -> Effect:
     """Puts a workflow of which all jobs have ended on the agenda, to be dropped at once."""
     row = group.txn.get(workflow_id, db=group.store.db["workflow_ids"])
     number = first_number(row) if row is not None else 0
@@ -26,7 +29,7 @@ def drop_workflow(group: Group, workflow_id: bytes, now: Time) -> Effect:
     if not workflow.dropping:
         workflow.dropping = True
         group.workflows.put_workflow(number, workflow)
-        group.plan(WORKFLOWS, group.store.aging.wall_ms(now), U64.pack(number))
+        group.plan(WORKFLOWS, AT_ONCE, U64.pack(number))
     return Effect.DONE
 
 

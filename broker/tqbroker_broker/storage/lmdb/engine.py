@@ -278,7 +278,7 @@ class LmdbEngine:
         return overview.nodes(self._store, workflow, cursor, limit)
 
     async def drop_workflow(self, workflow: bytes, now: Time) -> Effect:
-        return await self._committer.run(lambda group: dropping.drop_workflow(group, workflow, now))
+        return await self._committer.run(lambda group: dropping.drop_workflow(group, workflow))
 
     @reads
     async def group(self, group: bytes, first: int, limit: int) -> Members | None:
