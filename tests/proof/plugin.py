@@ -9,12 +9,18 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 MUTANT = "mutant"
 """The name under which tests stand that plant a bug."""
+
+WORK = frozenset({
+    "backups", "connections", "faults", "files", "freezes", "images", "inputs", "jobs", "jumps", "kills", "programs",
+    "rows", "seeds", "workflows",
+})  # fmt: skip
+"""Kinds whose numbers mean something when those of different tests are added; milliseconds and MiB do not."""
 
 
 @pytest.fixture
@@ -53,25 +59,38 @@ class Line:
         self.failures = 0
         self.seconds = 0.0
         self.counts: Counter[str] = Counter()
-        self.skipped = ""
+        self.skipped = 0
+        self._reason = ""
 
     def add(self, report: pytest.TestReport) -> None:
         """One phase of one case. What a case counted is known when it is torn down."""
         self.seconds += report.duration
         self.failures += report.failed
         if report.skipped:
-            self.skipped = _reason(report)
+            self.skipped += 1
+            self._reason = _reason(report)
         if report.when == "teardown":
             self.cases += 1
             for counted in (value for key, value in report.user_properties if key == "counts"):
                 assert isinstance(counted, dict)
                 self.counts.update(counted)
 
+    @property
+    def ran(self) -> int:
+        """Cases that were not skipped."""
+        return self.cases - self.skipped
+
+    @property
+    def caught(self) -> bool:
+        """A planted bug was there, and was found."""
+        return self.proof == MUTANT and self.ran > 0 and not self.failures
+
     def __str__(self) -> str:
-        if self.skipped and not self.failures:
-            return f"{self.proof:<6} {self.name}: not run, {self.skipped}"
-        cases = f"cases {self.cases}, " if self.cases > 1 else ""
-        figures = f"{cases}{in_words(self.counts)}failures {self.failures}, {self.seconds:.1f} s"
+        if not self.ran and not self.failures:
+            return f"{self.proof:<6} {self.name}: not run, {self._reason}"
+        cases = f"cases {self.ran}, " if self.cases > 1 else ""
+        unrun = f"not run {self.skipped} ({self._reason}), " if self.skipped else ""
+        figures = f"{cases}{in_words(self.counts)}{unrun}failures {self.failures}, {self.seconds:.1f} s"
         return f"{self.proof:<6} {self.name}: {figures}"
 
 
@@ -109,7 +128,7 @@ class Lines:
     def pytest_sessionfinish(self) -> None:
         """The last line, and the total."""
         self._end_line()
-        self._print(self._total())
+        self._print(total(self._all, (time.monotonic() - self._begun) / 60))
 
     def _end_line(self) -> None:
         if self._line is not None:
@@ -117,25 +136,24 @@ class Lines:
             self._print(str(self._line))
         self._line = None
 
-    def _total(self) -> str:
-        counts: Counter[str] = Counter()
-        for line in self._all:
-            counts.update(line.counts)
-        mutants = sum(line.proof == MUTANT and not line.failures for line in self._all)
-        tests = f"tests {len(self._all)}, cases {sum(line.cases for line in self._all)}, "
-        unrun = sum(bool(line.skipped) for line in self._all)
-        minutes = (time.monotonic() - self._begun) / 60
-        failures = sum(line.failures for line in self._all)
-        return (
-            f"TOTAL  {tests}{in_words(counts)}planted bugs caught {mutants}, not run {unrun}, failures {failures}, "
-            f"{minutes:.1f} min"
-        )
-
     def _print(self, text: str) -> None:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         assert reporter is not None
         reporter.ensure_newline()
         reporter.write_line(text, flush=True)
+
+
+def total(lines: Sequence[Line], minutes: float) -> str:
+    """The last line."""
+    counts: Counter[str] = Counter()
+    for line in lines:
+        counts.update({kind: number for kind, number in line.counts.items() if kind in WORK})
+    return (
+        f"TOTAL  tests {len(lines)}, cases {sum(line.ran for line in lines)}, {in_words(counts)}"
+        f"planted bugs caught {sum(line.caught for line in lines)}, "
+        f"cases not run {sum(line.skipped for line in lines)}, "
+        f"failures {sum(line.failures for line in lines)}, {minutes:.1f} min"
+    )
 
 
 def in_words(counts: Counter[str]) -> str:
