@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.acceptance.harness.footprint import footprint
+from tests.acceptance.harness.footprint import MIB, footprint
 from tests.acceptance.harness.load import Load, submit_many
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import until
@@ -21,8 +21,6 @@ from tests.crash.saved import Backup, copies, fill
 from tqbroker.v1 import admin_pb2
 
 pytestmark = [pytest.mark.crash, pytest.mark.proof("T27")]
-
-MIB = 1 << 20
 
 
 @pytest.mark.long

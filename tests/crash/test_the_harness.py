@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import socket
 
 import pytest
 from tests.acceptance.harness.checker import violations
 from tests.acceptance.harness.load import Load, submit_many
+from tests.acceptance.harness.proxy import Proxy
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import until
 from tests.crash.failpoints import armed
@@ -88,3 +90,20 @@ def test_a_store_whose_counts_are_not_those_of_its_rows_is_found(site: Site, mut
 
     assert faults_of(site.data)
     shutil.rmtree(site.data)  # so that it is not found again
+
+
+def test_a_connection_that_is_half_closed_goes_on_in_the_other_direction() -> None:
+    """What is sent into the closed one is dropped: it neither fails nor ends the other."""
+    with socket.create_server(("127.0.0.1", 0)) as server, Proxy(f"127.0.0.1:{server.getsockname()[1]}") as proxy:
+        host, _, port = proxy.address.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=5) as near, server.accept()[0] as far:
+            far.settimeout(5)
+            near.sendall(b"before")
+            assert far.recv(100) == b"before"
+            proxy.half_close(proxy.up)
+            near.sendall(b"after")
+            assert far.recv(100) == b"", "nothing comes after the end"
+            until(lambda: proxy.up.dropped == len(b"after"), "it to be taken")
+            far.sendall(b"answer")
+            assert near.recv(100) == b"answer"
+    assert proxy.hurt

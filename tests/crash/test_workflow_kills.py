@@ -29,7 +29,8 @@ from tqbroker.v1.workflow_pb2 import WorkflowInfo, WorkflowState
 WORKFLOWS = 40
 """For each place and seed."""
 
-IN_WORKER = ("worker_before_send_outcome", "worker_after_receive")
+ENDS_THE_WORKER = ("worker_before_send_outcome", "worker_after_receive")
+"""Where it is the worker that dies, not its child."""
 
 pytestmark = [pytest.mark.crash, pytest.mark.proof("T23")]
 
@@ -99,7 +100,7 @@ def test_a_workflow_survives_the_worker_killed_at(workflows: Site, place: str, s
     workflows.broker("--max-lost-leases", "1000", "--grace", "0.5")
     worker = workflows.worker(**at_some(place, random))
     sent = send(workflows, random)
-    if place in IN_WORKER:
+    if place in ENDS_THE_WORKER:
         worker.wait()
         worker.start()
 

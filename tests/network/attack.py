@@ -57,10 +57,7 @@ class Attack:
     """A connection that sends bytes as they are."""
 
     def __init__(self, address: str) -> None:
-        options = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", 64 << 20)]
-        self._channel: Any = grpc.aio.insecure_channel(
-            address, options=[*options, ("grpc.max_send_message_length", -1)]
-        )
+        self._channel: Any = grpc.aio.insecure_channel(address, options=OPTIONS)
         self._calls = calls()
         self.codes: Counter[str] = Counter()
 

@@ -15,15 +15,13 @@ from random import Random
 
 import pytest
 from tests.acceptance.harness.daemon import Daemon
-from tests.acceptance.harness.footprint import MIB, Footprint, footprint
+from tests.acceptance.harness.footprint import KIB, MIB, Footprint, footprint
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import PATIENCE, until
 from tests.network.http2 import HELLO, call_and_reset, connected, garbage, is_closed
 from tests.proof.amount import amount, numbers
 
 pytestmark = pytest.mark.proof("T21")
-
-KIB = 1024
 
 TIMEOUT = ("--handshake-timeout", "1")
 """Seconds after which who does not speak HTTP/2 is thrown out, in these tests."""

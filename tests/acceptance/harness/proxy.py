@@ -44,8 +44,10 @@ class Way:
         self.left: int | None = None
         """Bytes that still go through, over all connections; then every connection is torn. None: no such bound."""
         self.swallows = False
-        self.passed = 0
-        """Bytes that went through."""
+        self.dropped = 0
+        """Bytes that came when this direction had been half closed."""
+        self.hurt = 0
+        """How often bytes were held up, slowed, swallowed or cut off on their way. Where nothing flows nothing is."""
 
     def freeze(self) -> None:
         """Nothing is taken and nothing is given: the sender's buffers fill, and nobody is told."""
@@ -80,7 +82,12 @@ class Way:
         """So many bytes went through. True when they were the last that may."""
         left = (self.left or 0) - count
         self.left = left if left > 0 else None
+        self.hurt += left <= 0
         return left <= 0
+
+    def meets(self) -> None:
+        """Bytes are about to be given: counts whether something is done to them."""
+        self.hurt += bool(self.seconds or self.rate or self.swallows or not self._flows.is_set())
 
     async def _stop(self) -> None:
         self._flows.clear()
@@ -109,6 +116,7 @@ class Proxy:
         self.up, self.down = Way(self._do), Way(self._do)
         self.accepted = 0
         """Connections so far."""
+        self._ended = 0
         self.accept()
 
     @property
@@ -125,6 +133,11 @@ class Proxy:
     def connections(self) -> int:
         """Connections now."""
         return len(self._pairs)
+
+    @property
+    def hurt(self) -> int:
+        """How often a connection was reset or half closed, or bytes of one were hurt: 0 if no fault met anything."""
+        return self._ended + self.up.hurt + self.down.hurt
 
     # -- what can happen -----------------------------------------------------------------------------------------------
 
@@ -189,10 +202,11 @@ class Proxy:
     async def _reset(self) -> None:
         for pair in list(self._pairs):
             pair.reset()
+            self._ended += 1
 
     async def _half_close(self, *, up: bool) -> None:
         for pair in list(self._pairs):
-            pair.half_close(up=up)
+            self._ended += pair.half_close(up=up)
 
     async def _refuse(self) -> None:
         if self._listener is not None:
@@ -254,12 +268,14 @@ class _Pair:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_CLOSE_RESET)
                 writer.transport.abort()
 
-    def half_close(self, *, up: bool) -> None:
-        """FIN in one direction."""
+    def half_close(self, *, up: bool) -> bool:
+        """FIN in one direction. False when that has ended already."""
         writer = self._far if up else self._near
-        if writer is not None and writer.can_write_eof():
-            with contextlib.suppress(OSError):
-                writer.write_eof()
+        if writer is None or writer.is_closing():
+            return False
+        with contextlib.suppress(OSError):
+            writer.write_eof()
+        return True
 
 
 async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Way) -> None:
@@ -281,6 +297,7 @@ async def _take(reader: asyncio.StreamReader, queue: asyncio.Queue[tuple[float, 
 async def _give(writer: asyncio.StreamWriter, queue: asyncio.Queue[tuple[float, bytes]], way: Way) -> None:
     while True:
         due, data = await queue.get()
+        way.meets()
         await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
         await way.flowing()
         if not data:
@@ -291,14 +308,18 @@ async def _give(writer: asyncio.StreamWriter, queue: asyncio.Queue[tuple[float, 
 
 
 async def _send(writer: asyncio.StreamWriter, data: bytes, way: Way) -> None:
+    """All of it, unless this direction has been half closed: what comes after the FIN is dropped."""
     while data:
         size = max(1, round(way.rate * TICK)) if way.rate else len(data)
         size = min(size, len(data)) if way.left is None else min(size, len(data), way.left)
         if writer.is_closing():
             raise ConnectionResetError
-        writer.write(data[:size])
+        try:
+            writer.write(data[:size])
+        except RuntimeError:  # how asyncio refuses to write after the end
+            way.dropped += len(data)
+            return
         await writer.drain()
-        way.passed += size
         data = data[size:]
         if way.left is not None and way.spend(size):
             raise ConnectionResetError

@@ -58,13 +58,17 @@ FAULTS: dict[str, Fault] = {
 
 
 class Storm:
-    """The faults of one seed for some proxies. `told` says what happened, for the report of a failure."""
+    """The faults of one seed for some proxies. `told` says what happened, for the report of a failure.
+
+    `met` counts the faults that met a connection with something on its way: while nobody is connected nothing is hurt.
+    """
 
     def __init__(self, seed: int, *proxies: Proxy, longest: float = 0.3) -> None:
         self._random = Random(seed)
         self._proxies = proxies
         self._longest = longest
         self.told: list[str] = []
+        self.met = 0
 
     def rage(self, faults: int) -> None:
         """So many faults; at the end everything is healed. Each kind comes once before one comes again."""
@@ -76,8 +80,11 @@ class Storm:
     def _hurt(self, name: str) -> None:
         proxy = self._random.choice(self._proxies)
         seconds = self._random.uniform(0.05, self._longest)
-        self.told.append(f"{name} for {seconds:.2f} s at {proxy.address}")
+        before = proxy.hurt
         FAULTS[name](proxy, self._random)
         time.sleep(seconds)
+        met = proxy.hurt > before
+        self.met += met
+        self.told.append(f"{name} for {seconds:.2f} s at {proxy.address}{'' if met else ', met nothing'}")
         proxy.heal()
         time.sleep(self._random.uniform(0.0, 0.1))
