@@ -11,6 +11,7 @@ from tests.contracts.workflows import Workflow, places, run, states, submit, tak
 
 from tqbroker_broker.attempts import Successes, Verdict, Want
 from tqbroker_broker.config import MIB
+from tqbroker_broker.questions import Effect, Redrive
 from tqbroker_broker.records import Head, State, text_key
 from tqbroker_broker.workflows import Inputs, Shape
 
@@ -151,6 +152,25 @@ async def test_inputs_above_the_limit_fail_the_job_that_waited(roomy: EngineUnde
     job = await roomy.job("body")
     assert (job.failure and job.failure.type, job.cause) == ("InputsTooLarge", b"")
     assert (await roomy.job("then")).cause == text_key("body")
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_redrive_of_what_inputs_failed_forgets_that_it_was_cancelled_before(
+    roomy: EngineUnderTest, *, late: bool
+) -> None:
+    members = ["a", "b", "c", "d"]
+    first, last = Workflow().chord(*members, body="body").add("other").parts([5, 1])
+    await roomy.verbs.submit(first, roomy.now)
+    await roomy.cancel("body")
+    await roomy.verbs.submit(last, roomy.now)
+    await succeed_each(roomy, *[b"x" * (MIB - 1000)] * 3, b"y" * 3001, b"other")
+    if late:
+        await roomy.expire_all(100)
+
+    assert (await roomy.verbs.edit([text_key("body")], Redrive(), roomy.now)).effects == [Effect.DONE]
+    await roomy.expire_all(100)
+
+    assert await take(roomy) == ["body"]
 
 
 async def test_inputs_at_the_limit_are_handed_over(roomy: EngineUnderTest) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.contracts.harness import FAILURE, EngineUnderTest
 from tests.contracts.workflows import Workflow, fail, ids, run, states, submit, take, take_tokens
 
+from tqbroker_broker.answers import Cancelled
 from tqbroker_broker.attempts import Verdict
 from tqbroker_broker.questions import Effect, EventKind, Redrive
 from tqbroker_broker.records import State, key_text, text_key
@@ -181,3 +182,18 @@ async def test_what_waits_again_is_told_in_the_log(engine: EngineUnderTest) -> N
     edited = [key_text(job) for each in page.events if each.kind is EventKind.EDITED for job in each.ids]
 
     assert sorted(edited) == ["a", "b"]
+
+
+async def test_what_was_cancelled_while_it_was_sent_ends_so_when_it_waits_again(engine: EngineUnderTest) -> None:
+    first, last = Workflow().chain("a", "b", "c").parts([2, 1])
+    await engine.verbs.submit(first, engine.now)
+    assert (await engine.cancel("b")).effects == [Cancelled.PENDING]
+    await engine.verbs.submit(last, engine.now)
+    await fail(engine, "a")
+    await engine.expire_all(100)
+
+    await redrive(engine, "a")
+    await run(engine, "a")
+    await engine.expire_all(100)
+
+    assert await states(engine, "a", "b", "c") == [State.SUCCEEDED, State.CANCELLED, State.CANCELLED]

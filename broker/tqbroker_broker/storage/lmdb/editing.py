@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from tqbroker_broker.answers import Mark
 from tqbroker_broker.questions import Change, Drop, EditAnswer, Effect, EventKind, Move, Redrive, Reschedule
 from tqbroker_broker.records import Head, JobId, State, Time
 from tqbroker_broker.storage.lmdb.endings import drop_finished, is_held, take_waiting
@@ -98,6 +99,7 @@ class Edit:
         note = found.note
         group.txn.delete(found.key, db=db["trails"])
         note.floor, note.retries, note.lost, note.alone = group.store.book.next_token - 1, 0, 0, False
+        note.cancel = Mark.NONE
         if note.node:
             Reopening(group, self.now).reopen(found.seq, job.id)
         self._wait_until(found, job.head, self.now.wall_ms + change.spacing_ms * (change.already + self.done))

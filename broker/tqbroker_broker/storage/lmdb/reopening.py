@@ -7,7 +7,7 @@ from collections import deque
 from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import JobId, Time
 from tqbroker_broker.storage.lmdb.group import FAILED, WAITING, Group
-from tqbroker_broker.storage.lmdb.keys import U64, first_number
+from tqbroker_broker.storage.lmdb.keys import MARKS, U64, first_number
 from tqbroker_broker.storage.lmdb.rows import pack_job
 from tqbroker_broker.storage.lmdb.workflow_reader import Run
 from tqbroker_broker.storage.lmdb.workflow_rows import CHUNK_MEMBERS, Counted, Join, JoinKey, JoinState, WorkflowRow
@@ -112,6 +112,8 @@ class Reopening:
                 group.txn.put(key, pack_job(job._replace(expires_ms=0)), db=db["jobs"])
             note.floor = floor
             group.put_note(seq, note)
+            if note.cancel:  # its end may have taken the mark off the agenda
+                group.plan(MARKS, 0, key)
             group.count(job.head.queue, FAILED, -1)
             group.count(job.head.queue, WAITING, 1)
             group.event(EventKind.EDITED, self.now, [job.id], job.head)

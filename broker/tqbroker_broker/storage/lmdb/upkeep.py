@@ -68,6 +68,8 @@ class Slice:
         if state is State.EXPIRED and job.expires_ms != self.when_ms:  # it was redriven or replaced since
             return
         note = store.note(txn, seq)
+        if state is State.CANCELLED and not note.cancel:  # a redrive has taken the mark away
+            return
         if end_waiting(self.group, seq, job, note, State.CANCELLED if note.cancel else state, self.now):
             self.final.append(job.id)
             self.left -= 1
