@@ -218,13 +218,10 @@ class Opened(NamedTuple):
 class Joined(NamedTuple):
     """The answer to `join`.
 
-    `lost` are tokens of `held` that the worker does not own any more, `cancelled` those whose jobs somebody cancelled,
-    `terminate` those of them to be stopped by force; `woken` the queues that got work back, `final` the jobs that ended
-    because their worker's old process died.
+    `lost` are tokens of `held` that the worker does not own any more; `woken` the queues that got work back, `final`
+    the jobs that ended because their worker's old process died.
     """
 
     lost: list[int]
-    cancelled: list[int]
     woken: frozenset[str]
     final: Sequence[JobId] = ()
-    terminate: Sequence[int] = ()

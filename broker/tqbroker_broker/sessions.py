@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from tqbroker_broker.answers import Mark
 from tqbroker_broker.attempts import Extra, Held, Leased, Want
 from tqbroker_broker.inflight import InFlight
 from tqbroker_broker.records import Head
@@ -156,6 +157,11 @@ class Session:
             told = {token for token, _ in self.terminate}
             self.terminate.extend((token, signal) for token in tokens if token not in told)
         self.on_wake()
+
+    def cancel_marked(self, marks: Mapping[int, Mark]) -> None:
+        """Leases that the worker had before its stream opened, and that somebody has cancelled since."""
+        self.cancel(list(marks))
+        self.cancel([token for token, mark in marks.items() if mark is Mark.TERMINATE], terminate=True)
 
     def command(self, command: Command) -> bool:
         """Somebody asks something. False when this worker does not read what is sent to it."""

@@ -92,6 +92,7 @@ class Course:
 
     async def _compare(self, ids: Sequence[JobId]) -> None:
         await self.same("workers", _workers)
+        await self.same("marks", _marks)
         await self.same("rules", _rules)
         await self.same("stats", lambda engine: engine.verbs.stats(), lambda stats: stats.queues)
         for job in ids:
@@ -120,6 +121,10 @@ class Course:
 
 async def _workers(engine: EngineUnderTest) -> object:
     return engine.verbs.workers()
+
+
+async def _marks(engine: EngineUnderTest) -> object:
+    return {row.name: engine.verbs.marks(row.name) for row in engine.verbs.workers()}
 
 
 async def _rules(engine: EngineUnderTest) -> object:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
-from tqbroker_broker.answers import CancelAnswer, Enqueued, Expired, Finished, Job, Joined, Opened
+from tqbroker_broker.answers import CancelAnswer, Enqueued, Expired, Finished, Job, Joined, Mark, Opened
 from tqbroker_broker.attempts import (
     Annotation,
     Ending,
@@ -190,6 +190,9 @@ class EngineUnderTest:
 
     async def leave(self, worker: str = "w", process: int = 1) -> frozenset[str]:
         return await self.verbs.leave(worker, instance(process), self.now)
+
+    def marks(self, worker: str = "w") -> dict[int, Mark]:
+        return self.verbs.marks(worker)
 
     def extend(self, worker: str = "w", process: int = 1) -> None:
         self.verbs.extend(worker, instance(process), self.now)

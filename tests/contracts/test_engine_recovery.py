@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.contracts.harness import TTL, EngineUnderTest, instance
 
-from tqbroker_broker.answers import CancelAnswer, Cancelled, Joined, WorkerRow
+from tqbroker_broker.answers import CancelAnswer, Cancelled, Joined, Mark, WorkerRow
 from tqbroker_broker.attempts import Refusal, Verdict
 from tqbroker_broker.records import State, text_key
 
@@ -39,7 +39,7 @@ async def test_a_worker_goes_on_where_it_was(engine: EngineUnderTest) -> None:
     tokens = await start(engine, "a", "b")
     await engine.restart()
 
-    assert await engine.join(held=tokens) == Joined([], [], NOTHING)
+    assert await engine.join(held=tokens) == Joined([], NOTHING)
 
     jobs = [await engine.job("a"), await engine.job("b")]
     assert [(job.state, job.token, job.lost) for job in jobs] == [(State.RUNNING, tokens[name], 0) for name in "ab"]
@@ -205,7 +205,7 @@ async def test_a_lease_whose_outcome_is_stored_is_neither_lost_nor_held(engine: 
     await engine.succeed("w", tokens.values())
     await engine.restart()
 
-    assert await engine.join(held=tokens) == Joined([], [], NOTHING)
+    assert await engine.join(held=tokens) == Joined([], NOTHING)
     assert (await engine.succeed("w", tokens.values(), ids=["a"])).refused == {tokens["a"]: Refusal.ALREADY}
 
 
@@ -281,7 +281,8 @@ async def test_a_pending_cancel_reaches_the_worker_when_it_is_back(engine: Engin
     await engine.restart()
     await engine.cancel("a")
 
-    assert await engine.join(held=tokens) == Joined([], [tokens["a"]], NOTHING)
+    assert await engine.join(held=tokens) == Joined([], NOTHING)
+    assert engine.marks() == {tokens["a"]: Mark.ASKED}
     await engine.end("w", tokens["a"], Verdict.CANCELLED)
     assert (await engine.job("a")).state is State.CANCELLED
 
@@ -304,7 +305,8 @@ async def test_a_pending_cancel_survives_another_restart(engine: EngineUnderTest
     await engine.cancel("a")
     await engine.restart()
 
-    assert (await engine.join(held=tokens)).cancelled == [tokens["a"]]
+    await engine.join(held=tokens)
+    assert engine.marks() == {tokens["a"]: Mark.ASKED}
 
 
 async def test_an_expiry_waits_while_the_job_may_be_running(engine: EngineUnderTest) -> None:

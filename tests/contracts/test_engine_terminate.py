@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.contracts.harness import EngineUnderTest
 
-from tqbroker_broker.answers import CancelAnswer, Cancelled
+from tqbroker_broker.answers import CancelAnswer, Cancelled, Mark
 
 
 async def start(engine: EngineUnderTest, *names: str) -> dict[str, int]:
@@ -21,15 +21,14 @@ async def test_a_worker_that_comes_back_hears_what_is_to_be_stopped_by_force(eng
     await engine.cancel("both", terminate=True)
     await engine.cancel("both")
     engine.part()
+    marks = {tokens["asked"]: Mark.ASKED, tokens["forced"]: Mark.TERMINATE, tokens["both"]: Mark.TERMINATE}
 
-    joined = await engine.join(held=tokens)
-    assert sorted(joined.cancelled) == sorted(tokens.values())
-    assert sorted(joined.terminate) == [tokens["forced"], tokens["both"]]
+    await engine.join(held=tokens)
+    assert engine.marks() == marks
 
     await engine.restart()
-    joined = await engine.join(held=tokens)
-    assert sorted(joined.cancelled) == sorted(tokens.values())
-    assert sorted(joined.terminate) == [tokens["forced"], tokens["both"]]
+    await engine.join(held=tokens)
+    assert engine.marks() == marks
 
 
 async def test_a_mark_can_be_made_stronger(engine: EngineUnderTest) -> None:
@@ -40,7 +39,8 @@ async def test_a_mark_can_be_made_stronger(engine: EngineUnderTest) -> None:
 
     engine.part()
     assert answer == CancelAnswer([Cancelled.RUNNING], {"w": [tokens["a"]]})
-    assert list((await engine.join(held=tokens)).terminate) == [tokens["a"]]
+    await engine.join(held=tokens)
+    assert engine.marks() == {tokens["a"]: Mark.TERMINATE}
 
 
 async def test_a_job_that_may_run_gets_its_mark_for_the_worker_that_comes_back(engine: EngineUnderTest) -> None:
@@ -48,4 +48,5 @@ async def test_a_job_that_may_run_gets_its_mark_for_the_worker_that_comes_back(e
     await engine.restart()
     assert await engine.cancel("a", terminate=True) == CancelAnswer([Cancelled.PENDING], {})
 
-    assert list((await engine.join(held=tokens)).terminate) == [tokens["a"]]
+    await engine.join(held=tokens)
+    assert engine.marks() == {tokens["a"]: Mark.TERMINATE}

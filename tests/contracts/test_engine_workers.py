@@ -53,14 +53,14 @@ async def test_the_same_process_comes_back_to_its_leases(engine: EngineUnderTest
     tokens = await start(engine, "a", "b")
     engine.part()
 
-    assert await engine.join(held=tokens) == Joined([], [], NOTHING)
+    assert await engine.join(held=tokens) == Joined([], NOTHING)
     assert (await engine.succeed("w", tokens.values())).refused == {}
 
 
 async def test_a_stream_opened_twice_by_one_process_is_that_process(engine: EngineUnderTest) -> None:
     tokens = await start(engine, "a")
 
-    assert await engine.join(held=tokens) == Joined([], [], NOTHING)
+    assert await engine.join(held=tokens) == Joined([], NOTHING)
     assert (await engine.job("a")).token == tokens["a"]
 
 
@@ -68,7 +68,7 @@ async def test_what_the_same_process_never_received_goes_back_uncounted(engine: 
     tokens = await start(engine, "a", "b")
     engine.part()
 
-    assert await engine.join(held={"b": tokens["b"]}) == Joined([], [], WOKEN)
+    assert await engine.join(held={"b": tokens["b"]}) == Joined([], WOKEN)
 
     job = await engine.job("a")
     assert (job.state, job.lost) == (State.QUEUED, 0)
@@ -79,7 +79,7 @@ async def test_what_a_new_process_does_not_have_is_lost(engine: EngineUnderTest)
     tokens = await start(engine, "a")
     engine.part()
 
-    assert await engine.join(process=2) == Joined([], [], WOKEN)
+    assert await engine.join(process=2) == Joined([], WOKEN)
 
     job = await engine.job("a")
     assert (job.state, job.lost) == (State.QUEUED, 1)
@@ -122,7 +122,7 @@ async def test_a_lease_whose_outcome_is_stored_is_neither_lost_nor_held(engine: 
     tokens = await start(engine, "a")
     await engine.succeed("w", tokens.values())
 
-    assert await engine.join(held=tokens) == Joined([], [], NOTHING)
+    assert await engine.join(held=tokens) == Joined([], NOTHING)
     assert engine.verbs.workers()[0].leases == 0
 
 

@@ -18,6 +18,7 @@ from tqbroker_broker.answers import (
     Finished,
     Job,
     Joined,
+    Mark,
     Opened,
     Snapshot,
     Stats,
@@ -123,6 +124,10 @@ class Engine(Protocol):
 
     def extend(self, worker: str, instance: bytes, now: Time) -> None:
         """Keeps all leases of this worker alive for another TTL; without effect after `part`, until it joins again."""
+        ...
+
+    def marks(self, worker: str) -> dict[int, Mark]:
+        """The leases of this worker whose jobs somebody cancelled, by token, with what was asked for."""
         ...
 
     def workers(self) -> list[WorkerRow]:

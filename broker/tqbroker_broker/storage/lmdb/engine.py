@@ -167,6 +167,10 @@ class LmdbEngine:
         if holder is not None and holder.instance == instance and holder.connected:
             holder.deadline = now.mono + self._config.lease_ttl
 
+    def marks(self, worker: str) -> dict[int, Mark]:
+        holder = self._store.book.holders.get(worker)
+        return {token: lease.mark for token, lease in holder.leases.items() if lease.mark} if holder is not None else {}
+
     def workers(self) -> list[WorkerRow]:
         return [
             WorkerRow(h.name, h.instance, h.connected, len(h.leases), h.awaited)

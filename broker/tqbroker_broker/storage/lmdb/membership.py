@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tqbroker_broker.answers import Joined, Mark
+from tqbroker_broker.answers import Joined
 from tqbroker_broker.attempts import Held
 from tqbroker_broker.lifecycle import DIED, lost_failure
 from tqbroker_broker.questions import EventKind
@@ -39,12 +39,10 @@ def join(group: Group, worker: str, instance: bytes, held: Sequence[Held], now: 
         group.worker_event(EventKind.WORKER_ONLINE, now, worker)
     holder = Holder(worker, instance, now.mono + store.config.lease_ttl, connected=True)
     kept, lost = _settle(group, holder, old, held)
-    cancelled = [token for token, lease in kept.items() if lease.mark]
-    terminate = tuple(token for token in cancelled if kept[token].mark is Mark.TERMINATE)
     woken, final = _unclaimed(group, old, instance, kept, now)
     followed = follow(group, now)
     group.effects.append(lambda: _seat(group, holder, old, kept))
-    return Joined(lost, cancelled, frozenset(woken | followed.woken), (*final, *followed.final), terminate)
+    return Joined(lost, frozenset(woken | followed.woken), (*final, *followed.final))
 
 
 def _settle(

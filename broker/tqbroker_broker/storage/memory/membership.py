@@ -1,4 +1,4 @@
-"""Workers come, stay and go: the verbs `join`, `part`, `leave`, `extend` and `workers`."""
+"""Workers come, stay and go: the verbs `join`, `part`, `leave`, `extend`, `marks` and `workers`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Membership:
         if before and before.connected and not resumes:
             raise NameTaken(f"worker name {worker!r} is in use: give this worker another name, or stop the other one")
         self._enter(worker, instance, now)
-        adopted = {pair.token: self._store.jobs[pair.id] for pair in held if self._adopt(worker, pair, resumes)}
+        adopted = {pair.token for pair in held if self._adopt(worker, pair, resumes)}
         effects = Effects()
         for lease in self._book.of_worker(worker):
             if lease.token in adopted:
@@ -60,10 +60,8 @@ class Membership:
         self._attempts.settle(now, effects)
         return Joined(
             lost=[at.token for at in held if at.token not in adopted and self._store.final_token(at.id) != at.token],
-            cancelled=[token for token, row in adopted.items() if row.marked],
             woken=frozenset(effects.woken),
             final=tuple(effects.final),
-            terminate=tuple(token for token, row in adopted.items() if row.mark is Mark.TERMINATE),
         )
 
     def _enter(self, worker: str, instance: bytes, now: Time) -> None:
@@ -113,6 +111,11 @@ class Membership:
         connection = self._book.matches(worker, instance)
         if connection and connection.connected:
             connection.deadline = now.mono + self._config.lease_ttl
+
+    def marks(self, worker: str) -> dict[int, Mark]:
+        """The leases of this worker whose jobs somebody cancelled, by token."""
+        rows = {lease.token: self._store.jobs[lease.id] for lease in self._book.of_worker(worker)}
+        return {token: row.mark for token, row in rows.items() if row.mark}
 
     def workers(self) -> list[WorkerRow]:
         """The durable list, by name."""
