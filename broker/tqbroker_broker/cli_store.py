@@ -77,7 +77,8 @@ def verify(path: Path | None, directory: Path | None, as_json: bool) -> None:
     """Reads everything of a store and says what is wrong: pages, checksums, and the tables against each other.
 
     DIR is a data directory whose broker is stopped, FILE a backup.  [TQBROKER_DATA_DIR]  Nothing is changed. Exit code
-    0: sound, 1: something is wrong, 2: there is nothing to read, or a broker is using it.
+    0: sound, 1: something is wrong, 2: it says nothing of the store, as there is none, a broker is using it, or what
+    reads it was killed.
     """
     tell = None if as_json or not sys.stderr.isatty() else _progress
     with words("verify", USAGE):

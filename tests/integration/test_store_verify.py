@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from tests.proof.stores import faults_of
 from tqbroker_broker.attempts import Verdict
 from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.lmdb.keys import DATABASES, NEXT_EVENT, NEXT_SEQ, REMEMBERED, U64
+from tqbroker_broker.storage.lmdb.verifying import snapshot, verify
 from tqbroker_broker.storage.verified import verified
 
 Change = Callable[["Rows"], object]
@@ -191,6 +195,73 @@ def test_a_file_of_somebody_else_is_said(tmp_path: Path) -> None:
     assert verified(tmp_path / "other.mdb").faults == [
         "this is not a store of tqbroker: it does not say which format it has"
     ]
+
+
+def read_by(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that reads does this instead."""
+    program = folder / "reader"
+    program.write_text(f"#!/bin/sh\nulimit -c 0\n{script}\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+
+
+@pytest.mark.parametrize("name", ["SEGV", "BUS", "ABRT"])
+def test_what_ends_its_reader_by_what_is_in_it_is_a_fault(
+    store: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_by(f"kill -{name} $$", tmp_path, monkeypatch)
+    assert verified(store).faults == [
+        f"the process that reads it was ended by SIG{name} when it had come to its first pages: "
+        "the file cannot be read any further"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("kill -KILL $$", "ended by SIGKILL"),
+        ("kill -TERM $$", "ended by SIGTERM"),
+        ("exit 3", "ended by exit code 3"),
+        ("exec sleep 60", "said nothing for 0 seconds"),
+    ],
+)
+def test_what_happens_to_the_reader_is_no_fault_of_the_store(
+    store: Path, tmp_path: Path, script: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_by(script, tmp_path, monkeypatch)
+    monkeypatch.setattr("tqbroker_broker.storage.verified.SILENCE", 0.2 if "sleep" in script else 60.0)
+    with pytest.raises(CannotOpen, match=f"could not be looked through: the process that reads it .*{words}"):
+        verified(store)
+
+
+def test_no_memory_to_read_a_store_is_no_fault_of_it(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise lmdb.MemoryError("mmap: Cannot allocate memory")
+
+    monkeypatch.setattr(lmdb, "open", refuse)
+    with pytest.raises(CannotOpen, match="there is no memory for it"):
+        verify(store)
+
+
+def test_a_store_under_a_name_that_is_not_text_is_read_too(store: Path, tmp_path: Path) -> None:
+    strange = shutil.copytree(store, tmp_path / os.fsdecode(b"d\xff"))
+    report = verified(strange)
+    assert report.faults == []
+    assert report.path == str(tmp_path / "d?")
+    with pytest.raises(CannotOpen, match="there is no store at"):
+        verified(tmp_path / os.fsdecode(b"e\xff"))
+
+
+def test_a_sign_of_life_comes_by_the_clock_and_not_by_the_row(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    begun = time.monotonic()
+    verify(store, told.append)
+    assert len(told) <= 2 + time.monotonic() - begun, told
+    monkeypatch.setattr(snapshot, "WORD_EVERY", 0.0)
+    monkeypatch.setattr(snapshot, "ROWS_A_LOOK", 1)
+    told.clear()
+    verify(store, told.append)
+    assert "table jobs at row 6" in told
 
 
 @catches("count_drifts", "index_left_behind")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 MOST_FAULTS = 1000
@@ -9,6 +11,11 @@ MOST_FAULTS = 1000
 
 NO_STORE = "the file is not a store: it does not begin as one, or its first page is damaged"
 """The only fault of a file of somebody else."""
+
+
+def path_text(path: Path) -> str:
+    """A path as text that can be written anywhere, also one whose bytes are not UTF-8."""
+    return str(path).encode(errors="replace").decode()
 
 
 class Report(msgspec.Struct):

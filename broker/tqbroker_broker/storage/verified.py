@@ -13,10 +13,13 @@ from pathlib import Path
 import msgspec
 
 from tqbroker_broker.storage import CannotOpen
-from tqbroker_broker.storage.report import Report
+from tqbroker_broker.storage.report import Report, path_text
 
 READER = "tqbroker_broker.storage.lmdb.verifying"
 """The module that reads, run as a program."""
+
+OF_THE_FILE = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT})
+"""What a damaged file does to its reader. Whatever else ends one says nothing of the file."""
 
 SILENCE = 600.0
 """Seconds without a word after which the reader is given up: it says something every few seconds, on the worst disk."""
@@ -39,8 +42,8 @@ _decode = msgspec.json.Decoder(Said).decode
 def verified(path: Path, progress: Callable[[str], None] | None = None) -> Report:
     """Reads everything of a store that no broker has open: a data directory, or a file like a backup.
 
-    Nothing is changed. `progress` is told what is being read. Raises CannotOpen when there is nothing to read, or a
-    broker has it.
+    Nothing is changed. `progress` is told what is being read. Raises CannotOpen when there is nothing to read, a broker
+    has it, or its reader came to an end that is not the file's doing.
     """
     command = [sys.executable, "-P", "-m", READER, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as reader:  # noqa: S603
@@ -62,8 +65,11 @@ def _listen(reader: subprocess.Popen[bytes], path: Path, progress: Callable[[str
         if progress is not None and said.at != at:
             progress(said.at)
         at = said.at
-    report = Report(str(path))
-    report.add(f"{_end(reader)} while it read {at}: the file cannot be read any further")
+    end = _end(reader)
+    if end not in OF_THE_FILE:
+        raise CannotOpen(f"{path} could not be looked through: {_how(end)} when it had come to {at}")
+    report = Report(path_text(path))
+    report.add(f"{_how(end)} when it had come to {at}: the file cannot be read any further")
     return report
 
 
@@ -79,11 +85,16 @@ def _lines(reader: subprocess.Popen[bytes]) -> Iterator[bytes]:
         yield from lines
 
 
-def _end(reader: subprocess.Popen[bytes]) -> str:
-    """How the reader came to its end."""
+def _end(reader: subprocess.Popen[bytes]) -> int | None:
+    """What the reader came to its end by: a signal, an exit code as a negative number; None: it has not ended."""
     try:
-        code = reader.wait(1.0)
+        return -reader.wait(1.0)
     except subprocess.TimeoutExpired:
+        return None
+
+
+def _how(end: int | None) -> str:
+    """The same in words."""
+    if end is None:
         return f"the process that reads it said nothing for {SILENCE:.0f} seconds and was stopped"
-    name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    return f"the process that reads it was ended by {name}"
+    return f"the process that reads it was ended by {signal.Signals(end).name if end > 0 else f'exit code {-end}'}"

@@ -244,7 +244,7 @@ def _open(path: Path, size: int, *, lock: bool = True) -> lmdb.Environment:
     old_mask = os.umask(0o077)
     try:
         return lmdb.open(
-            str(path), subdir=False, map_size=size, max_dbs=len(DATABASES) + 5, max_readers=64, mode=0o600,
+            os.fsencode(path), subdir=False, map_size=size, max_dbs=len(DATABASES) + 5, max_readers=64, mode=0o600,
             sync=True, metasync=True, writemap=False, lib_version=0, lock=lock,
         )  # fmt: skip
     finally:

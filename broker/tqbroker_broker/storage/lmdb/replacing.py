@@ -209,7 +209,7 @@ def _environment(path: Path, *, readonly: bool = False) -> Iterator[lmdb.Environ
     """The store in a file that nobody else has open."""
     try:
         env = lmdb.open(
-            str(path), subdir=False, lock=False, readonly=readonly, map_size=path.stat().st_size + SPARE,
+            os.fsencode(path), subdir=False, lock=False, readonly=readonly, map_size=path.stat().st_size + SPARE,
             max_dbs=len(DATABASES) + 5, mode=0o600, lib_version=0,
         )  # fmt: skip
     except lmdb.Error as problem:

@@ -51,7 +51,7 @@ def main(path: Path) -> None:
     try:
         said = Said(report=verify(path, Telling()))
     except (CannotOpen, OSError) as problem:
-        said = Said(refused=str(problem))
+        said = Said(refused=str(problem).encode(errors="replace").decode())
     say(said)
 
 

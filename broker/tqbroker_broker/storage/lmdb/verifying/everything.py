@@ -29,7 +29,7 @@ from tqbroker_broker.storage.lmdb.verifying.places import check_places, lanes
 from tqbroker_broker.storage.lmdb.verifying.plans import Plans
 from tqbroker_broker.storage.lmdb.verifying.snapshot import Snapshot
 from tqbroker_broker.storage.lmdb.verifying.workflows import check_workflows
-from tqbroker_broker.storage.report import Report
+from tqbroker_broker.storage.report import Report, path_text
 
 
 def silent(at: str) -> None:
@@ -44,7 +44,7 @@ def verify(path: Path, tell: Callable[[str], None] = silent) -> Report:
     broker has it.
     """
     file = data_file(path)
-    report = Report(str(path))
+    report = Report(path_text(path))
     with unused(file):
         tell("the pages")
         for fault in page_faults(file):
@@ -90,6 +90,8 @@ def _check_rows(file: Path, report: Report, tell: Callable[[str], None]) -> None
     """The rows of a file with sound pages."""
     try:
         snapshot = Snapshot(file, tell)
+    except lmdb.MemoryError as problem:
+        raise CannotOpen(f"{file} could not be looked through: there is no memory for it ({problem})") from problem
     except lmdb.Error as problem:
         report.add(f"LMDB cannot open the file: {problem}")
         return
@@ -97,6 +99,8 @@ def _check_rows(file: Path, report: Report, tell: Callable[[str], None]) -> None
         if _is_ours(snapshot, report):
             report.tables = {name: snapshot.size(name) for name in DATABASES}
             _check_tables(Look(snapshot, report))
+    except lmdb.Error as problem:
+        report.add(f"LMDB cannot read the file any further: {problem}")
     finally:
         snapshot.close()
 

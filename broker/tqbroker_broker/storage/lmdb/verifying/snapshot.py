@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any, cast
 
 import lmdb
@@ -11,8 +13,11 @@ import lmdb
 from tqbroker_broker.storage.lmdb.keys import DATABASES, U64, first_number
 from tqbroker_broker.storage.lmdb.txn import Cursor, Txn, begin
 
-ROWS_A_WORD = 100_000
-"""Rows after which it is said how far the reading is: a second or two."""
+WORD_EVERY = 1.0
+"""Seconds after which it is said how far the reading is."""
+
+ROWS_A_LOOK = 100
+"""Rows after which the clock is looked at: a second on a disk that has to seek for each."""
 
 
 class Snapshot:
@@ -20,10 +25,11 @@ class Snapshot:
 
     def __init__(self, path: Path, tell: Callable[[str], None]) -> None:
         self._env = lmdb.open(
-            str(path), subdir=False, readonly=True, lock=False, create=False, max_dbs=len(DATABASES) + 5
+            os.fsencode(path), subdir=False, readonly=True, lock=False, create=False, max_dbs=len(DATABASES) + 5
         )
         self._txn: Txn = begin(self._env)
         self._tell = tell
+        self._next_word = 0.0
         self._db = {name: db for name in DATABASES if (db := self._open(name)) is not None}
 
     def _open(self, name: str) -> Any:
@@ -71,6 +77,7 @@ class Snapshot:
         if cursor is None or not (cursor.set_range(start) if start else cursor.first()):
             return
         for number, item in enumerate(cursor):
-            if number % ROWS_A_WORD == 0:
+            if number % ROWS_A_LOOK == 0 and (now := monotonic()) >= self._next_word:
+                self._next_word = now + WORD_EVERY
                 self._tell(f"table {name} at row {number}")
             yield item
