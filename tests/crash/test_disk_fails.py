@@ -34,8 +34,8 @@ FAULTS = [
 WITHIN = 3.0
 """Seconds until the broker has ended: it does at once."""
 
-FIRST_FLUSHES = 10
-"""Until these a broker makes its store, its workers join, and hardly anybody was told anything."""
+FIRST_FLUSHES = 30
+"""Until these a broker makes its store, its workers join, and too few were told anything."""
 
 
 def fails(site: Site, fault: str, mutant: str = "") -> None:
@@ -88,7 +88,7 @@ def test_a_start_on_a_failing_disk_says_so_in_one_line(site: Site, counts: Count
 def test_what_was_acknowledged_before_the_disk_failed_is_there(
     site: Site, counts: Counter[str], call: str, seed: int
 ) -> None:
-    moment = FIRST_FLUSHES + 17 * seed * (10 if call == "pwrite" else 1)
+    moment = (FIRST_FLUSHES + 17 * seed) * (10 if call == "pwrite" else 1)
     log = record(site, seed, steps=amount(25, 60), faults=[f"{call}:{moment}:eio"])
 
     assert site.daemons[-1].wait() == 1
@@ -99,15 +99,12 @@ def test_what_was_acknowledged_before_the_disk_failed_is_there(
 @pytest.mark.proof("T4")
 @pytest.mark.parametrize("when", ["kill", "killed"], ids=["before", "after"])
 @seeds(1, 20)
-def test_what_was_acknowledged_before_a_kill_at_a_flush_is_there(
-    site: Site, counts: Counter[str], when: str, seed: int
-) -> None:
-    moment = FIRST_FLUSHES + 2 * seed - (when == "kill")
+def test_what_was_acknowledged_before_a_kill_at_a_flush_is_there(site: Site, when: str, seed: int) -> None:
+    moment = FIRST_FLUSHES + 8 * seed - (when == "kill")
     log = record(site, seed, steps=amount(25, 60), faults=[f"fdatasync:{moment}:{when}"])
 
     assert site.daemons[-1].wait() == -signal.SIGKILL
     assert not (wrong := left(site, log)), f"seed {seed}: {wrong}"
-    counts["kills"] += 1
 
 
 @catches("commit_error_ignored")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 
 import pytest
 from tests.acceptance.harness.heart import Heart
@@ -37,9 +36,7 @@ class Timed(Load):
 
 
 @seeds(1, 4)
-def test_on_a_slow_disk_beats_are_answered_and_a_call_waits_for_two_commits_at_most(
-    site: Site, counts: Counter[str], seed: int
-) -> None:
+def test_on_a_slow_disk_beats_are_answered_and_a_call_waits_for_two_commits_at_most(site: Site, seed: int) -> None:
     site.broker("--lease-ttl", "3", **disk(site.data, [f"fdatasync:1+:50-{int(SLOWEST * 1000)}"], seed=seed))
     worker = site.worker()
     connected = site.wire.connected(worker.pid).connected_unix_ms
@@ -61,4 +58,3 @@ def test_on_a_slow_disk_beats_are_answered_and_a_call_waits_for_two_commits_at_m
     site.check(lost=0)
     assert site.wire.connected(worker.pid).connected_unix_ms == connected, "the worker's stream was lost"
     heart.close()
-    counts["jobs"] += len(took)

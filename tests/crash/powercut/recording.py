@@ -24,6 +24,8 @@ from tests.proof.preload.disk import disk
 from tqbroker_broker.storage.lmdb.opening import DATA_FILE
 
 CLIENTS, WORKERS = 16, 2
+TOLD = 100
+"""Claims that a broker must have left behind at least: fewer prove little."""
 SECONDS = 1800
 """For a replay: it makes some hundred images a second, and a loaded machine far fewer."""
 
@@ -66,7 +68,7 @@ def left(site: Site, log: Path) -> list[str]:
             judge.hear(record.data)
     with opened(site.data / DATA_FILE) as env:
         found = contents(env)
-    assert judge.claims, "nobody was told anything"
+    assert len(judge.claims) >= TOLD, f"only {len(judge.claims)} things were acknowledged"
     return [*judge.strange(found), *judge.broken(found), *problems_of(site.data)]
 
 
