@@ -88,10 +88,14 @@ class Leased(NamedTuple):
 
 
 class HandedOut(NamedTuple):
-    """The answer to `lease`: what each want gets, and after how many seconds a rate limit admits more (0.0: none)."""
+    """The answer to `lease`: what each want gets, and after how many seconds a rate limit admits more (0.0: none).
+
+    `away` are the workers that are given nothing, whatever is ready: they are not, or no longer, connected.
+    """
 
     batches: list[list[Leased]]
     again_in: float = 0.0
+    away: frozenset[str] = frozenset()
 
 
 class Held(NamedTuple):

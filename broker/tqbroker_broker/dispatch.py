@@ -98,25 +98,33 @@ class Dispatcher:
         try:
             answers = await self._guard.do(self._guard.engine.lease([want for _, want in asked], self._guard.now()))
             hit("after_grant")
-            exhausted = [
-                await self._settle(kind, *ask, leased) for ask, leased in zip(asked, answers.batches, strict=True)
-            ]
-        except StorageError:  # before anything was granted
+            answered = list(zip(asked, answers.batches, strict=True))
+            exhausted = [self._settle(kind, *ask, leased) for ask, leased in answered]
+        except StorageError:  # by the engine: nothing was granted
             raise
         except BaseException:
             self._doubt(session for session, _ in asked)
             raise
         if answers.again_in:
             self._agenda.again_in(answers.again_in, self._guard.now())
-        if any(exhausted) and kind.version == version:
+        present = (
+            spent for (session, _), spent in zip(asked, exhausted, strict=True) if session.name not in answers.away
+        )
+        if any(present) and kind.version == version:
             self._hungry.pop(kind, None)
         kind.step = min(kind.step * 2, MOST_ASKED)
+        await self._give_back([(session, leased) for (session, _), leased in answered if session.closed and leased])
 
-    @staticmethod
-    def _doubt(sessions: Iterable[Session]) -> None:
-        """Leases may have been granted that their workers never hear of: coming back settles who holds what."""
+    def _doubt(self, sessions: Iterable[Session]) -> None:
+        """Leases may have been granted that their workers never hear of: coming back settles who holds what.
+
+        They are the worker's also when it has come back already, on a stream of which the hand-out did not know.
+        """
         for session in sessions:
             session.close()
+            current = self._sessions.by_name.get(session.name)
+            if current is not None:
+                current.close()
 
     def _choose(self, kind: Kind) -> list[tuple[Session, Want]]:
         """The workers whose turn it is, with what each could take. Forgets those without credit."""
@@ -137,11 +145,11 @@ class Dispatcher:
             del kind.waiting[session]
         return asked
 
-    async def _settle(self, kind: Kind, session: Session, want: Want, leased: list[Leased]) -> bool:
+    @staticmethod
+    def _settle(kind: Kind, session: Session, want: Want, leased: list[Leased]) -> bool:
         """Gives a worker its jobs. True when this shows that nothing more is ready for its kind."""
         count = sum(len(batch.ids) for batch in leased)
         if session.closed:
-            await self._give_back(session, leased)
             return False
         if leased:
             session.deliver(leased)
@@ -154,9 +162,13 @@ class Dispatcher:
         kind.aside.add(session)
         return count < want.slots
 
-    async def _give_back(self, session: Session, leased: list[Leased]) -> None:
-        """The worker went away meanwhile."""
-        tokens = [token for batch in leased for token in batch.tokens]
-        if tokens:
-            engine, now = self._guard.engine, self._guard.now()
-            self.wake_queues(await self._guard.do(engine.release(session.name, tokens, now)))
+    async def _give_back(self, vain: list[tuple[Session, list[Leased]]]) -> None:
+        """These workers went away meanwhile."""
+        engine = self._guard.engine
+        try:
+            for session, leased in vain:
+                tokens = [token for batch in leased for token in batch.tokens]
+                self.wake_queues(await self._guard.do(engine.release(session.name, tokens, self._guard.now())))
+        except BaseException:
+            self._doubt(session for session, _ in vain)
+            raise

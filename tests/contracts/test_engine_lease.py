@@ -49,6 +49,16 @@ async def test_a_worker_that_has_not_joined_or_is_away_gets_nothing(engine: Engi
     assert await engine.take("w") == {}
 
 
+async def test_that_a_worker_is_away_is_told_apart_from_that_nothing_is_ready(engine: EngineUnderTest) -> None:
+    await engine.join("w")
+    await engine.join("v")
+    engine.part("v")
+
+    wants = [Want(worker, ("default",), ADD, 1, 1) for worker in "wvu"]
+
+    assert (await engine.verbs.lease(wants, engine.now)).away == {"v", "u"}
+
+
 async def test_jobs_leave_in_the_order_they_came(engine: EngineUnderTest) -> None:
     await engine.put("a", "b")
     await engine.put("c")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from tests.unit.broker.harness import TASK, Bench
+import asyncio
+
+import pytest
+from tests.unit.broker.harness import TASK, Bench, FakeWorker
 
 from tqbroker_broker.attempts import Verdict
 from tqbroker_broker.sessions import MAX_UNSENT
+from tqbroker_broker.storage import Unavailable
 
 
 async def test_a_job_is_handed_out_in_the_call_that_stores_it(bench: Bench) -> None:
@@ -128,3 +132,81 @@ async def test_a_large_job_does_not_stop_what_comes_after_it(bench: Bench) -> No
     worker.take()
     await bench.enqueue(5)
     assert len(worker.take()) == 5
+
+
+async def no_room(*_: object) -> frozenset[str]:
+    raise Unavailable("no room")
+
+
+async def slowly(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, *workers: FakeWorker
+) -> tuple[asyncio.Task[None], asyncio.Event]:
+    """A hand-out to all of them that is at its commit, and what lets it go on. Nothing can be given back then."""
+    begun, paid = asyncio.Event(), asyncio.Event()
+    lease = bench.engine.lease
+
+    async def commits_first(wants, now):  # type: ignore[no-untyped-def]
+        begun.set()
+        await paid.wait()
+        return await lease(wants, now)
+
+    for worker in workers:
+        bench.core.workers.credit(worker.session, 1, 0, frozenset())
+    workers[0].session.kind.step = len(workers)
+    monkeypatch.setattr(bench.engine, "lease", commits_first)
+    monkeypatch.setattr(bench.engine, "release", no_room)
+    task = asyncio.create_task(bench.core.workers.dispatch())
+    await begun.wait()
+    return task, paid
+
+
+async def test_what_cannot_be_given_back_for_one_worker_keeps_no_other_from_its_jobs(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = await bench.enqueue(2)
+    gone, there = [await bench.worker(name).attach() for name in ("w1", "w2")]
+    lease = bench.engine.lease
+
+    async def then_it_parts(wants, now):  # type: ignore[no-untyped-def]
+        answer = await lease(wants, now)
+        bench.core.workers.part(gone.session)
+        return answer
+
+    monkeypatch.setattr(bench.engine, "lease", then_it_parts)
+    task, paid = await slowly(bench, monkeypatch, gone, there)
+    paid.set()
+    await task
+
+    assert [job for job, _ in there.take()] == jobs[1:]
+    assert not there.session.closed
+
+
+async def test_a_worker_that_came_back_while_it_was_given_jobs_settles_what_it_has_or_gives_it_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.enqueue(1)
+    worker = await bench.worker().attach()
+    task, paid = await slowly(bench, monkeypatch, worker)
+    before = worker.session
+    bench.core.workers.part(before)
+    await worker.attach()
+    assert worker.session is not before
+    paid.set()
+    await task
+
+    assert worker.take() == []
+    assert worker.session.closed, "it would keep a job alive that it has never heard of"
+
+
+async def test_a_worker_that_is_given_up_keeps_no_other_from_what_is_ready(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = await bench.enqueue(1)
+    given_up, there = [await bench.worker(name).attach() for name in ("w1", "w2")]
+    for worker in (given_up, there):
+        bench.core.workers.credit(worker.session, 1, 0, frozenset())
+    bench.engine.part(given_up.hello.name, given_up.hello.instance, bench.clock.now())
+
+    await bench.core.workers.dispatch()
+
+    assert [job for job, _ in there.take()] == jobs

@@ -43,7 +43,8 @@ def lease(store: Store, wants: Sequence[Want], now: Time, *, paid_only: bool = F
             return None
         gates.settle(now_ms)
         again_in = _again_in(gates.next_ms(), now_ms, served)
-    return HandedOut([pick.columns.batches if pick is not None else [] for pick in picks], again_in)
+    away = frozenset(want.worker for want, pick in zip(wants, picks, strict=True) if pick is None)
+    return HandedOut([pick.columns.batches if pick is not None else [] for pick in picks], again_in, away)
 
 
 def _pick(store: Store, txn: Txn, want: Want, now: Time, paid_only: bool) -> Pick | None:

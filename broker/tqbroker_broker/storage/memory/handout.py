@@ -44,11 +44,12 @@ class Handout:
         """What each want gets, and when a rate that is in the way admits more."""
         self._admission.now = now
         picks = [Pick(want) for want in wants]
+        away = frozenset(want.worker for want in wants if not self._book.is_connected(want.worker))
         for pick in picks:
-            if self._book.is_connected(pick.want.worker):
+            if pick.want.worker not in away:
                 self._fill(pick, now)
         wait_ms = min((pick.wait_ms for pick in picks if pick.wait_ms), default=0)
-        return HandedOut([pick.batches() for pick in picks], wait_ms / 1000)
+        return HandedOut([pick.batches() for pick in picks], wait_ms / 1000, away)
 
     def _fill(self, pick: Pick, now: Time) -> None:
         lanes = self._lanes(pick.want, now)
