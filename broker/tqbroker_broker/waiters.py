@@ -27,6 +27,11 @@ class Watcher:
                 taken.append(job)
         return taken
 
+    def forget_past(self) -> None:
+        """Lets go of what is not watched any more, before that is most of `pending`."""
+        if len(self.pending) > 2 * len(self.ids):
+            self.pending = deque(dict.fromkeys(job for job in self.pending if job in self.ids))
+
 
 class Waiters:
     """Watched ids to their watchers."""
@@ -56,11 +61,11 @@ class Waiters:
             watchers.remove(watcher)
             if not watchers:
                 del self._by_id[job]
+        watcher.forget_past()
 
     def leave(self, watcher: Watcher) -> None:
         """The watcher is gone."""
         self.unwatch(watcher, list(watcher.ids))
-        watcher.pending.clear()
 
     def ended(self, ids: Iterable[JobId]) -> None:
         """These jobs have reached their final state, and that is on the disk."""

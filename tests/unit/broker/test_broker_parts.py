@@ -34,6 +34,17 @@ def test_an_acknowledgement_never_overtakes_an_open_message() -> None:
     assert acks.acked == 4
 
 
+def test_a_caller_that_watches_and_unwatches_without_reading_costs_no_more_than_what_it_watches() -> None:
+    waiters, watcher = Waiters(), Watcher(lambda: None)
+    waiters.watch(watcher, [b"kept"])
+    jobs = [bytes([number]) for number in range(100)]
+    for _ in range(10):
+        waiters.watch(watcher, jobs)
+        waiters.unwatch(watcher, jobs)
+        assert len(watcher.pending) <= 2
+    assert watcher.take(1000) == [b"kept"]
+
+
 def test_each_watcher_of_a_job_hears_of_its_end() -> None:
     woken: list[str] = []
     first, second = Watcher(lambda: woken.append("first")), Watcher(lambda: woken.append("second"))
