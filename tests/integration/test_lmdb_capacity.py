@@ -9,11 +9,13 @@ from pathlib import Path
 
 import lmdb
 import pytest
-from tests.contracts.harness import EngineUnderTest
+from tests.contracts.harness import EngineUnderTest, head_with, new_jobs
 from tests.integration.test_lmdb_limits import SMALL, jobs, lmdb_engine
 
 from tqbroker_broker.config import MIB
-from tqbroker_broker.records import State
+from tqbroker_broker.questions import Move
+from tqbroker_broker.records import Head, State, text_key
+from tqbroker_broker.rules import Overflow, QueueRule
 from tqbroker_broker.storage import StoreFull, Unavailable
 from tqbroker_broker.storage.lmdb.fullness import Fullness
 
@@ -76,6 +78,41 @@ async def churn(engine: EngineUnderTest, most: int = 100_000) -> int:
         got = await engine.take(slots=5)
         assert not (await engine.succeed("w", got.values(), result=b"r" * 100)).refused
     return taken
+
+
+@pytest.mark.parametrize(("moved", "refused"), [(True, 4), (False, 3)])
+async def test_a_full_queue_drops_none_of_another_queue_after_a_commit_that_did_not_fit(
+    tmp_path: Path, refused: int, *, moved: bool
+) -> None:
+    """The numbers of the lanes that it would have begun are given to others."""
+    engine = EngineUnderTest("lmdb", tmp_path, SMALL)
+    await engine.open()
+    await engine.verbs.put_queue("full", QueueRule(max_length=2, overflow=Overflow.DROP_OLDEST), engine.now)
+    await engine.verbs.enqueue([new_jobs([str(key)], keyed("full", key)) for key in range(3)], engine.now)
+    await engine.put("job")
+
+    await asyncio.gather(
+        engine.put("alone"),  # in a commit of its own: the others gather meanwhile and share one
+        engine.put(*(f"refused {number}" for number in range(refused)), head=keyed("other", 0)),
+        engine.verbs.edit([text_key("job")], Move("full", None), engine.now)
+        if moved
+        else engine.put("new", head=keyed("full", 9)),
+        engine.verbs.enqueue([jobs(0, 3000, 3000)], engine.now),
+        return_exceptions=True,
+    )
+    others = [f"{turn} of {key}" for turn in ("first", "second") for key in range(6)]
+    for number, name in enumerate(others):
+        await engine.put(name, head=keyed("other", number % 6))
+    for key in range(6):
+        await engine.put(f"more {key}", head=keyed("full", key))
+
+    assert {(await engine.job(name)).state for name in others} == {State.QUEUED}
+    await engine.verbs.close()
+
+
+def keyed(queue: str, key: int) -> Head:
+    """Jobs of a lane of their own."""
+    return head_with(queue=queue, ordering_key=f"key {key}")
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ class Group:
                 self.removed.append(lane)
             else:
                 passed.add(lane)
-                store.levels.lanes.forget_unused(lane.kind)
+                self._never_was(lane)
         if passed:
             self.woken = [(lane, order) for lane, order in self.woken if lane not in passed]
 
@@ -258,11 +258,16 @@ class Group:
         """Nothing was written: what was claimed waits again, also where a head has passed it meanwhile."""
         self._let_go()
         for lane in self.new_lanes.values():
-            self.store.levels.lanes.forget_unused(lane.kind)
+            self._never_was(lane)
         self.store.log.put_back(self._started)
         for _, lane, order in self.claimed:
             if self.store.levels.lanes.get(lane.key) is lane:
                 self.store.wake(lane, order)
+
+    def _never_was(self, lane: Lane) -> None:
+        """A lane of this group that is not there after it. Its number may be given to another."""
+        self.store.levels.lanes.forget_unused(lane.kind)
+        self.store.forget_bound(lane)
 
     def _let_go(self) -> None:
         self.store.claimed.difference_update([seq for seq, _, _ in self.claimed])

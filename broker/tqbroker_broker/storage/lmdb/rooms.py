@@ -40,7 +40,7 @@ class Room:
         bounds = self._bounds()
         while (top := bounds.top()) is not None:
             order, lane = top
-            place = self._first(lane, order)
+            place = self._first(lane, order) if self._is_there(lane) else None
             if place is None:
                 bounds.forget(lane)
             elif order_of(place[0]) > order:
@@ -50,6 +50,11 @@ class Room:
                 if self._drop(lane, *place):
                     return True
         return False
+
+    def _is_there(self, lane: Lane) -> bool:
+        """Whether this is still the lane with its number: what stands under it would else be jobs of another."""
+        group = self._group
+        return (group.store.levels.lanes.get(lane.key) or group.new_lanes.get(lane.key)) is lane
 
     def _bounds(self) -> Bounds[Lane]:
         """For each lane of the queue an order below which nothing waits that may be touched.

@@ -262,6 +262,10 @@ class Store:
     def remove(self, lane: Lane) -> None:
         """Forgets a lane that has no job left."""
         self.levels.remove(lane)
+        self.forget_bound(lane)
+
+    def forget_bound(self, lane: Lane) -> None:
+        """Nothing can go from this lane: it has no job left, or never was."""
         if self.bounds and (bounds := self.bounds.get(lane.queue)) is not None:
             bounds.forget(lane)
 
