@@ -10,8 +10,9 @@ from pathlib import Path
 from random import Random
 
 import lmdb
+import msgspec
 import pytest
-from tests.contracts.harness import TTL, EngineUnderTest, head_with, make_engine
+from tests.contracts.harness import DEDUP_WINDOW, TTL, EngineUnderTest, head_with, make_engine
 
 from tqbroker_broker.attempts import Want
 from tqbroker_broker.questions import Filter
@@ -137,6 +138,36 @@ async def test_a_queue_removed_leaves_nothing(engine: EngineUnderTest) -> None:
 
     await engine.put("b")
     assert list(await engine.take()) == ["b"]
+
+
+async def test_queues_that_are_used_once_leave_nothing(engine: EngineUnderTest) -> None:
+    store = lmdb_engine(engine)._store
+    for number in range(20):
+        queue = f"reply {number}"
+        await engine.put("a", head=head_with(queue=queue))
+        await engine.succeed("w", (await engine.take(queue=queue)).values())
+        await engine.forget("a")
+        engine.advance(DEDUP_WINDOW)
+        await engine.expire_all(100)
+        await engine.join()
+        await engine.verbs.put_queue(queue, None, engine.now)
+
+    assert (store.counts, store.book.running) == ({}, {})
+    assert not {key for key in rows(engine, "counts") if key.startswith(b"reply")}
+
+
+async def test_a_queue_that_an_earlier_version_counted_without_end_goes_when_it_is_removed(
+    engine: EngineUnderTest,
+) -> None:
+    store = lmdb_engine(engine)._store
+    with store.env.begin(write=True) as txn:
+        txn.put(b"old", msgspec.msgpack.encode([0] * 7), db=store.db["counts"])
+    await engine.restart()
+
+    await engine.verbs.put_queue("old", None, engine.now)
+
+    assert b"old" not in rows(engine, "counts")
+    assert "old" not in lmdb_engine(engine)._store.counts
 
 
 async def test_many_cancelled_lanes_leave_nothing_behind_in_the_hand_out_order(engine: EngineUnderTest) -> None:

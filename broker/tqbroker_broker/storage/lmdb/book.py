@@ -83,6 +83,8 @@ class Book:
             lane = lease.lane
             kind = lane.kind
             self.running[kind.queue] -= 1
+            if not self.running[kind.queue]:
+                del self.running[kind.queue]
             if kind.gates or lane.ordering_key:
                 self._levels.ended(lane)
 

@@ -207,6 +207,11 @@ class Group:
             self.next_event = events.write(self.txn, store.db["events"], self.next_event, columns)
             self.txn.put(NEXT_EVENT, U64.pack(self.next_event), db=store.db["counts"])
 
+    def _counted(self, queue: str) -> list[int]:
+        """What a queue counts after this commit. One that counts nothing has no row, or there would be ever more."""
+        old = self.store.counts.get(queue, [0] * COLUMNS)
+        return [a + b for a, b in zip(old, self.deltas[queue], strict=True)]
+
     def complete(self) -> None:
         """Writes what the verbs of the group share: the last thing before the commit."""
         self._write_events()
@@ -220,10 +225,12 @@ class Group:
             if keys:
                 self.plan(RETENTION, until_ms, b"".join(keys))
         db = self.store.db["counts"]
-        for queue, delta in self.deltas.items():
-            old = self.store.counts.get(queue, [0] * COLUMNS)
-            row = msgspec.msgpack.encode([a + b for a, b in zip(old, delta, strict=True)])
-            self.txn.put(queue.encode(), row, db=db)
+        for queue in self.deltas:
+            row = self._counted(queue)
+            if any(row):
+                self.txn.put(queue.encode(), msgspec.msgpack.encode(row), db=db)
+            else:
+                self.txn.delete(queue.encode(), db=db)
         if self.remembered != self.store.remembered:
             self.txn.put(REMEMBERED, U64.pack(self.remembered), db=db)
         if self.next_seq != self.store.next_seq:
@@ -236,8 +243,11 @@ class Group:
         store.next_seq = self.next_seq
         store.remembered = self.remembered
         for queue, delta in self.deltas.items():
-            old = store.counts.get(queue, [0] * COLUMNS)
-            store.counts[queue] = [a + b for a, b in zip(old, delta, strict=True)]
+            row = self._counted(queue)
+            if any(row):
+                store.counts[queue] = row
+            else:
+                store.counts.pop(queue, None)
             store.waiting += delta[WAITING]
         for lane in self.new_lanes.values():
             store.levels.lanes.add(lane)

@@ -69,6 +69,7 @@ def _remove_queue(group: Group, queue: str) -> None:
     if any(old[column] + new[column] for column in (READY, SCHEDULED, WAITING)):
         raise QueueInUse(f"queue {queue!r} has jobs that are not finished: let them finish, move or cancel them")
     group.touched.update(dict.fromkeys(store.levels.lanes.of(queue)))
+    group.count(queue, READY, 0)  # a row of nothing but zeros goes
 
 
 # -- limits ------------------------------------------------------------------------------------------------------------
