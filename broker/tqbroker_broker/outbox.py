@@ -102,12 +102,9 @@ class Outbox:
     def _fill(self, session: Session) -> int:
         """Puts what waits into the next message. Returns the bytes of deliveries in it."""
         message = self._next
+        size = self._fill_deliveries(session, message)
         if session.cancelled:
-            message.cancelled.extend(session.cancelled)
-            session.cancelled.clear()
-            message.terminate.extend(pb.Terminate(token=token, signal=signal) for token, signal in session.terminate)
-            session.terminate.clear()
-            self._pending = True
+            self._fill_cancels(session, message)
         if session.commands:
             message.commands.extend(
                 pb.Command(command=number, name=name, arguments=arguments)
@@ -117,10 +114,20 @@ class Outbox:
             self._pending = True
         if session.stopping and not self._told_stopping:
             message.stopping = self._told_stopping = self._pending = True
-        size = self._fill_deliveries(session, message)
         if self._acks.acked > self._sent_ack:
             self._fill_ack(message, last=self._finishing or session.closed)
         return size
+
+    def _fill_cancels(self, session: Session, message: pb.WorkResponse) -> None:
+        """Cancels of what the worker has or gets with this message: it would not know those of later deliveries."""
+        later = {token for leased in session.outbox for token in leased.tokens}
+        cancelled = [token for token in session.cancelled if token not in later]
+        forced = [pb.Terminate(token=token, signal=signal) for token, signal in session.terminate if token not in later]
+        message.cancelled.extend(cancelled)
+        message.terminate.extend(forced)
+        session.cancelled = [token for token in session.cancelled if token in later]
+        session.terminate = [each for each in session.terminate if each[0] in later]
+        self._pending = self._pending or bool(cancelled)
 
     def _fill_ack(self, message: pb.WorkResponse, last: bool) -> None:
         """An acknowledgement rides with whatever goes down next, or goes alone after a moment."""

@@ -104,6 +104,40 @@ async def test_a_worker_that_is_refused_on_and_on_and_does_not_read_loses_its_st
     assert worker.session.closed
 
 
+class SlowReader:
+    """A stream whose other side takes nothing before it is told to."""
+
+    def __init__(self) -> None:
+        self.read = asyncio.Event()
+        self.written: list[worker_pb2.WorkResponse] = []
+
+    async def write(self, message: worker_pb2.WorkResponse) -> None:
+        self.written.append(message)
+        await self.read.wait()
+
+
+async def test_a_cancel_is_not_sent_before_the_delivery_it_is_about(bench: Bench) -> None:
+    stream = SlowReader()
+    worker = await bench.worker().attach()
+    outbox = Outbox(bench.core, cast(Context, stream), Acks())
+    outbox.open(worker.session, worker_pb2.Welcome(), [])
+    writer = asyncio.create_task(outbox.run())
+    await asyncio.sleep(0)
+    jobs = await bench.enqueue(4, args=b"x" * 600_000)
+    await worker.credit(4)
+    tokens = sorted(worker.session.leases)
+    await bench.core.cancel([jobs[0], jobs[3]], terminate=True)
+    outbox.finish()
+    stream.read.set()
+    await writer
+
+    delivered = [[token for batch in each.deliveries for token in batch.tokens] for each in stream.written]
+    assert delivered == [[], tokens[:2], tokens[2:]]
+    told = [[], [tokens[0]], [tokens[3]]]
+    assert [list(each.cancelled) for each in stream.written] == told
+    assert [[each.token for each in message.terminate] for message in stream.written] == told
+
+
 async def test_timers_tick_when_a_job_becomes_due_and_not_before(bench: Bench) -> None:
     worker = await (await bench.worker().attach()).credit(1)
     ticked = asyncio.Event()
