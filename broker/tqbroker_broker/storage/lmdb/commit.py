@@ -113,7 +113,7 @@ class Committer:
         return self._loop.time() - self._began if self._began is not None else 0.0
 
     def take_slow(self) -> float:
-        """Seconds spent in slow commits since this was last asked."""
+        """Seconds that commits took beyond what is not slow yet, since this was last asked."""
         slow, self._slow = self._slow, 0.0
         return slow
 
@@ -199,7 +199,7 @@ class Committer:
     def _settle(self, attempt: Try) -> None:
         """Answers, or says why not; then the next group."""
         if (took := self.elapsed()) > SLOW_COMMIT:
-            self._slow += took
+            self._slow += took - SLOW_COMMIT
         if attempt.error is None:
             assert attempt.group is not None
             self._most = min(2 * self._most, self._limit)
