@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -11,10 +12,13 @@ from pathlib import Path
 
 import lmdb
 import pytest
+from click.testing import CliRunner
 from tests.proof.make_fixture import filled
 
+from tqbroker.cli import cli
 from tqbroker_broker.storage import CannotOpen
-from tqbroker_broker.storage.exported import exported
+from tqbroker_broker.storage.exported import exported, imported
+from tqbroker_broker.storage.lmdb.exporting import OWNER
 from tqbroker_broker.storage.lmdb.keys import AGENDA, RETENTION, U64
 from tqbroker_broker.storage.lmdb.rows import seal
 from tqbroker_broker.storage.lmdb.workflow_rows import PART, SPAN, Nodes, WorkflowRow, pack
@@ -77,10 +81,15 @@ def a_value_into_the_next(content: bytearray) -> None:
                 return
 
 
+def table(content: bytearray, name: bytes) -> tuple[int, int]:
+    """Where the main tree says where the tree of a table begins, and the number of the page that it says."""
+    record = content.index(name, main_root(content) * PAGE) + len(name)
+    return record, int.from_bytes(content[record + 40 : record + 48], "little")
+
+
 def a_leaf_found_over_and_over(content: bytearray) -> None:
     """Above the only leaf of a table come branches, each child of which is the same: 8,000,000 times all its rows."""
-    record = content.index(b"jobs", main_root(content) * PAGE) + len(b"jobs")
-    root = int.from_bytes(content[record + 40 : record + 48], "little")
+    record, root = table(content, b"jobs")
     for depth in (2, 3, 4):
         content += bytes(-len(content) % PAGE)
         child, root = root, len(content) // PAGE
@@ -141,6 +150,89 @@ def test_an_export_of_pages_made_to_do_harm_ends_soon(
 
     assert lines.stat().st_size < 20 * len(content)
     assert time.monotonic() - begun < SOON
+    counts["inputs"] += 1
+
+
+def lost_child(content: bytearray, name: bytes, child: int) -> None:
+    """The root of a table, a branch, says of one of its children that it is where no page is."""
+    at = table(content, name)[1] * PAGE
+    node = at + int.from_bytes(content[at + 16 + 2 * child : at + 18 + 2 * child], "little")
+    content[node : node + 4] = (1 << 24).to_bytes(4, "little")
+
+
+def export_of(content: bytes | bytearray, directory: Path) -> tuple[Counter[str], list[str]]:
+    """The rows by table that an export saves of a file, and what is told of what it does not."""
+    file, lines = directory / "hostile.mdb", directory / "export.jsonl"
+    file.write_bytes(content)
+    told: list[str] = []
+    with lines.open("wb") as out:
+        exported(file, out, told.append)
+    return Counter(json.loads(line).get("table", "") for line in lines.read_bytes().splitlines()), told
+
+
+def test_a_damaged_branch_takes_away_no_more_than_its_child(tmp_path: Path, whole: bytes, counts: Counter[str]) -> None:
+    content, (sound, _) = bytearray(whole), export_of(whole, tmp_path)
+    lost_child(content, b"jobs", 1)  # one in the middle
+    lost_child(content, b"events", 1)  # the last one
+
+    saved, told = export_of(content, tmp_path)
+
+    assert {"jobs", "events"} <= {name for name in sound if saved[name] != sound[name]} <= {"jobs", *OWNER, "events"}
+    assert saved["jobs"] > sound["jobs"] / 2, "what is before it and what is behind it"
+    assert saved["events"] > sound["events"] / 2
+    assert saved["ids"] - saved["jobs"] == sound["ids"] - sound["jobs"], "the ids of dropped jobs are known for longer"
+    assert [text.partition(" cannot be read")[0] for text in told if "of the table" in text] == [
+        "jobs: a part of the table",
+        "events: the rest of the table",
+    ]
+    counts["inputs"] += 1
+
+
+def test_what_belongs_to_a_job_that_is_not_saved_goes_with_it(
+    tmp_path: Path, whole: bytes, counts: Counter[str]
+) -> None:
+    content = bytearray(whole)
+    lost_child(content, b"jobs", 1)
+    export_of(content, tmp_path)
+
+    done = imported(tmp_path / "export.jsonl", tmp_path / "data", 1_800_000_000_000)
+
+    assert done.skipped
+    assert not [fault for fault in done.faults if "is not there" in fault and "leads to" in fault]
+    assert not [
+        fault for fault in done.faults if "belongs to no job" in fault or fault.startswith(("lanes", "delayed"))
+    ]
+    counts["inputs"] += 1
+
+
+def dies_of(content: bytearray, name: bytes) -> None:
+    """A branch of one child: LMDB says on stderr that this cannot be, and ends the process."""
+    at = table(content, name)[1] * PAGE
+    content[at + 12 : at + 14] = (18).to_bytes(2, "little")
+
+
+def test_what_was_read_before_lmdb_gave_up_is_kept(tmp_path: Path, whole: bytes, counts: Counter[str]) -> None:
+    content = bytearray(whole)
+    dies_of(content, b"final")
+    saved, told = export_of(content, tmp_path)
+    assert saved["jobs"]
+    assert "was ended by SIGABRT (" in told[-1]
+    assert "Assertion" in told[-1]
+
+    done = CliRunner().invoke(cli, ["export", str(tmp_path / "hostile.mdb"), "-o", str(tmp_path / "saved.jsonl")])
+
+    assert done.exit_code == 2, done.output
+    assert "what could be read is in" in done.output
+    assert (tmp_path / "saved.jsonl.partial").stat().st_size
+    counts["inputs"] += 1
+
+
+def test_a_table_that_cannot_be_opened_is_said_in_words(tmp_path: Path, whole: bytes, counts: Counter[str]) -> None:
+    content = bytearray(whole)
+    at = table(content, b"meta")[0]
+    content[at + 40 : at + 48] = (1 << 24).to_bytes(8, "little")
+    with pytest.raises(CannotOpen, match=r"LMDB cannot read .*MDB_PAGE_NOTFOUND"):
+        export_of(content, tmp_path)
     counts["inputs"] += 1
 
 

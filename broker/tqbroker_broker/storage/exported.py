@@ -22,6 +22,10 @@ MAKER = "tqbroker_broker.storage.lmdb.importing"
 """The module that makes a store of an export. Engines are imported by name only."""
 
 
+LONGEST = 200
+"""Characters of what a dying writer has said that are told."""
+
+
 class Word(msgspec.Struct, omit_defaults=True):
     """What the writer says beside its lines: of damage, why it cannot begin, or that it is done."""
 
@@ -40,11 +44,16 @@ def exported(path: Path, out: BinaryIO, damage: Callable[[str], None]) -> Export
     has no last line. Raises CannotOpen.
     """
     command = [sys.executable, "-P", "-m", WRITER, str(path)]
+    last_words = ""
     with subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE) as writer:  # noqa: S603
         try:
             assert writer.stderr is not None
             for line in writer.stderr:
-                word = _decode(line)
+                try:
+                    word = _decode(line)
+                except msgspec.MsgspecError:  # not of the writer's own: LMDB says there what it dies of
+                    last_words = _printable(line)
+                    continue
                 if word.refused:
                     raise CannotOpen(word.refused)
                 if word.done is not None:
@@ -54,8 +63,14 @@ def exported(path: Path, out: BinaryIO, damage: Callable[[str], None]) -> Export
         finally:
             writer.kill()
     name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    damage(f"the process that reads the store was ended by {name}: the file cannot be read any further")
+    why = f" ({last_words})" if last_words else ""
+    damage(f"the process that reads the store was ended by {name}{why}: the file cannot be read any further")
     return None
+
+
+def _printable(line: bytes) -> str:
+    text = line.decode(errors="replace").strip()[:LONGEST]
+    return text if text.isprintable() else ""
 
 
 def imported(file: Path, directory: Path, now_ms: int) -> Imported:

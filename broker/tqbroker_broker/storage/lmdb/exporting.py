@@ -13,6 +13,7 @@ import lmdb
 import msgspec
 
 from tqbroker_broker import __version__
+from tqbroker_broker.rules import UniqueUntil
 from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.exported import Word
 from tqbroker_broker.storage.exports import VERSION, Exported, Header, Line, Trailer
@@ -32,13 +33,14 @@ Damage = Callable[[str], None]
 ROW_BYTES = 10
 """Bytes of a file that each row takes beside its key and value: those of its node, and where that is."""
 
-# How to see which job a row belongs to; those of one that cannot be read go with it.
+# How to see which job a row belongs to: rows of one that cannot be read go with it. -1: it needs none, as an id that is
+# remembered and a unique key that is held until a moment are there without their job too.
 OWNER: dict[str, Callable[[bytes, Any], int]] = {
     **dict.fromkeys(("final", "dead", "notes", "attempts", "progress", "trails"), lambda key, _: first_number(key)),
     "ids": lambda _, known: known.seq if known.token is None else -1,
     "lanes": lambda _, standing: standing.seq,
     "delayed": lambda key, _: first_number(key[8:]),
-    "uniques": lambda _, holding: holding.seq,
+    "uniques": lambda _, holding: holding.seq if holding.unique.until is not UniqueUntil.TIME else -1,
 }
 
 _encode = msgspec.json.Encoder().encode
@@ -53,7 +55,7 @@ class Export:
         self._out = out
         self._damage = damage
         self._hash = hashlib.sha256()
-        self._gone = Seqs()
+        self._jobs = Seqs()
         self._done = Exported(0, 0)
 
     def write(self) -> Exported:
@@ -67,6 +69,7 @@ class Export:
                     self._done.rows += 1
             except lmdb.Error as problem:
                 self._skip(f"{name}: the rest of the table cannot be read ({problem})")
+                self._snapshot.renew()
         done = self._done
         self._out.write(_encode(Trailer(done.rows, done.skipped, self._hash.hexdigest())) + b"\n")
         self._out.flush()
@@ -80,25 +83,55 @@ class Export:
         return Header(VERSION, __version__, number, meta[b"store"].hex(), epoch, tables, aging)
 
     def _lines(self, name: str) -> Iterator[bytes]:
-        table, owner = TABLES[name], OWNER.get(name)
+        table, owner, left_out = TABLES[name], OWNER.get(name), 0
         for packed, raw in self._rows(name):
             try:
                 key, row = table.key.read(packed), table.row.read(packed, raw)
                 line = _encode(Line(name, plain(key), plain(row))) + b"\n"
             except UNREADABLE as problem:
                 self._skip(f"{label(name, packed)} {reason(problem)}")
-                if name == "jobs" and len(packed) == 8:
-                    self._gone.add(first_number(packed))
                 continue
-            if owner is not None and owner(packed, row) in self._gone:
-                self._done.skipped += 1
+            if name == "jobs":
+                self._jobs.add(key)
+            if owner is not None and (seq := owner(packed, row)) >= 0 and seq not in self._jobs:
+                left_out += 1
                 continue
             yield line
+        if left_out:
+            self._done.skipped += left_out
+            self._damage(f"{name}: {left_out:,} rows of jobs that are not there, or cannot be read, are left out")
 
     def _rows(self, name: str) -> Iterator[tuple[bytes, bytes]]:
-        """The rows of a table as they are. Pages that lead to one another could make more of them than any disk has."""
+        """The rows of a table as they are: those before the first damaged page, and those behind the last one."""
+        last = b""
+        try:
+            for packed, raw in self._some(name):
+                last = packed
+                yield packed, raw
+        except lmdb.Error as problem:
+            self._snapshot.renew()
+            if not (start := self._first_behind(name, last)):
+                raise
+            self._skip(f"{name}: a part of the table cannot be read ({problem})")
+            yield from self._some(name, start)
+
+    def _first_behind(self, name: str, last: bytes) -> bytes:
+        """The key of the first row behind the damage, looked for from the end of the table on; empty if none is."""
+        found, left = b"", self._size
+        try:
+            for packed, raw in self._snapshot.backwards(name):
+                left -= len(packed) + len(raw) + ROW_BYTES
+                if packed <= last or left < 0:
+                    break
+                found = packed
+        except lmdb.Error:
+            self._snapshot.renew()
+        return found
+
+    def _some(self, name: str, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """The rows from a key on. Pages that lead to one another could make more of them than any disk has."""
         left = self._size
-        for packed, raw in self._snapshot.raw(name):
+        for packed, raw in self._snapshot.raw(name, start):
             left -= len(packed) + len(raw) + ROW_BYTES
             if left < 0:
                 self._skip(f"{name}: there are more rows than fit into the file: the rest of the table is left out")
@@ -129,6 +162,8 @@ def export(path: Path, out: BinaryIO, damage: Damage) -> Exported:
         try:
             _check_format(file, snapshot)
             return Export(snapshot, file.stat().st_size, out, damage).write()
+        except lmdb.Error as problem:
+            raise CannotOpen(f"LMDB cannot read {file}: {problem}") from problem
         finally:
             snapshot.close()
 

@@ -27,10 +27,18 @@ class Snapshot:
         self._env = lmdb.open(
             os.fsencode(path), subdir=False, readonly=True, lock=False, create=False, max_dbs=len(DATABASES) + 5
         )
-        self._txn: Txn = begin(self._env)
         self._tell = tell
         self._next_word = 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._txn: Txn = begin(self._env)
         self._db = {name: db for name in DATABASES if (db := self._open(name)) is not None}
+
+    def renew(self) -> None:
+        """Begins another transaction: LMDB reads nothing any more in one that has met a damaged page."""
+        self._txn.abort()
+        self._begin()
 
     def _open(self, name: str) -> Any:
         """A database; None of one that there is not, as it came with a later version."""
@@ -81,3 +89,11 @@ class Snapshot:
                 self._next_word = now + WORD_EVERY
                 self._tell(f"table {name} at row {number}")
             yield item
+
+    def backwards(self, name: str) -> Iterator[tuple[bytes, bytes]]:
+        """The rows of a table from its end on."""
+        cursor = self.cursor(name)
+        more = cursor is not None and cursor.last()
+        while cursor is not None and more:
+            yield cursor.item()
+            more = cursor.prev()
