@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from asyncio import gather
 
-from tests.contracts.harness import EngineUnderTest, instance
+import pytest
+from tests.contracts.harness import TTL, EngineUnderTest, instance
 
 from tqbroker_broker.answers import Cancelled, Stored
 from tqbroker_broker.attempts import Refusal, Successes
@@ -117,6 +118,56 @@ async def test_one_of_two_workers_resumes_a_lease(engine: EngineUnderTest) -> No
 
     assert sorted(each.lost for each in joined) == [[], [tokens["a"]]]
     assert sum(row.leases for row in engine.verbs.workers()) == 1
+
+
+async def outrun(engine: EngineUnderTest) -> tuple[dict[str, int], dict[str, int]]:
+    """A job that "new" has got since "late" was given up, and a broker that was started again. Both their tokens."""
+    await engine.put("a")
+    await engine.join("late")
+    older = await engine.take("late")
+    await engine.restart()
+    engine.advance(TTL)
+    await engine.verbs.expire(engine.now, 10)
+    await engine.join("new")
+    newer = await engine.take("new")
+    await engine.restart()
+    return older, newer
+
+
+@pytest.mark.parametrize("late_first", [False, True])
+async def test_of_two_that_come_back_at_once_the_outrun_one_has_lost_over_a_restart_too(
+    engine: EngineUnderTest, *, late_first: bool
+) -> None:
+    older, newer = await outrun(engine)
+    returns = [engine.join("new", newer), engine.join("late", older)]
+    await gather(engine.put("another"), *(reversed(returns) if late_first else returns))
+
+    await engine.restart()
+
+    assert (await engine.join("late", older)).lost == [older["a"]]
+    assert (await engine.join("new", newer)).lost == []
+    assert (await engine.succeed("new", newer.values())).refused == {}
+
+
+async def test_an_outrun_worker_has_lost_over_a_restart_too_when_the_job_is_just_given_back(
+    engine: EngineUnderTest,
+) -> None:
+    older, newer = await outrun(engine)
+    await engine.join("new", newer)
+    _, _, joined = await gather(
+        engine.put("another"),
+        engine.verbs.release("new", list(newer.values()), engine.now),
+        engine.join("late", older),
+    )
+    assert joined.lost == [older["a"]]
+    await engine.join("third")
+    newest = await engine.take("third", 1)
+    assert list(newest) == ["a"]
+
+    await engine.restart()
+
+    assert (await engine.join("late", older)).lost == [older["a"]]
+    assert (await engine.join("third", newest)).lost == []
 
 
 async def test_verbs_of_every_kind_share_a_moment(engine: EngineUnderTest) -> None:

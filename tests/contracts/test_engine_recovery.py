@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from tests.contracts.harness import TTL, EngineUnderTest, instance
+import pytest
+from msgspec.structs import replace
+from tests.contracts.harness import TTL, EngineUnderTest, head_with, instance
 
 from tqbroker_broker.answers import CancelAnswer, Cancelled, Joined, Mark, WorkerRow
-from tqbroker_broker.attempts import Refusal, Verdict
-from tqbroker_broker.records import State, text_key
+from tqbroker_broker.attempts import Refusal, Verdict, Want
+from tqbroker_broker.records import Head, State, text_key
+from tqbroker_broker.rules import LimitRule
 
 NOTHING = frozenset[str]()
 
@@ -187,6 +190,45 @@ async def test_a_latecomer_keeps_a_job_that_nobody_else_has(engine: EngineUnderT
     assert list(taken) == ["a"]
     assert (await engine.join("w", tokens)).lost == [tokens["a"]]
     assert (await engine.job("b")).worker == "w"
+
+
+@pytest.mark.parametrize("head", [head_with(ordering_key="k"), head_with(limits=["one"])], ids=["key", "limit"])
+async def test_a_latecomer_does_not_go_on_beside_what_took_its_room(engine: EngineUnderTest, head: Head) -> None:
+    await engine.verbs.put_limits([LimitRule("one", concurrency=1)], [], engine.now)
+    await engine.put("a", head=head)
+    await engine.put("b", head=replace(head, task="tasks.slow"))
+    await engine.join()
+    tokens = await engine.take()
+    assert list(tokens) == ["a"]
+    await engine.restart()
+    engine.advance(TTL)
+    await engine.verbs.expire(engine.now, 10)
+    await engine.join("v")
+    (taken,) = await engine.lease(Want("v", ("default",), frozenset({"tasks.slow"}), 1, 1))
+    assert taken.ids == [text_key("b")]
+
+    assert (await engine.join("w", tokens)).lost == [tokens["a"]]
+
+    assert (await engine.job("a")).state is State.QUEUED
+    assert await engine.take() == {}
+    await engine.succeed("v", taken.tokens)
+    assert list(await engine.take()) == ["a"]
+    await engine.restart()
+    assert (await engine.join("w", tokens)).lost == [tokens["a"]]
+
+
+@pytest.mark.parametrize("head", [head_with(ordering_key="k"), head_with(limits=["one"])], ids=["key", "limit"])
+async def test_a_latecomer_goes_on_as_long_as_nobody_took_its_room(engine: EngineUnderTest, head: Head) -> None:
+    await engine.verbs.put_limits([LimitRule("one", concurrency=1)], [], engine.now)
+    await engine.put("a", "b", head=head)
+    await engine.join()
+    tokens = await engine.take()
+    await engine.restart()
+    engine.advance(TTL)
+    await engine.verbs.expire(engine.now, 10)
+
+    assert (await engine.join("w", tokens)).lost == []
+    assert await engine.take() == {}
 
 
 async def test_a_dead_token_stays_dead_over_a_restart(engine: EngineUnderTest) -> None:

@@ -196,6 +196,11 @@ class Gates:
             return 0
         return self._timers[0][0] if self._timers else None
 
+    def are_full(self, kind: Kind) -> bool:
+        """Whether as many jobs run as a limit of this kind allows."""
+        self.refresh(kind)
+        return any(0 < gate.rule.concurrency <= gate.running for gate in kind.gates)
+
     def ended(self, kind: Kind) -> None:
         """A job of this kind runs no more."""
         for gate in kind.gates:

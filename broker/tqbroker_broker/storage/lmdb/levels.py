@@ -278,6 +278,12 @@ class Levels:
                 for waiting in hold.waiting:
                     self.stand(waiting)
 
+    def is_taken(self, lane: Lane) -> bool:
+        """Whether the leases there are leave no room for one of this lane: by its ordering key, or a limit."""
+        if lane.ordering_key and (lane.queue, lane.ordering_key) in self.holds:
+            return True
+        return self.gates.are_full(lane.kind)
+
     def open_gates(self, now_ms: int) -> None:
         """The lanes at gates that have opened take part again."""
         for child in self.gates.leaving(now_ms):

@@ -15,6 +15,7 @@ from tqbroker_broker.storage.lmdb.endings import lose
 from tqbroker_broker.storage.lmdb.following import follow
 from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.keys import NOTED, U64, order_of
+from tqbroker_broker.storage.lmdb.lanes import Lane
 from tqbroker_broker.storage.lmdb.rows import Note
 from tqbroker_broker.storage.lmdb.store import Store
 
@@ -70,41 +71,50 @@ def _settle(
 def _adopt(group: Group, holder: Holder, held: Held) -> Lease | None:
     """A lease from before the start, if its job still waits in its place and nobody else got it since.
 
-    A worker that had been given up before the start has none: its jobs may be in other hands since.
+    What is refused is so after another start, too: then the worker is on the list, and may be the first to come.
     """
     store, txn = group.store, group.txn
     seq = store.seq_of(txn, held.id)
     job = store.job(txn, seq) if seq is not None else None
-    if seq is None or job is None or held.token >= store.book.first_token:
+    if seq is None or job is None:
         return None
-    if seq in store.book.by_seq or seq in store.claimed:
-        _outdate(group, seq, held.token)
-        return None
-    note = store.note(txn, seq)
-    lane = group.lane(job.head)
+    note, lane = store.note(txn, seq), group.lane(job.head)
     place = store.place(seq, lane, note)
     row = txn.get(place, db=store.db["lanes"])
     if row is None or held.token <= note.floor:
         return None
-    if store.listed.get(holder.name) != holder.instance:
-        _put_floor(group, seq, note, held.token)
-        txn.put(place, U64.pack(seq) + NOTED, db=store.db["lanes"])
+    other = store.book.by_seq.get(seq) or group.adopted.get(seq)
+    if other is not None and other.token not in group.ended:
+        if held.token < other.token:
+            _put_floor(group, seq, note, held.token)
+            group.mark_noted(other)
         return None
-    lease = Lease(held.token, seq, job.id, job.head, lane, place, row[8:] == NOTED, holder, note.cancel)
-    group.adopt(lease, note.order or seq)
-    return lease
+    if held.token >= store.book.first_token:
+        return None
+    if other is None and _may_resume(store, holder, lane):
+        lease = Lease(held.token, seq, job.id, job.head, lane, place, row[8:] == NOTED, holder, note.cancel)
+        group.adopt(lease, note.order or seq)
+        return lease
+    _put_floor(group, seq, note, held.token)
+    txn.put(place, U64.pack(seq) + NOTED, db=store.db["lanes"])
+    group.claim(seq, lane, note.order or seq)
+    group.ready(lane, note.order or seq)
+    return None
 
 
-def _outdate(group: Group, seq: int, token: int) -> None:
-    """Somebody else has the job under a newer token: the older one is over."""
-    lease, note = group.store.book.by_seq.get(seq), group.store.note(group.txn, seq)
-    if lease is not None and note.floor < token < lease.token and lease.token not in group.ended:
-        _put_floor(group, seq, note, token)
-        group.mark_noted(lease)
+def _may_resume(store: Store, holder: Holder, lane: Lane) -> bool:
+    """Whether a worker may go on with a job that nobody has.
+
+    One that had been given up before the start may not: its jobs may have been in other hands since. Nor may one that
+    comes when others have got what was kept for it until then: the ordering key, or the room under a limit.
+    """
+    if store.listed.get(holder.name) != holder.instance:
+        return False
+    return store.recovery_end is not None or not store.levels.is_taken(lane)
 
 
 def _put_floor(group: Group, seq: int, note: Note, token: int) -> None:
-    """After another start, too, this token and those before it must not count: then the worker is on the list."""
+    """This token and those before it do not count any more."""
     note.floor = token
     group.put_note(seq, note)
 

@@ -53,14 +53,18 @@ class Admission:
             return Obstacle("paused")
         if self._recovery.awaited and self._is_guarded(head):
             return Obstacle("recovering")
-        if head.traits.ordering_key and self._is_leased(head.queue, head.traits.ordering_key):
-            return Obstacle(f"ordering key {head.traits.ordering_key}")
-        for name, limit in self._limits(head):
-            if 0 < limit.concurrency <= self._running(name):
-                return Obstacle(f"limit {name}")
+        if taken := self.taken(head):
+            return Obstacle(taken)
         waits = [(self._wait_ms(name, limit), name) for name, limit in self._limits(head) if limit.rates]
         wait_ms, name = max(waits, default=(0, ""))
         return Obstacle(f"limit {name}", wait_ms) if wait_ms else None
+
+    def taken(self, head: Head) -> str:
+        """What is in the way of this job because of the leases there are: its ordering key, or a limit."""
+        if head.traits.ordering_key and self._is_leased(head.queue, head.traits.ordering_key):
+            return f"ordering key {head.traits.ordering_key}"
+        full = (name for name, limit in self._limits(head) if 0 < limit.concurrency <= self._running(name))
+        return next((f"limit {name}" for name in full), "")
 
     def is_rated(self, head: Head) -> bool:
         """Whether a rate counts the starts of this job."""

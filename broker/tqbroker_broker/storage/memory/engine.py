@@ -81,7 +81,7 @@ class MemoryEngine:
         self._admission = Admission(store, book, recovery)
         self._aging = aging = Aging(max(config.result_ttl, config.dedup_window), store.held)
         self._upkeep = Upkeep(store, book, recovery, attempts, self._admission, aging, log, config)
-        self._membership = Membership(store, book, recovery, attempts, self._upkeep, log, config)
+        self._membership = Membership(store, book, recovery, attempts, self._admission, self._upkeep, log, config)
         self._intake = Intake(store, attempts, recovery, log)
         self._firing = Firing(store, attempts, self._intake)
         self._submission = Submission(store, book, self._intake, joins, merging, config)

@@ -11,12 +11,13 @@ from tqbroker_broker.lifecycle import DIED
 from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import State, Time
 from tqbroker_broker.storage import NameTaken
+from tqbroker_broker.storage.memory.admission import Admission
 from tqbroker_broker.storage.memory.attempts import Attempts
 from tqbroker_broker.storage.memory.book import Book, Connection, Lease
 from tqbroker_broker.storage.memory.effects import Effects
 from tqbroker_broker.storage.memory.log import EventLog
 from tqbroker_broker.storage.memory.recovery import Recovery
-from tqbroker_broker.storage.memory.store import MemoryStore
+from tqbroker_broker.storage.memory.store import MemoryStore, Row
 from tqbroker_broker.storage.memory.upkeep import Upkeep
 
 
@@ -29,6 +30,7 @@ class Membership:
         book: Book,
         recovery: Recovery,
         attempts: Attempts,
+        admission: Admission,
         upkeep: Upkeep,
         log: EventLog,
         config: StorageConfig,
@@ -37,6 +39,7 @@ class Membership:
         self._book = book
         self._recovery = recovery
         self._attempts = attempts
+        self._admission = admission
         self._upkeep = upkeep
         self._log = log
         self._config = config
@@ -47,8 +50,9 @@ class Membership:
         resumes = before is None or before.instance == instance
         if before and before.connected and not resumes:
             raise NameTaken(f"worker name {worker!r} is in use: give this worker another name, or stop the other one")
+        in_time = bool(self._recovery.awaited)
         self._enter(worker, instance, now)
-        adopted = {pair.token for pair in held if self._adopt(worker, pair, resumes)}
+        adopted = {pair.token for pair in held if self._adopt(worker, pair, resumes, in_time)}
         effects = Effects()
         for lease in self._book.of_worker(worker):
             if lease.token in adopted:
@@ -71,7 +75,7 @@ class Membership:
         self._store.workers[worker] = instance
         self._recovery.awaited.discard(worker)
 
-    def _adopt(self, worker: str, pair: Held, resumes: bool) -> bool:
+    def _adopt(self, worker: str, pair: Held, resumes: bool, in_time: bool) -> bool:
         """Whether a lease the worker says it has is its own: live, or from before the start and not ended since."""
         row = self._store.jobs.get(pair.id)
         if row is None or row.state is not State.QUEUED or pair.token <= row.floor:
@@ -83,11 +87,21 @@ class Membership:
             return resumes and lease[:3] == claim[:3]
         if pair.token >= self._book.first_token or pair.token in self._book.by_token:
             return False
-        if self._recovery.listed.get(worker) != self._book.connections[worker].instance:
-            row.floor = pair.token  # it had been given up before the start: its jobs may be in other hands since
+        if not self._may_resume(worker, row, in_time):
+            row.floor = pair.token
             return False
         self._book.put(claim)
         return True
+
+    def _may_resume(self, worker: str, row: Row, in_time: bool) -> bool:
+        """Whether a worker may go on with a job that nobody has.
+
+        One that had been given up before the start may not: its jobs may have been in other hands since. Nor may one
+        that comes when others have got what was kept for it until then: the ordering key, or the room under a limit.
+        """
+        if self._recovery.listed.get(worker) != self._book.connections[worker].instance:
+            return False
+        return in_time or not self._admission.taken(row.head)
 
     def part(self, worker: str, instance: bytes, now: Time) -> None:
         """Gives the worker the grace to come back."""
