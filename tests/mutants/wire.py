@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -48,3 +49,29 @@ def nonsense_raises(plant: Plant) -> None:
 @mutant("a worker that speaks and does not read keeps its jobs for ever", breaks="P3")
 def deaf_worker_kept(plant: Plant) -> None:
     plant(WorkStream, "_check_reads", lambda self, session: None)
+
+
+@mutant("what a stream has to say is kept in memory until somebody reads it", breaks="I10")
+def answers_hoarded(plant: Plant) -> None:
+    streaming, pouring = calls._streaming, calls._pouring
+    plant(calls, "_streaming", lambda call: streaming(lambda context: call(_Hoard(context))))
+    plant(calls, "_pouring", lambda call, decode: pouring(lambda first, context: call(first, _Hoard(context)), decode))
+
+
+class _Hoard:
+    """A context that takes everything at once, and gives it when it can."""
+
+    def __init__(self, context: calls.Context) -> None:
+        self._context = context
+        self._kept: asyncio.Queue[Any] = asyncio.Queue()
+        self._giving = asyncio.ensure_future(self._give())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    async def write(self, message: Any) -> None:
+        self._kept.put_nowait(message)
+
+    async def _give(self) -> None:
+        while True:
+            await self._context.write(await self._kept.get())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +32,12 @@ def footprint(pid: int) -> Footprint:
 
     descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
     return Footprint(kib("VmRSS"), kib("RssAnon"), descriptors, int(status["Threads"]))
+
+
+def spent(pid: int) -> float:
+    """Seconds of processor time that this process has taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def excess(name: str, taken: Footprint, most: Footprint = MOST) -> list[str]:
