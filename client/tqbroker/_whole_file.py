@@ -28,7 +28,7 @@ class WholeFile:
 
     def __init__(self, path: Path, kind: str) -> None:
         self.path = path
-        self.partial = path.with_name(path.name + ".partial")
+        self.partial = path.parent / (path.name + ".partial")
         self.left_over = False
         self.kept = False
         self.size = 0
@@ -37,6 +37,8 @@ class WholeFile:
 
     def __enter__(self) -> Self:
         """Raises CannotSaveError."""
+        if not self.path.name:
+            raise CannotSaveError(f"{self.path} is a directory: give the name of a file in it")
         if os.path.lexists(self.path):
             raise CannotSaveError(f"{self.path} is there already, and no {self._kind} replaces it: choose another name")
         try:
@@ -108,9 +110,14 @@ class WholeFile:
                 raise CannotSaveError(f"{self.path} has appeared meanwhile, and no {self._kind} replaces it")
             os.rename(self.partial, self.path)
             self.kept = True
-            flush_directory(self.path.parent)
         except OSError as problem:
             raise CannotSaveError(f"cannot save {self.path}: {_reason(problem)}") from problem
+        try:
+            flush_directory(self.path.parent)
+        except OSError as problem:
+            raise CannotSaveError(
+                f"{self.path} is there, but its name may not outlive a power cut: {problem.strerror}"
+            ) from problem
 
 
 def flush_directory(directory: Path) -> None:

@@ -73,7 +73,7 @@ def _verified(file: Path) -> str:
     """Reads the whole file, in a process of its own. A backup with faults stays: it may be the best there is."""
     if importlib.util.find_spec("lmdb") is None:
         return "not verified: that needs the server part here"
-    command = [sys.executable, "-m", "tqbroker", "verify", str(file)]
+    command = [sys.executable, "-P", "-m", "tqbroker", "verify", str(file)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_VERIFY_SECONDS)  # noqa: S603 - ourselves
     except subprocess.TimeoutExpired:
@@ -82,8 +82,7 @@ def _verified(file: Path) -> str:
     except KeyboardInterrupt:
         fail(f"interrupted: {file} is whole, but not all of it was read: run `tqbroker verify {file}`", INTERRUPTED)
     if done.returncode != 0:
-        fail(
-            f"{file} is what the broker has sent, but its store has faults:\n{done.stdout}{done.stderr}".rstrip(),
-            FAILED,
-        )
+        reported = done.returncode == FAILED and done.stdout
+        what = "its store has faults" if reported else "it could not be looked through"
+        fail(f"{file} is what the broker has sent, but {what}:\n{done.stdout}{done.stderr}".rstrip(), FAILED)
     return "verified"

@@ -36,6 +36,35 @@ def test_a_backup_with_faults_stays_and_is_told(tmp_path: Path, capsys: pytest.C
     assert file.exists()
 
 
+def test_what_lies_in_the_working_directory_is_not_run_to_look_through_a_backup(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tqbroker.py").write_text("raise SystemExit(0)")
+    (tmp_path / "monday.tq").write_bytes(b"not a store" * 1000)
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SystemExit):
+        backup._verified(Path("monday.tq"))
+
+    assert "but its store has faults" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("end", ["exit 2", "exit 1", "kill -KILL $$"])
+def test_a_look_that_came_to_nothing_is_not_told_as_faults_of_the_backup(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    reader = tmp_path / "reader"
+    reader.write_text(f"#!/bin/sh\necho why >&2\n{end}\n")
+    reader.chmod(0o700)
+    monkeypatch.setattr("sys.executable", str(reader))
+
+    with pytest.raises(SystemExit) as failed:
+        backup._verified(tmp_path / "monday.tq")
+
+    assert failed.value.code == 1
+    assert "is what the broker has sent, but it could not be looked through:\nwhy" in capsys.readouterr().err
+
+
 def test_a_backup_that_takes_too_long_to_read_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tqbroker import _whole_file
 from tqbroker._whole_file import CannotSaveError
 from tqbroker.saving import BackupTarget, NotWholeError
 
@@ -149,6 +151,24 @@ def test_what_is_no_file_is_not_written_to(file: Path) -> None:
     os.mkfifo(partial(file))
     with pytest.raises(CannotSaveError, match="not a file of ours"):
         save(file)
+
+
+@pytest.mark.parametrize("name", [".", "/"])
+def test_a_place_without_a_name_is_refused_in_words(name: str) -> None:
+    with pytest.raises(CannotSaveError, match="is a directory: give the name of a file in it"):
+        save(Path(name))
+
+
+def test_a_name_that_could_not_be_flushed_is_not_told_as_a_file_that_is_not_there(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(_whole_file, "flush_directory", broken)
+    with pytest.raises(CannotSaveError, match="is there, but its name may not outlive a power cut: Input/output error"):
+        save(file)
+    assert os.listdir(file.parent) == [file.name]
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
