@@ -207,6 +207,33 @@ async def test_a_disk_that_fills_up_meanwhile_ends_the_backup_and_nothing_else(
     assert jobs_in(tmp_path / "copy") == 1001
 
 
+async def why_not(site: Site, tmp_path: Path) -> errors_pb2.Error:
+    """What is said of a backup that is refused."""
+    with pytest.raises(AioRpcError) as failure:
+        await whole(site.admin.Backup(admin_pb2.BackupRequest(), timeout=SECONDS), tmp_path / "copy")
+    return error_of(failure.value)
+
+
+async def test_a_directory_in_the_place_of_the_copy_is_told(site: Site, tmp_path: Path) -> None:
+    (data_of(tmp_path) / copying.COPY_FILE).mkdir()
+    error = await why_not(site, tmp_path)
+    assert error.reason != errors_pb2.REASON_NO_ROOM
+    assert copying.COPY_FILE in error.message
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO])
+async def test_a_copy_that_fails_for_another_reason_is_not_told_as_want_of_room(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(copying, "nameless", fails)
+    error = await why_not(site, tmp_path)
+    assert error.reason != errors_pb2.REASON_NO_ROOM
+    assert os.strerror(number) in error.message
+
+
 @pytest.mark.proof("S12")
 def test_the_broker_is_told_no_path() -> None:
     """What is not said over the wire cannot lead out of a directory."""

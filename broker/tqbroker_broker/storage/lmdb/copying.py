@@ -22,6 +22,7 @@ from tqbroker._failpoint import hit
 from tqbroker_broker.answers import QueueCounts, Snapshot
 from tqbroker_broker.records import Time
 from tqbroker_broker.storage import NoRoom, StorageError, Unavailable
+from tqbroker_broker.storage.lmdb.fullness import NO_SPACE
 from tqbroker_broker.storage.lmdb.keys import COLUMNS
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Txn, begin
@@ -70,21 +71,24 @@ class Copier:
 
     def _copy(self, now: Time, reserve: int) -> Snapshot:
         """In a thread of its own. `reserve` bytes are left to the store whatever the copy needs."""
-        file = nameless(self._store.directory)
         try:
-            txn = begin(self._store.env)
+            file = nameless(self._store.directory)
             try:
-                queues = dict(_counts(txn, self._store))
-                size, digest = self._pour(txn, file, reserve)
-                file.seek(0)
-            finally:
-                txn.abort()
+                return self._copy_to(file, now, reserve)
+            except BaseException:
+                file.close()
+                raise
         except OSError as problem:
-            file.close()
             raise _why_not(problem) from problem
-        except BaseException:
-            file.close()
-            raise
+
+    def _copy_to(self, file: BinaryIO, now: Time, reserve: int) -> Snapshot:
+        txn = begin(self._store.env)
+        try:
+            queues = dict(_counts(txn, self._store))
+            size, digest = self._pour(txn, file, reserve)
+            file.seek(0)
+        finally:
+            txn.abort()
         return Snapshot(file, size, digest, now.wall_ms, queues)
 
     def _pour(self, txn: Txn, file: BinaryIO, reserve: int) -> tuple[int, bytes]:
@@ -173,11 +177,10 @@ def _counts(txn: Txn, store: Store) -> Iterator[tuple[str, QueueCounts]]:
 
 
 def _why_not(problem: OSError) -> StorageError:
-    if isinstance(problem, FileExistsError):
+    if isinstance(problem, FileExistsError | IsADirectoryError):
         return Unavailable(f"somebody else writes {COPY_FILE} in the data directory, which is the broker's alone")
-    return NoRoom(
-        f"the copy of the store could not be written: {problem.strerror}; it was removed, nothing else changed"
-    )
+    kind = NoRoom if problem.errno in NO_SPACE else Unavailable
+    return kind(f"the copy of the store could not be written: {problem.strerror}; it was removed, nothing else changed")
 
 
 def _discard(work: asyncio.Future[Snapshot]) -> None:
