@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.contracts.harness import CONFIG, EngineUnderTest
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.records import Time
 from tqbroker_broker.storage import CannotOpen, create_engine
+from tqbroker_broker.storage.lmdb import opening
 from tqbroker_broker.storage.lmdb.keys import U64
 
 NOW = Time(1_800_000_000_000, 1000.0)
@@ -124,6 +126,24 @@ async def test_a_path_that_cannot_be_a_directory_is_refused(tmp_path: Path) -> N
     assert "cannot use the data directory" in await refusal(tmp_path / "data")
 
 
+async def test_a_path_that_the_system_refuses_is_refused_with_one_sentence(tmp_path: Path) -> None:
+    assert "cannot use the data directory" in await refusal(tmp_path / ("n" * 300))
+
+
+def test_a_disk_is_known_whatever_other_mount_points_are_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts, disk = tmp_path / "mounts", tmp_path / "größe 1"
+    place = os.fsencode(disk).replace(b" ", rb"\040")
+    mounts.write_bytes(
+        b"1 0 8:1 / / rw - ext4 /dev/sda rw\n2 1 8:2 / /mnt/\xff rw - xfs /dev/sdb rw\n"
+        b"3 1 0:9 / " + place + b" rw - nfs4 there:/ rw\n"
+    )
+    monkeypatch.setattr(opening, "MOUNTS", mounts)
+    assert opening.file_system(disk / "data") == "nfs4"
+    assert opening.file_system(tmp_path) == "ext4"
+
+
 async def test_the_epoch_rises_even_when_the_clock_went_back(tmp_path: Path) -> None:
     engine = EngineUnderTest("lmdb", tmp_path)
     first = await engine.open()
@@ -151,7 +171,7 @@ async def test_a_record_that_a_start_needs_and_cannot_read_is_refused_with_one_s
 
 
 @pytest.mark.proof("S12")
-@pytest.mark.parametrize("name", ["LOCK", "data.mdb", "data.mdb-lock"])
+@pytest.mark.parametrize("name", ["LOCK", "data.mdb", "data.mdb-lock", "CRASH"])
 async def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path, name: str) -> None:
     treasure = tmp_path / "treasure"
     (tmp_path / "data").mkdir(mode=0o700)

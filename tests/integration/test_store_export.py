@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import lmdb
 import pytest
 from click.testing import CliRunner, Result
 from tests.contracts.harness import EngineUnderTest
@@ -22,7 +23,10 @@ from tqbroker.cli import cli
 from tqbroker_broker.records import State
 from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.exported import exported, imported
+from tqbroker_broker.storage.lmdb import importing
 from tqbroker_broker.storage.lmdb.exporting import export
+from tqbroker_broker.storage.lmdb.verifying import verify
+from tqbroker_broker.storage.report import Report
 
 NOW_MS = 1_800_000_000_000
 
@@ -103,6 +107,38 @@ async def test_an_imported_store_serves(tmp_path: Path, lines: list[bytes]) -> N
     assert (await engine.job("queued")).state is State.SUCCEEDED
     assert (await engine.job("job3")).result.startswith(b"job3.")
     await engine.verbs.close()
+
+
+def test_an_imported_store_is_looked_through_before_anybody_can_serve_it(
+    tmp_path: Path, lines: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[bool] = []
+
+    def watched(path: Path) -> Report:
+        looked.append((tmp_path / "data" / "data.mdb").exists())
+        return verify(path)
+
+    monkeypatch.setattr(importing, "verify", watched)
+    imported(put(tmp_path, lines), tmp_path / "data", NOW_MS)
+    assert looked == [False]
+
+
+def test_an_import_goes_through_with_little_address_space(tmp_path: Path, lines: list[bytes]) -> None:
+    file = put(tmp_path, lines)
+    command = f"ulimit -v 4000000; {sys.executable} -m tqbroker import {file} --data-dir new"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_import_that_has_no_memory_is_refused_in_words(
+    tmp_path: Path, lines: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise lmdb.MemoryError("mmap: Cannot allocate memory")
+
+    monkeypatch.setattr(lmdb, "open", refuse)
+    with pytest.raises(CannotOpen, match="Cannot allocate memory"):
+        imported(put(tmp_path, lines), tmp_path / "data", NOW_MS)
 
 
 Spoil = Callable[[list[bytes]], list[bytes]]

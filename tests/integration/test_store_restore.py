@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -187,6 +188,25 @@ async def test_where_a_restore_did_not_end_no_empty_store_begins(backup: Path, t
 
     restored(backup, tmp_path / "data")
     assert sorted(os.listdir(tmp_path / "data")) == ["LOCK", "data.mdb"]
+
+
+def test_a_restore_does_not_remove_what_it_is_made_of(backup: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir(mode=0o700)
+    left = backup.rename(tmp_path / "new" / RESTORING)
+    assert "where a restore writes to, which would remove it" in refusal(left, tmp_path / "new")
+    assert left.stat().st_size
+
+
+def test_a_store_whose_name_could_not_be_flushed_is_not_told_as_one_that_is_not_there(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(replacing, "flush_directory", broken)
+    told = refusal(backup, tmp_path / "new")
+    assert told.endswith("data.mdb is there, but its name may not outlive a power cut: Input/output error")
+    assert (tmp_path / "new" / "data.mdb").exists()
 
 
 @pytest.mark.proof("S12")

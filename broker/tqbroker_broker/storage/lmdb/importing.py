@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -17,6 +18,7 @@ from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.exports import VERSION, Header, Imported, Line, Trailer
 from tqbroker_broker.storage.lmdb.keys import DATABASES, FORMAT_VERSION, HELD_BACK, PAIR, U64
+from tqbroker_broker.storage.lmdb.opening import map_size
 from tqbroker_broker.storage.lmdb.replacing import make_store
 from tqbroker_broker.storage.lmdb.table_rows import UNREADABLE
 from tqbroker_broker.storage.lmdb.tables import TABLES
@@ -106,14 +108,14 @@ def import_store(file: Path, directory: Path, now_ms: int) -> Imported:
     with file.open("rb") as lines:
         header, rows = read_header(lines), Rows(lines)
 
-        def fill(path: Path) -> None:
+        def fill(path: Path) -> list[str]:
             write_store(path, header, rows)
             if rows.trailer.skipped:
                 count_again(path)
+            return verify(path).faults
 
-        store, _ = make_store(directory, now_ms, fill)
-    trailer = rows.trailer
-    return Imported(store.hex(), header.store, trailer.rows, trailer.skipped, verify(directory).faults)
+        store, faults = make_store(directory, now_ms, fill)
+    return Imported(store.hex(), header.store, rows.trailer.rows, rows.trailer.skipped, faults)
 
 
 def write_store(path: Path, header: Header, rows: Rows) -> None:
@@ -128,19 +130,17 @@ def write_store(path: Path, header: Header, rows: Rows) -> None:
 @contextmanager
 def _environment(path: Path) -> Iterator[tuple[lmdb.Environment, dict[str, Database]]]:
     """A file that is on its way to be a store, with all databases; on the disk at the end."""
-    env = lmdb.open(
-        str(path), subdir=False, lock=False, map_size=StorageConfig().map_size, max_dbs=len(DATABASES) + 5, mode=0o600,
-        sync=False, lib_version=0,
-    )  # fmt: skip
     try:
-        with env.begin(write=True) as txn:
-            db = {name: env.open_db(name.encode(), txn=txn) for name in DATABASES}
-        yield env, db
-        env.sync(True)
+        with lmdb.open(
+            os.fsencode(path), subdir=False, lock=False, map_size=map_size(StorageConfig()),
+            max_dbs=len(DATABASES) + 5, mode=0o600, sync=False, lib_version=0,
+        ) as env:  # fmt: skip
+            with env.begin(write=True) as txn:
+                db = {name: env.open_db(name.encode(), txn=txn) for name in DATABASES}
+            yield env, db
+            env.sync(True)
     except lmdb.Error as problem:
         raise CannotOpen(f"cannot write {path}: {problem}") from problem
-    finally:
-        env.close()
 
 
 def _meta(header: Header) -> list[tuple[bytes, bytes]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import resource
 import stat
 import uuid
@@ -50,6 +51,10 @@ REMOTE = frozenset(
 # File systems that do not outlive the machine or the container.
 VOLATILE = frozenset({"tmpfs", "ramfs", "overlay"})
 
+MOUNTS = Path("/proc/self/mountinfo")
+ESCAPED = re.compile(rb"\\([0-7]{3})")
+"""How spaces and the like stand there."""
+
 # LMDB 0.9's meta page (lmdb.h, mdb.c): a 16-byte page header, then magic, version, address, map size and two database
 # records of 48 bytes, the first of which begins with the page size; then the last page in use and the transaction id.
 META_HEADER = 16
@@ -61,9 +66,9 @@ PAGES_TRIED = 1 << 16
 
 def prepare_directory(directory: Path) -> int:
     """Makes the data directory and locks it for this process. Returns the lock's descriptor. Raises CannotOpen."""
-    if directory.exists() and not directory.is_dir():
-        raise CannotOpen(f"cannot use the data directory {directory}: it is a file; give a directory (--data-dir).")
     try:
+        if directory.exists() and not directory.is_dir():
+            raise CannotOpen(f"cannot use the data directory {directory}: it is a file; give a directory (--data-dir).")
         _create(directory)
         _check_owner(directory)
         lock = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -97,7 +102,7 @@ def _check_owner(directory: Path) -> None:
         raise CannotOpen(
             f"everybody may write in the data directory {directory}: take that away (chmod o-w), or choose another."
         )
-    for name in (LOCK_FILE, DATA_FILE, READERS_FILE):
+    for name in (LOCK_FILE, DATA_FILE, READERS_FILE, CRASH_FILE):
         path = directory / name
         if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
             raise CannotOpen(
@@ -117,17 +122,17 @@ def check_file_system(directory: Path) -> None:
 def file_system(directory: Path) -> str:
     """The type of the file system a directory is on, or "" where the system does not say."""
     try:
-        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        lines = MOUNTS.read_bytes().splitlines()
     except OSError:
         return ""
-    path = str(directory.resolve()) + "/"
-    best, kind = "", ""
+    path = os.fsencode(directory.resolve()) + b"/"
+    best, kind = b"", b""
     for line in lines:
-        left, _, right = line.partition(" - ")
-        mount = left.split()[4].encode().decode("unicode_escape")
-        if path.startswith(mount.rstrip("/") + "/") and len(mount) >= len(best):
+        left, _, right = line.partition(b" - ")
+        mount = ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), left.split()[4])
+        if path.startswith(mount.rstrip(b"/") + b"/") and len(mount) >= len(best):
             best, kind = mount, right.split()[0]
-    return kind
+    return kind.decode()
 
 
 def check_file(path: Path, advice: str = "restore a backup") -> None:
@@ -203,10 +208,7 @@ def open_environment(directory: Path, config: StorageConfig) -> lmdb.Environment
     """Opens or creates the environment with every commit flushed. Raises CannotOpen."""
     path = directory / DATA_FILE
     _look_for_leftovers(directory)
-    size = config.map_size
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit != resource.RLIM_INFINITY:
-        size = min(size, limit // 2 // MIB * MIB)
+    size = map_size(config)
     check_file(path)
     try:
         if not path.exists():
@@ -214,6 +216,12 @@ def open_environment(directory: Path, config: StorageConfig) -> lmdb.Environment
         return _open(path, size)
     except (lmdb.Error, OSError) as problem:
         raise CannotOpen(cannot_write(path, problem)) from problem
+
+
+def map_size(config: StorageConfig) -> int:
+    """Bytes of a store that can be mapped: at most half of the address space that this process may have (ulimit -v)."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return config.map_size if limit == resource.RLIM_INFINITY else min(config.map_size, limit // 2 // MIB * MIB)
 
 
 def cannot_write(path: Path, problem: Exception) -> str:

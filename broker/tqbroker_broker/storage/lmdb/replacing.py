@@ -54,7 +54,7 @@ SPARE = 64 * MIB
 
 def restore(file: Path, directory: Path, now_ms: int, tell: Tell) -> Restored:
     """See Replacing.restore. The copy is what is looked through: nobody can change it between that and its use."""
-    _check_backup(file)
+    _check_backup(file, directory / RESTORING)
 
     def fill(copy: Path) -> Report:
         _check_room(directory, file.stat().st_size)
@@ -107,11 +107,15 @@ def compact(directory: Path, tell: Tell) -> Compacted:
 # -- before ------------------------------------------------------------------------------------------------------------
 
 
-def _check_backup(file: Path) -> None:
+def _check_backup(file: Path, copy: Path) -> None:
     if not file.is_file():
         raise CannotOpen(f"there is no backup at {file}: give a file that `tqbroker backup` has written")
     if not file.stat().st_size:
         raise CannotOpen(f"{file} is empty: it is not a backup")
+    if copy.exists() and copy.samefile(file):
+        raise CannotOpen(
+            f"{file} is where a restore writes to, which would remove it: give the backup itself, or move this one away"
+        )
     check_file(file, "take another backup")
 
 
@@ -235,5 +239,9 @@ def _flush(path: Path) -> None:
 
 def _install(copy: Path, directory: Path) -> None:
     """The moment from which on it is the store, and what makes that durable."""
-    os.rename(copy, directory / DATA_FILE)
-    flush_directory(directory)
+    file = directory / DATA_FILE
+    os.rename(copy, file)
+    try:
+        flush_directory(directory)
+    except OSError as problem:
+        raise CannotOpen(f"{file} is there, but its name may not outlive a power cut: {problem.strerror}") from problem
