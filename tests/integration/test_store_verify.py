@@ -105,6 +105,14 @@ def counter(key: bytes, number: int) -> Change:
     return lambda rows: rows.put("counts", key, U64.pack(number))
 
 
+def both(one: Change, other: Change) -> Change:
+    def change(rows: Rows) -> None:
+        one(rows)
+        other(rows)
+
+    return change
+
+
 WRONG: dict[str, tuple[Change, str]] = {
     "a job that does not match its checksum": (lambda rows: rows.flip("jobs"), "does not match its checksum"),
     "a result that does not": (lambda rows: rows.flip("final"), "does not match its checksum"),
@@ -117,6 +125,16 @@ WRONG: dict[str, tuple[Change, str]] = {
         lambda rows: rows.put("lanes", U64.pack(2) + U64.pack(4), U64.pack(4) + b"\x00"), "which has ended"
     ),
     "a place of no job": (lambda rows: rows.put("delayed", U64.pack(9) + U64.pack(99), b""), "which is not there"),
+    "a job that came into its lane and is scheduled still": (
+        both(
+            lambda rows: rows.put("lanes", U64.pack(2) + U64.pack(1), U64.pack(1) + b"\x00"),
+            lambda rows: rows.put("counts", b"default", b"\x97\x03\x00\x02\x01\x00\x00\x01"),
+        ),
+        "seq 1 is of a job that stands in its lane already",
+    ),
+    "a place of a job that waits for others": (
+        lambda rows: rows.put("lanes", U64.pack(2) + U64.pack(12), U64.pack(12) + b"\x00"), "which waits for others"
+    ),
     "a note that is missing": (lambda rows: rows.drop("notes"), "its note"),
     "an attempt that is missing": (lambda rows: rows.drop("attempts"), "earlier attempts"),
     "progress that is missing": (lambda rows: rows.drop("progress"), "its note and the table of progress"),

@@ -29,6 +29,7 @@ from tqbroker_broker.storage.lmdb.verifying.beside import Beside, Rows
 from tqbroker_broker.storage.lmdb.verifying.look import Look, job_text
 from tqbroker_broker.storage.lmdb.verifying.plans import Plans
 from tqbroker_broker.storage.lmdb.verifying.runs import Runs
+from tqbroker_broker.storage.lmdb.verifying.seqs import Seqs
 
 SIDES = ("final", "dead", "notes", "attempts", "progress", "trails", "forgotten")
 NO_NOTE = Note()
@@ -48,6 +49,8 @@ class Jobs:
         """Jobs of which it is not known where they belong."""
         self.placed = {"lanes": 0, "delayed": 0}
         """How many jobs stand in a place."""
+        self.waiting = Seqs()
+        """Those that wait for others of their workflow, and stand in no place yet."""
 
     def walk(self) -> None:
         """Walks all of it."""
@@ -145,6 +148,7 @@ class Jobs:
     def _check_place(self, what: str, seq: int, job: JobRow, note: Note, noted: bool) -> None:
         if note.node and self._runs.waits(seq):
             self._count(job.head.queue, WAITING)
+            self.waiting.add(seq)
         elif not self._stands(what, seq, job, note, noted):
             self._look.fault(f"{what} has not ended, and stands nowhere: nobody would ever run it")
         elif job.expires_ms and seq not in self._plans.sets[EXPIRY]:

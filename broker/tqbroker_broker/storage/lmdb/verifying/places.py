@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from tqbroker_broker.storage.lmdb.keys import U64, first_number, order_of
+from tqbroker_broker.storage.lmdb.keys import PAIR, U64, first_number
 from tqbroker_broker.storage.lmdb.lanes import LaneKey, key_of
-from tqbroker_broker.storage.lmdb.rows import Note
-from tqbroker_broker.storage.lmdb.verifying.jobs import Jobs
+from tqbroker_broker.storage.lmdb.rows import JobRow, Note
+from tqbroker_broker.storage.lmdb.table_rows import Standing
+from tqbroker_broker.storage.lmdb.tables import Due, Place
+from tqbroker_broker.storage.lmdb.verifying.jobs import NO_NOTE, Jobs
 from tqbroker_broker.storage.lmdb.verifying.look import Look, label
 
 
@@ -27,37 +29,70 @@ def lanes(look: Look) -> dict[LaneKey, int]:
 
 def check_places(look: Look, numbers: dict[LaneKey, int], jobs: Jobs) -> None:
     """Every place has its job. They are looked at one by one only when there are more of them than jobs in places."""
-    if look.snapshot.size("lanes") != jobs.placed["lanes"]:
-        for packed, key, row in look.rows("lanes"):
-            if key.order >= look.next_seq:
-                look.fault(f"{label('lanes', packed)} has an order that was not given out yet")
-            _check(look, numbers, packed, row.seq)
-    if look.snapshot.size("delayed") != jobs.placed["delayed"]:
-        for packed, due, _ in look.rows("delayed"):
-            _check_due(look, packed, due.seq, due.due_ms)
+    places = Places(look, numbers, jobs)
+    for name, check in (("lanes", places.check_standing), ("delayed", places.check_due)):
+        rows, standing = look.snapshot.size(name), jobs.placed[name]
+        if rows != standing:
+            for packed, key, row in look.rows(name):
+                check(packed, key, row)
+            if look.report.sound:
+                look.fault(f"{name}: LMDB counts {rows} rows, and {standing} jobs stand there")
 
 
-def _check(look: Look, numbers: dict[LaneKey, int], packed: bytes, seq: int) -> None:
-    """A place in a lane is that of a job that has not ended."""
-    job, ended = look.get("jobs", U64.pack(seq)), look.has("final", U64.pack(seq))
-    if job is None:
-        if not look.has("jobs", U64.pack(seq)):
-            look.fault(f"{label('lanes', packed)} is of job number {seq}, which is not there")
-        return
-    note = look.get("notes", U64.pack(seq)) or Note()
-    own = numbers.get(key_of(job.head)), note.order or seq
-    if ended or own != (first_number(packed), order_of(packed)):
-        why = "has ended" if ended else "stands elsewhere"
-        look.fault(f"{label('lanes', packed)} is of job number {seq}, which {why}")
+class Places:
+    """The places, each asked for its job."""
 
+    def __init__(self, look: Look, numbers: dict[LaneKey, int], jobs: Jobs) -> None:
+        self._look = look
+        self._numbers = numbers
+        self._waiting = jobs.waiting
 
-def _check_due(look: Look, packed: bytes, seq: int, due_ms: int) -> None:
-    """What is scheduled is a job that has not ended, for the moment that it is due."""
-    job, ended = look.get("jobs", U64.pack(seq)), look.has("final", U64.pack(seq))
-    if job is None:
-        if not look.has("jobs", U64.pack(seq)):
-            look.fault(f"{label('delayed', packed)} is of job number {seq}, which is not there")
-        return
-    note = look.get("notes", U64.pack(seq)) or Note()
-    if ended or (note.due_ms or job.due_ms) != due_ms:
-        look.fault(f"{label('delayed', packed)} is of a job that {'has ended' if ended else 'is due at another time'}")
+    def check_standing(self, packed: bytes, key: Place, row: Standing) -> None:
+        """A place in a lane is that of a job that has not ended, and waits for no other."""
+        look, seq = self._look, row.seq
+        if key.order >= look.next_seq:
+            look.fault(f"{label('lanes', packed)} has an order that was not given out yet")
+        if (job := self._job("lanes", packed, seq)) is not None and (why := self._why_not(seq, packed, job)):
+            look.fault(f"{label('lanes', packed)} is of job number {seq}, which {why}")
+
+    def _why_not(self, seq: int, packed: bytes, job: JobRow) -> str:
+        if self._look.has("final", U64.pack(seq)):
+            return "has ended"
+        if self._place(seq, job) != packed:
+            return "stands elsewhere"
+        return "waits for others" if seq in self._waiting else ""
+
+    def check_due(self, packed: bytes, due: Due, _: None) -> None:
+        """What is scheduled is a job that has not ended and stands in no lane yet, for the moment that it is due."""
+        look, seq = self._look, due.seq
+        job = self._job("delayed", packed, seq)
+        if job is None:
+            return
+        place = self._place(seq, job)
+        standing = look.snapshot.get("lanes", place) if place else None
+        if look.has("final", U64.pack(seq)):
+            why = "has ended"
+        elif (self._note(seq).due_ms or job.due_ms) != due.due_ms:
+            why = "is due at another time"
+        elif standing is not None and first_number(standing) == seq:
+            why = "stands in its lane already"
+        else:
+            why = "waits for others" if seq in self._waiting else ""
+        if why:
+            look.fault(f"{label('delayed', packed)} is of a job that {why}")
+
+    def _job(self, name: str, packed: bytes, seq: int) -> JobRow | None:
+        """The job of a place; None of one that cannot be read, or is not there, which is noted."""
+        job: JobRow | None = self._look.get("jobs", U64.pack(seq))
+        if job is None and not self._look.has("jobs", U64.pack(seq)):
+            self._look.fault(f"{label(name, packed)} is of job number {seq}, which is not there")
+        return job
+
+    def _note(self, seq: int) -> Note:
+        note: Note | None = self._look.get("notes", U64.pack(seq))
+        return note or NO_NOTE
+
+    def _place(self, seq: int, job: JobRow) -> bytes:
+        """The key of the only place in a lane that a job may have; empty if there is no such lane."""
+        lane = self._numbers.get(key_of(job.head))
+        return PAIR.pack(lane, self._note(seq).order or seq) if lane is not None else b""
