@@ -21,6 +21,7 @@ from tests.crash.powercut.judge import Judge
 from tests.crash.powercut.looking import look
 from tests.crash.powercut.replay import TOLD, Report
 from tests.crash.powercut.trace import HEADER, Kind, Record
+from tests.proof.stores import faults_of
 
 from tqbroker_broker.storage.lmdb.opening import DATA_FILE
 
@@ -30,7 +31,7 @@ DATA = "data"
 
 def replay(log: BlockLog, images: int, seed: int, folder: Path) -> Report:
     """Cuts the power so many times, at moments spread over the whole log."""
-    begun, report, random = time.monotonic(), Report(), Random(seed)
+    begun, report, random = time.monotonic(), Report(possible=len(log.entries)), Random(seed)
     for at in sorted(random.sample(range(len(log.entries)), min(images, len(log.entries)))):
         log.cut(at, folder / "image", random)
         with mounted(folder / "image", folder / "files") as files:
@@ -63,6 +64,7 @@ def _judge(log: BlockLog, at: int, data: Path, copy: Path) -> list[tuple[str, st
     return [
         *(("strange", words) for words in judge.strange(found)),
         *(("lost", words) for words in judge.broken(found)),
+        *(("unsound", words) for words in faults_of(copy)),
     ]
 
 

@@ -20,6 +20,7 @@ from tests.crash.powercut.judge import Judge
 from tests.crash.powercut.looking import in_child, look
 from tests.crash.powercut.trace import Kind, Record, read
 from tests.crash.powercut.working import problems_of
+from tests.proof.stores import faults_of
 
 from tqbroker_broker.storage.lmdb.opening import DATA_FILE
 
@@ -31,12 +32,14 @@ TOLD = 5
 class Report(msgspec.Struct):
     """What came out: `states` are different contents, `worked` those that an engine went on with.
 
-    `failures` are images by what was wrong with them: "unusable", "lost" what was acknowledged, "strange" contents, an
-    engine that "cannot go on" with them. The first are in `words`.
+    The power was cut at `moments`, drawn from so many as were `possible`. `failures` are images by what was wrong with
+    them: "unusable", "lost" what was acknowledged, "strange" contents, "unsound" for `tqbroker verify`, an engine that
+    "cannot go on" with them. The first are in `words`.
     """
 
     images: int = 0
     moments: int = 0
+    possible: int = 0
     states: int = 0
     worked: int = 0
     failures: dict[str, int] = {}
@@ -57,6 +60,12 @@ class State:
         self.judged = 0
         self.strange: list[str] = []
         self.lost: list[str] = []
+        self.unsound: list[str] = []
+
+    def wrong(self) -> tuple[str, str] | None:
+        """The first thing that is wrong with it, by kind and in words."""
+        found = (("strange", self.strange), ("lost", self.lost), ("unsound", self.unsound))
+        return next(((kind, words[0]) for kind, words in found if words), None)
 
 
 class Replay:
@@ -91,6 +100,7 @@ class Replay:
         calls = [at for at, record in enumerate(records) if record.kind not in (Kind.BEGINNING, Kind.MARK)]
         told = [at + 1 for at, record in enumerate(records[:-1]) if record.kind == Kind.MARK]
         likely = calls + told
+        self.report.possible = len(likely)
         return set(self._random.sample(likely, min(len(likely), images // IMAGES_A_MOMENT + 1)))
 
     def _cut(self, at: int, under_way: Record) -> None:
@@ -101,11 +111,8 @@ class Replay:
             if seen.wrong:
                 self._fail("unusable", f"moment {at}: {seen.wrong}")
                 continue
-            state = self._state(image, seen.digest)
-            if state.strange:
-                self._fail("strange", f"moment {at}: {state.strange[0]}")
-            elif state.lost:
-                self._fail("lost", f"moment {at}: {state.lost[0]}")
+            if wrong := self._state(image, seen.digest).wrong():
+                self._fail(wrong[0], f"moment {at}: {wrong[1]}")
         if at in self._working:
             self._work(at, self._random.choice(images))
 
@@ -129,12 +136,14 @@ class Replay:
 
     def _look(self, image: Image) -> State:
         """What is in an image that nobody has seen before."""
-        with self._disk.showing(image), opened(self._disk.path) as env:
-            try:
-                state = State(contents(env))
-            except Exception as error:  # rows that are none may lead to anything
-                state = State(Contents({}, {}, {}))
-                state.strange.append(f"its rows cannot be read: {type(error).__name__}: {error}")
+        with self._disk.showing(image):
+            with opened(self._disk.path) as env:
+                try:
+                    state = State(contents(env))
+                except Exception as error:  # rows that are none may lead to anything
+                    state = State(Contents({}, {}, {}))
+                    state.strange.append(f"its rows cannot be read: {type(error).__name__}: {error}")
+            state.unsound += faults_of(self._disk.path)
         state.strange += self._judge.strange(state.contents)
         return state
 

@@ -45,6 +45,11 @@ def test_the_replay_finds_what_is_acknowledged_too_early(site: Site, counts: Cou
     finds(site, counts, mutant, {"reply_before_commit": "lost", "sync_after_commit": "unusable"}[mutant])
 
 
+@catches("count_drifts")
+def test_the_replay_finds_rows_that_do_not_agree(site: Site, counts: Counter[str], mutant: str) -> None:
+    finds(site, counts, mutant, "unsound")
+
+
 @catches("no_flush", "no_metasync")
 @pytest.mark.long
 def test_the_replay_finds_what_is_flushed_too_late(site: Site, counts: Counter[str], mutant: str) -> None:
