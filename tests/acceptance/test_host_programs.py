@@ -31,6 +31,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site.worker()
     yield site
     site.close()
+    assert site.left() == []
 
 
 def ended(place: Site, program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

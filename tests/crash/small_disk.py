@@ -78,5 +78,4 @@ def real_disk(site: Site) -> Iterator[RealDisk]:
         try:
             yield RealDisk(point)
         finally:
-            for daemon in site.daemons:  # a file system that somebody uses cannot be unmounted
-                daemon.discard()
+            site.discard()  # a file system that somebody uses cannot be unmounted

@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
+from tests.acceptance.harness.fixtures import judge
 from tests.acceptance.harness.footprint import MIB, footprint
 from tests.acceptance.harness.load import Load, submit_many
 from tests.acceptance.harness.site import Site
@@ -63,16 +64,17 @@ def test_who_reads_slowly_costs_the_broker_neither_memory_nor_time(site: Site, c
 
 
 @pytest.fixture
-def small_disk(site: Site) -> Iterator[Path]:
+def small_disk(site: Site, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A file system of 160 MiB under the data directory."""
     site.data.mkdir(mode=0o700)
     mount = ["mount", "-t", "tmpfs", "-o", "size=160m,mode=0700", "tqbroker-test", str(site.data)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
         pytest.skip("needs root, and may mount nothing here")
     yield site.data
-    for daemon in site.daemons:
-        daemon.discard()
-    subprocess.run(["umount", str(site.data)], check=True)
+    try:
+        judge(site, request.node)
+    finally:
+        subprocess.run(["umount", str(site.data)], check=True)
 
 
 @pytest.mark.long

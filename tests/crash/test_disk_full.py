@@ -10,6 +10,7 @@ from typing import Any, cast
 import grpc
 import pytest
 from tests.acceptance.harness.daemon import Daemon
+from tests.acceptance.harness.fixtures import judge
 from tests.acceptance.harness.heart import Heart
 from tests.acceptance.harness.load import submit_many
 from tests.acceptance.harness.site import Site
@@ -35,10 +36,11 @@ LARGE = b'"%s"' % (b"r" * 100_000)
 
 
 @pytest.fixture
-def real(site: Site) -> Iterator[RealDisk]:
+def real(site: Site, request: pytest.FixtureRequest) -> Iterator[RealDisk]:
     """The site's data is on a small disk."""
     with real_disk(site) as found:
         yield found
+        judge(site, request.node)
 
 
 def refused(submit: Callable[[], object]) -> errors_pb2.Error:

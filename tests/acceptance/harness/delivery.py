@@ -54,9 +54,10 @@ class Delivery(Site):
 
 @contextmanager
 def delivery(folder: Path, project: str = "delivery") -> Iterator[Delivery]:
-    """A site that is closed at the end."""
+    """A site that is closed at the end; then its store must be sound (I8, I9)."""
     place = Delivery(folder, project)
     try:
         yield place
     finally:
         place.close()
+    assert place.left() == []

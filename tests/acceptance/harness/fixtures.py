@@ -12,7 +12,6 @@ from typing import TypeVar
 import pytest
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.workshop import Workshop
-from tests.proof.stores import faults_of
 
 Place = TypeVar("Place", bound=Site)
 PASSED = pytest.StashKey[bool]()
@@ -40,15 +39,21 @@ def workshop(folder: Path, counts: Counter[str], request: pytest.FixtureRequest)
 
 
 def closed_and_judged(place: Place, test: pytest.Item) -> Iterator[Place]:
-    """The place for a test; when that has passed, its store must be sound too, whatever was killed (I8, I9).
-
-    What a broker with a planted bug leaves is judged by the test alone.
-    """
+    """The place for a test, closed and judged after it."""
     yield place
     place.close()
-    judged = test.stash.get(PASSED, False) and "mutant" not in getattr(test, "fixturenames", ())
-    if judged and (place.data / "data.mdb").exists():
-        assert faults_of(place.data) == []
+    judge(place, test)
+
+
+def judge(place: Site, test: pytest.Item) -> None:
+    """Ends the daemons; when the test has passed, the store must be sound too, whatever was killed (I8, I9).
+
+    What a broker with a planted bug leaves is judged by the test alone. A data directory on a disk of its own is judged
+    before that is unmounted.
+    """
+    place.discard()
+    if test.stash.get(PASSED, False) and "mutant" not in getattr(test, "fixturenames", ()):
+        assert place.left() == []
 
 
 @pytest.hookimpl(wrapper=True)

@@ -18,8 +18,10 @@ from tests.acceptance.harness.load import Calls
 from tests.acceptance.harness.told import everything
 from tests.acceptance.harness.waiting import PATIENCE, free_port, is_running
 from tests.acceptance.harness.wire import Wire
+from tests.proof.stores import faults_of
 
 from tqbroker.v1 import job_pb2
+from tqbroker_broker.storage.lmdb.opening import DATA_FILE
 
 PROJECTS = Path(__file__).resolve().parents[1] / "projects"
 ROOT = Path(__file__).resolve().parents[3]
@@ -131,12 +133,20 @@ class Site:
         running = [daemon for daemon in self.daemons if daemon.running]
         return found + [fault for each in running for fault in excess(each.name, footprint(each.pid))]
 
+    def left(self) -> list[str]:
+        """What is wrong with the store (I8, I9), if there is one, of which the broker has ended."""
+        return faults_of(self.data) if (self.data / DATA_FILE).exists() else []
+
+    def discard(self) -> None:
+        """Ends every daemon: nobody uses the data directory then."""
+        for daemon in self.daemons:
+            daemon.discard()
+
     def close(self) -> None:
         """Ends everything that was started here."""
         self.calls.app.close()
         self.wire.close()
-        for daemon in self.daemons:
-            daemon.discard()
+        self.discard()
         self.history.close()
 
 

@@ -36,6 +36,7 @@ def cut(site: Site, images: int, steps: int, mutant: str = "") -> Report:
         with contextlib.suppress(*([AssertionError] if mutant else [])):  # one with a bug may answer anything
             load(site, recorded.acks, 1, steps)
         broker.discard()
+        assert mutant or site.left() == []
     log = recorded.log()
     return reported("blockreplay", log.path, log.base, images, 1)
 
