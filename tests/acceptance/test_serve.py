@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from tests.acceptance.harness.daemon import Daemon
-from tests.acceptance.harness.load import Load
+from tests.acceptance.harness.load import Load, submit_many
 from tests.acceptance.harness.site import Site
-from tests.acceptance.harness.waiting import free_port
+from tests.acceptance.harness.waiting import free_port, until
 
 from tqbroker_broker import __version__
 
@@ -139,3 +139,15 @@ def test_it_serves_on_a_unix_socket_and_ends_with_nobody_there(site: Site) -> No
 
     assert done.returncode == os.EX_OK, done.stderr
     assert broker.stop() == os.EX_OK
+
+
+def test_a_broker_that_stops_says_not_serving_before_it_is_gone(site: Site) -> None:
+    broker = site.broker()
+    site.worker()
+    submit_many(site.calls.hold, site.history, 2)
+    until(lambda: len(site.history.read().starts) == 2, "both jobs to run")
+    told = site.wire.told()
+    assert next(told) == "SERVING"
+    assert broker.stop() == 0
+    assert list(told) == ["NOT_SERVING"]
+    site.gate.touch()

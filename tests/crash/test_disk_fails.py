@@ -44,6 +44,8 @@ def fails(site: Site, fault: str, mutant: str = "") -> None:
     broker = site.broker(mutant=mutant, **disk(site.data, [f"{fault}:{control}"]))
     request = queue_pb2.EnqueueRequest(batches=[batch([JOB], queue=PARKED)])
 
+    told = site.wire.told()
+    assert next(told) == "SERVING"
     control.touch()
     with pytest.raises(grpc.RpcError) as caught:
         site.wire.queue.Enqueue(request, timeout=PATIENCE)
@@ -51,13 +53,25 @@ def fails(site: Site, fault: str, mutant: str = "") -> None:
     assert caught.value.code() in (grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNAVAILABLE), caught.value
     if caught.value.code() is grpc.StatusCode.UNKNOWN:
         assert error_of(cast("Any", caught.value)).reason == errors_pb2.REASON_AMBIGUOUS
+    serving = _is_serving(site)
     assert broker.wait(WITHIN) == 1
+    assert not serving, "it still says SERVING"
+    assert "SERVING" not in list(told)
     broker.expect("storage has failed")
 
     site.started(broker)
     again = site.wire.queue.Enqueue(request, timeout=PATIENCE)
     assert again.stored == 1 or again.exceptions[0].duplicate
     assert site.wire.counts(PARKED).queued == 1
+
+
+def _is_serving(site: Site) -> bool:
+    """Whether a health check says so."""
+    try:
+        site.wire.health()
+    except (grpc.RpcError, AssertionError):
+        return False
+    return True
 
 
 @pytest.mark.proof("T11")

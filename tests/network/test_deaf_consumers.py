@@ -78,7 +78,7 @@ async def test_a_worker_that_does_not_read_costs_little_and_its_jobs_go_elsewher
     broker = site.broker("--lease-ttl", "2", "--grace", "0.5")
     before = footprint(broker.pid).anonymous
     jobs = amount(1100, 4050)
-    assert FLAT + 2 * UNREAD < jobs * LARGE, "what is on offer is more than what may be held"
+    assert jobs * LARGE > FLAT + 2 * UNREAD, "what is on offer is more than what may be held"
     async with deaf(site.address, 2) as them:
         for number, each in enumerate(them):
             await each.work(f"deaf{number}", "tasks.mark", "large")

@@ -19,7 +19,7 @@ from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import PATIENCE
 from tests.mutants.catching import catches
 from tests.network.attack import Attack, Verdict
-from tests.network.inputs import Input, Inputs
+from tests.network.inputs import Input, Inputs, calls
 from tests.proof.amount import amount, numbers
 
 from tqbroker.v1 import admin_pb2
@@ -49,12 +49,19 @@ def send(site: Site, inputs: Iterator[Input], counts: Counter[str]) -> list[Verd
             return await attack.run(inputs)
         finally:
             counts["inputs"] += attack.codes.total()
+            lost.append(attack.codes["LOST"])
             await attack.close()
 
+    lost: list[int] = []
     found = asyncio.run(run())
+    assert lost == [0], "an input whose answer was lost again and again proves nothing"
     wrong = [f"{verdict.wrong}: TQ_INPUT={verdict.input}"[:20_000] for verdict in found if verdict.wrong]
     assert not wrong, "\n".join(wrong[:5])
     return found
+
+
+def test_every_call_is_drawn() -> None:
+    assert {each.path for each in source(1, amount(2500, 25_000))} == set(calls())
 
 
 def is_well(site: Site, broker: Daemon) -> None:
@@ -83,6 +90,7 @@ def test_every_input_gets_an_answer_or_a_reason_and_the_broker_stays_as_it_was(
 def test_of_what_is_refused_as_invalid_nothing_is_stored(site: Site, counts: Counter[str]) -> None:
     broker = site.broker()
     refused = [each.input for each in send(site, source(77, amount(600, 12_000)), Counter()) if _alone(each)]
+    assert len(refused) > amount(600, 12_000) // 10, "enough is refused to see what becomes of it"
     broker.kill()
     site.data.rename(site.folder / "former")
     site.started(broker)

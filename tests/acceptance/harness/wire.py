@@ -46,6 +46,16 @@ class Wire:
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
         return time.monotonic() - begun
 
+    def told(self, timeout: float = PATIENCE) -> Iterator[str]:
+        """What the health service says, as it changes, until the broker is gone."""
+        answers = self._health.Watch(health_pb2.HealthCheckRequest(), timeout=timeout)
+        try:
+            for answer in answers:
+                yield health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+        except grpc.RpcError as error:
+            if getattr(error, "code", lambda: None)() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise
+
     def ready(self, timeout: float = PATIENCE) -> None:
         """Returns when the broker answers its health check."""
         request = health_pb2.HealthCheckRequest()
