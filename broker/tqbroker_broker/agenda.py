@@ -11,6 +11,9 @@ from tqbroker_broker.records import Time
 PAUSE = 0.5
 """Most seconds between two ticks: silent workers are judged this often."""
 
+LEAST = 0.001
+"""Fewest seconds, unless something is to be done at once: what is left of a wait may be less than a clock can tell."""
+
 
 class Agenda:
     """The moment of the next tick, and of the next hand-out. `on_earlier` is called when one moves forward."""
@@ -29,7 +32,7 @@ class Agenda:
 
     def plan(self, now: Time, seconds: float, due_ms: int) -> None:
         """The next tick comes after so many seconds, or when the next job is due, whichever is first."""
-        seconds = min(seconds, PAUSE)
+        seconds = min(max(seconds, LEAST), PAUSE) if seconds else 0.0
         for moment in (due_ms, self._noted_ms):
             if moment:
                 seconds = max(0.0, min(seconds, (moment - now.wall_ms) / 1000))

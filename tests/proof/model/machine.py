@@ -153,7 +153,6 @@ class Queue(RuleBasedStateMachine):
     @rule(worker=workers, queues=st.sampled_from((QUEUES, QUEUES, ("q",))), most=st.integers(1, 3), heard=st.booleans())
     def lease(self, worker: str, queues: tuple[str, ...], most: int, heard: bool) -> None:
         """A worker is handed jobs; it may never hear of them."""
-        self.expire()
         want = Want(worker, queues, frozenset({TASK}), most, most)
         batches = self.both.ask(lambda engine: engine.lease(want))
         given = [(key_text(job), token) for each in batches for job, token in zip(each.ids, each.tokens, strict=True)]
@@ -169,9 +168,15 @@ class Queue(RuleBasedStateMachine):
         return data.draw(st.sampled_from(tokens), "token") if tokens else None
 
     @precondition(lambda self: self.granted)
-    @rule(data=st.data(), worker=workers, verdict=st.sampled_from(VERDICTS), delay=st.sampled_from((0, 0, 3000)))
-    def finish(self, data: st.DataObject, worker: str, verdict: str, delay: int) -> None:
-        """An outcome, perhaps once more, perhaps of a lease that is lost. It is told again until it is answered."""
+    @rule(
+        data=st.data(),
+        worker=workers,
+        verdict=st.sampled_from(VERDICTS),
+        delay=st.sampled_from((0, 0, 3000)),
+        heard=st.sampled_from((True, True, False)),
+    )
+    def finish(self, data: st.DataObject, worker: str, verdict: str, delay: int, heard: bool) -> None:
+        """An outcome, perhaps once more, perhaps of a lease that is lost. Who hears no answer holds the job still."""
         token = self.some_token(data, worker)
         if token is None:
             return
@@ -182,7 +187,8 @@ class Queue(RuleBasedStateMachine):
         said = answer.refused[token].name if token in answer.refused else "accepted"
         expected = self.model.end(worker, token, verdict, delay, result)
         assert said == expected, f"the outcome under {token:x} was {said}, not {expected}"
-        self.believed[worker].pop(token, None)
+        if heard:
+            self.believed[worker].pop(token, None)
 
     @precondition(lambda self: self.granted)
     @rule(data=st.data(), worker=workers)

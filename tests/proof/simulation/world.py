@@ -142,7 +142,9 @@ class World:
             yield
 
     def _strike(self, name: str, action: Any) -> None:
-        """What happens at a failpoint: the broker dies there."""
+        """What happens at a failpoint: the broker dies there, unless it is dead already, or has all but ended."""
+        if not self.broker.up:
+            return
         self.record.fault("kills", f"the broker at {name}")
         _failpoint.arm({})
         if name in ("before_commit", "after_commit"):
