@@ -168,6 +168,18 @@ async def test_a_lease_told_to_be_lost_stays_lost_although_nobody_heard_it(engin
     assert (await engine.succeed("v", newer.values())).refused == {}
 
 
+async def test_an_awaited_worker_is_waited_for_although_its_stream_of_before_is_said_to_be_gone(
+    engine: EngineUnderTest,
+) -> None:
+    tokens = await start(engine, "a")
+    await engine.restart()
+    engine.part()
+    engine.advance(TTL - 0.5)
+
+    assert (await engine.verbs.expire(engine.now, 10)).lost_workers == []
+    assert (await engine.join("w", tokens)).lost == []
+
+
 async def test_a_worker_that_did_not_come_back_leaves_the_list(engine: EngineUnderTest) -> None:
     await start(engine, "a")
     await engine.restart()

@@ -155,7 +155,7 @@ class LmdbEngine:
 
     def part(self, worker: str, instance: bytes, now: Time) -> None:
         holder = self._store.book.holders.get(worker)
-        if holder is not None and holder.instance == instance:
+        if holder is not None and holder.instance == instance and not holder.awaited:
             holder.connected = False
             holder.deadline = min(holder.deadline, now.mono + self._config.grace)
 
