@@ -25,6 +25,9 @@ COUNTER_BITS = 32
 LAST_EPOCH = 4_102_444_800
 """The beginning of 2100 in Unix seconds. Tokens have room for epochs until 2106; some are left for starts."""
 
+STARTS = 1 << 26
+"""By how many starts the epoch of a store may be above LAST_EPOCH: one a second for two years."""
+
 BEAT = 1.0
 """Seconds within which a beat is due."""
 
@@ -156,6 +159,11 @@ def next_epoch(stored: int, wall_ms: int) -> int:
     """
     seconds = wall_ms // 1000
     return max(stored + 1, seconds if seconds < LAST_EPOCH else 0)
+
+
+def is_epoch(epoch: int) -> bool:
+    """Whether a store may have it; with any other one there would be no room for tokens, now or soon."""
+    return 0 <= epoch <= LAST_EPOCH + STARTS
 
 
 def stall(elapsed: float) -> float:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -143,6 +145,11 @@ def test_an_import_that_has_no_memory_is_refused_in_words(
 
 Spoil = Callable[[list[bytes]], list[bytes]]
 
+
+def with_epoch(lines: list[bytes], epoch: int) -> list[bytes]:
+    return [json.dumps({**json.loads(lines[0]), "epoch": epoch}).encode() + b"\n", *lines[1:]]
+
+
 SPOILED: dict[str, tuple[Spoil, str]] = {
     "cut in the middle": (lambda lines: lines[:100], "cut short: its last line is missing, after 98 rows"),
     "cut in a line": (lambda lines: [*lines[:-1], lines[-1][:20]], "cut short"),
@@ -161,6 +168,8 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
         lambda lines: [lines[0].replace(b'"tqbroker_export":1', b'"tqbroker_export":9'), *lines[1:]], "in form 9"
     ),
     "a later format": (lambda lines: [lines[0].replace(b'"format":1', b'"format":8'), *lines[1:]], "of format 8"),
+    "an epoch below all": (lambda lines: with_epoch(lines, -1), "line 1: the epoch is -1, which no store has"),
+    "an epoch without room for tokens": (lambda lines: with_epoch(lines, 7767 << 20), "which no store has"),
     "something else": (lambda lines: [b"hello\n"], "line 1: this is not an export of tqbroker"),
     "nothing": (lambda lines: [], "line 1: this is not an export of tqbroker"),
 }  # fmt: skip
@@ -177,6 +186,46 @@ def test_an_export_that_is_not_as_it_was_written_is_refused_and_leaves_no_store(
     assert not (tmp_path / "data" / "data.mdb").exists()
     again = run("import", put(tmp_path, lines), "--data-dir", tmp_path / "data")
     assert again.exit_code == 0, again.output
+
+
+def test_an_import_takes_no_more_memory_for_large_rows_than_for_some_of_them(
+    tmp_path: Path, lines: list[bytes]
+) -> None:
+    size, rows = 1 << 20, 128
+    line = b'{"table":"workers","key":"w%05d","row":"' + b"x" * size + b'"}\n'
+    all_lines = [line % number for number in range(rows)]
+    digest = hashlib.sha256(b"".join(all_lines)).hexdigest()
+    trailer = json.dumps({"rows": rows, "skipped": 0, "sha256": digest}).encode()
+    file = put(tmp_path, [lines[0], *all_lines, trailer])
+    all_lines.clear()
+    tracemalloc.start()
+    try:
+        assert imported(file, tmp_path / "data", NOW_MS).rows == rows
+        assert tracemalloc.get_traced_memory()[1] < rows * size / 3
+    finally:
+        tracemalloc.stop()
+
+
+def damaged_meta(store: Path, target: Path, name: bytes, row: bytes) -> Path:
+    """A copy of a store whose own row of this name is another."""
+    shutil.copyfile(store, target)
+    env = lmdb.open(str(target), subdir=False, max_dbs=64, lock=False, map_size=1 << 28)
+    with env, env.begin(write=True) as txn:
+        txn.put(name, row, db=env.open_db(b"meta", txn=txn))
+    return target
+
+
+@pytest.mark.parametrize(("name", "row"), [(b"epoch", b"\xff" * 8), (b"epoch", b"\x01" * 20), (b"aging", b"1")])
+def test_a_store_whose_own_numbers_are_damaged_is_exported_without_them(
+    tmp_path: Path, store: Path, name: bytes, row: bytes
+) -> None:
+    damaged = damaged_meta(store, tmp_path / "damaged.mdb", name, row)
+    assert len(faults_of(damaged)) == 1
+    done = run("export", damaged, "-o", tmp_path / "export.jsonl")
+    assert done.exit_code == 1, done.output
+    back = run("import", tmp_path / "export.jsonl", "--data-dir", tmp_path / "data")
+    assert back.exit_code == 1, back.output
+    assert faults_of(tmp_path / "data") == []
 
 
 def test_nothing_is_imported_over_a_store(tmp_path: Path, lines: list[bytes]) -> None:

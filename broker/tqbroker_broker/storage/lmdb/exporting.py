@@ -13,6 +13,7 @@ import lmdb
 import msgspec
 
 from tqbroker_broker import __version__
+from tqbroker_broker.lifecycle import is_epoch
 from tqbroker_broker.rules import UniqueUntil
 from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.exported import Word
@@ -79,7 +80,14 @@ class Export:
         meta = {name: self._snapshot.get("meta", name) or b"" for name in (b"format", b"store", b"epoch")}
         tables = {name: self._snapshot.size(name) for name in TABLES}
         number, epoch = int.from_bytes(meta[b"format"], "big"), int.from_bytes(meta[b"epoch"], "big")
-        aging = [*PAIR.unpack(held)] if (held := self._snapshot.get("meta", HELD_BACK)) is not None else []
+        if not is_epoch(epoch):
+            self._skip("the epoch of the store leaves no room for tokens")
+            epoch = 0
+        held = self._snapshot.get("meta", HELD_BACK) or b""
+        if len(held) not in (0, PAIR.size):
+            self._skip("what results and ids are held back by cannot be read")
+            held = b""
+        aging = [*PAIR.unpack(held)] if held else []
         return Header(VERSION, __version__, number, meta[b"store"].hex(), epoch, tables, aging)
 
     def _lines(self, name: str) -> Iterator[bytes]:

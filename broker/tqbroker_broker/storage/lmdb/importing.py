@@ -15,6 +15,7 @@ import lmdb
 import msgspec
 
 from tqbroker_broker.config import StorageConfig
+from tqbroker_broker.lifecycle import is_epoch
 from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.exports import VERSION, Header, Imported, Line, Trailer
 from tqbroker_broker.storage.lmdb.keys import DATABASES, FORMAT_VERSION, HELD_BACK, PAIR, U64
@@ -27,8 +28,8 @@ from tqbroker_broker.storage.lmdb.verifying.everything import verify
 from tqbroker_broker.storage.lmdb.verifying.tallies import look_at
 from tqbroker_broker.storage.plain import NotPlain, reader
 
-ROWS_A_COMMIT = 20_000
-"""Rows that are written at a time: some megabytes. Nothing is flushed before the end."""
+ROWS_A_COMMIT, BYTES_A_COMMIT = 20_000, 16 << 20
+"""Rows that are written at a time, and bytes of them, whichever is less. Nothing is flushed before the end."""
 
 _decode_header = msgspec.json.Decoder(Header).decode
 _decode_line = msgspec.json.Decoder(Line).decode
@@ -56,6 +57,8 @@ def read_header(file: BinaryIO) -> Header:
             f"line 1: tqbroker {header.version} wrote this in form {header.tqbroker_export}, of a store of format "
             f"{header.format}; this version takes form {VERSION} and formats up to {FORMAT_VERSION}"
         )
+    if not is_epoch(header.epoch):
+        raise CannotOpen(f"line 1: the epoch is {header.epoch}, which no store has")
     return header
 
 
@@ -155,10 +158,22 @@ def _meta(header: Header) -> list[tuple[bytes, bytes]]:
 def _fill(env: lmdb.Environment, db: dict[str, Database], rows: Rows) -> None:
     """Some rows at a time."""
     several = iter(rows)
-    while batch := list(islice(several, ROWS_A_COMMIT)):
+    while batch := _some(several):
         with env.begin(write=True) as txn:
             for row in batch:
                 txn.put(row.key, row.value, db=db[row.table])
+
+
+def _some(rows: Iterator[Row]) -> list[Row]:
+    """As many as are written at a time."""
+    batch: list[Row] = []
+    size = 0
+    for row in islice(rows, ROWS_A_COMMIT):
+        batch.append(row)
+        size += len(row.key) + len(row.value)
+        if size >= BYTES_A_COMMIT:
+            break
+    return batch
 
 
 def count_again(path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import lmdb
 
+from tqbroker_broker.lifecycle import is_epoch
 from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.lmdb.keys import DATABASES, FORMAT_VERSION, HELD_BACK, PAIR, U64
 from tqbroker_broker.storage.lmdb.opening import DATA_FILE, LOCK_FILE
@@ -121,6 +122,8 @@ def _is_ours(snapshot: Snapshot, report: Report) -> bool:
         report.add("the store has no id")
     if epoch is not None and len(epoch) != U64.size:
         report.add("the epoch of the store cannot be read")
+    elif epoch is not None and not is_epoch(U64.unpack(epoch)[0]):
+        report.add(f"the epoch of the store is {U64.unpack(epoch)[0]}, which leaves no room for tokens")
     held = snapshot.get("meta", HELD_BACK)
     if held is not None and len(held) != PAIR.size:
         report.add("what results and ids are held back by cannot be read")
