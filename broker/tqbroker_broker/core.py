@@ -226,6 +226,7 @@ class Core:
         self._guard.beat(now)
         more = await self.scheduler.run(now)
         due = await self._due(now)
+        self.workers.spare()
         expired = await self._guard.do(self.engine.expire(now, SLICE))
         self._after_expire(expired)
         self._dispatcher.wake_all()  # a net under every other wake: recovery over, space free again, a caller cancelled

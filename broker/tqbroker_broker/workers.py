@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 from tqbroker._failpoint import hit
@@ -55,6 +56,7 @@ class Workers:
         self._waiters = waiters
         self._agenda = agenda
         self._scheduler = scheduler
+        self._bringing: set[Session] = set()
         self._settling: dict[str, Session] = {}
         self._joining: dict[str, asyncio.Future[Joined]] = {}
         self.store = b""
@@ -66,6 +68,7 @@ class Workers:
         """A worker is here. Raises NameTaken when another live process uses its name, Stopping at the end."""
         if self.stopping:
             raise Stopping("the broker is stopping: connect again in a moment")
+        self._guard.engine.spare(hello.name, hello.instance, self._guard.now())
         await self._settle_previous(hello)
         await self._declare(hello)
         await self._declare_schedules(hello)
@@ -215,22 +218,16 @@ class Workers:
         Raises Unavailable or Ambiguous when it cannot now: the worker has to keep them, since outcomes wait behind.
         """
         engine, name = self._guard.engine, session.name
-        session.outcomes.enter(0)
-        try:
+        with self._brings(session):
             refused = await self._guard.do(engine.annotate(name, annotations, self._guard.now()))
-        finally:
-            self._settled(session)
         hit("after_annotate_commit")
         return list(refused)
 
     async def finish(self, session: Session, successes: Sequence[Successes], endings: Sequence[Ending]) -> list[int]:
         """Stores outcomes, tells who waits, hands out again. Returns tokens whose lease was lost: without effect."""
         engine, name = self._guard.engine, session.name
-        session.outcomes.enter(0)
-        try:
+        with self._brings(session):
             finished = await self._store(name, lambda: engine.finish(name, successes, endings, self._guard.now()))
-        finally:
-            self._settled(session)
         hit("after_finish_commit")
         stale = [token for token, why in finished.refused.items() if why is Refusal.STALE]
         for columns in successes:
@@ -243,11 +240,25 @@ class Workers:
         await self._dispatcher.run()
         return stale
 
-    def _settled(self, session: Session) -> None:
-        """Something that this worker has brought is on the disk, or was refused."""
-        session.outcomes.leave(0)
-        if self._settling.get(session.name) is session and not session.outcomes.count:
-            del self._settling[session.name]
+    @contextmanager
+    def _brings(self, session: Session) -> Iterator[None]:
+        """Until something that this worker has brought is on the disk, or was refused."""
+        session.outcomes.enter(0)
+        self._bringing.add(session)
+        try:
+            yield
+        finally:
+            session.outcomes.leave(0)
+            if not session.outcomes.count:
+                self._bringing.discard(session)
+                if self._settling.get(session.name) is session:
+                    del self._settling[session.name]
+
+    def spare(self) -> None:
+        """Silent workers are about to be judged: not those whose outcomes wait here, who may not be heard meanwhile."""
+        now = self._guard.now()
+        for session in self._bringing:
+            self._guard.engine.spare(session.name, session.instance, now)
 
     async def _store(self, worker: str, verb: Callable[[], Awaitable[T]]) -> T:
         """What workers bring is never dropped: while the store has no room, it is tried again after each tick."""
@@ -263,12 +274,9 @@ class Workers:
 
     async def release(self, session: Session, tokens: Sequence[int]) -> None:
         """Unstarted jobs go back to their place."""
-        session.outcomes.enter(0)
-        try:
+        with self._brings(session):
             verb = self._guard.engine.release(session.name, tokens, self._guard.now())
             woken = await self._guard.do(verb)
-        finally:
-            self._settled(session)
         session.freed(tokens)
         self._dispatcher.wake(session)
         self._dispatcher.wake_queues(woken)

@@ -191,6 +191,9 @@ class EngineUnderTest:
     async def leave(self, worker: str = "w", process: int = 1) -> frozenset[str]:
         return await self.verbs.leave(worker, instance(process), self.now)
 
+    def spare(self, worker: str = "w", process: int = 1) -> None:
+        self.verbs.spare(worker, instance(process), self.now)
+
     def marks(self, worker: str = "w") -> dict[int, Mark]:
         return self.verbs.marks(worker)
 

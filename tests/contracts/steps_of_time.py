@@ -41,6 +41,9 @@ class TimeSteps:
                 for engine in self._course.engines:
                     engine.extend(client.name, client.process)
                     engine.extend(client.name, client.process + 1)
+            for client in self._course.rng.sample(self._course.clients, 1):
+                for engine in self._course.engines:
+                    engine.spare(client.name, client.process)
 
     async def _stall(self) -> None:
         """The broker stands still, and nobody can be heard."""

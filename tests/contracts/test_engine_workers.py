@@ -287,6 +287,35 @@ async def test_a_worker_whose_stream_broke_keeps_nothing_alive_until_it_joins_ag
     assert await lose(engine) == ["w"]
 
 
+@pytest.mark.parametrize("connected", [True, False])
+async def test_a_worker_that_is_spared_has_the_grace_from_then_on(engine: EngineUnderTest, connected: bool) -> None:
+    await start(engine, "a")
+    engine.spare()
+    if connected:
+        engine.advance(TTL - 1)
+    else:
+        engine.part()
+        engine.advance(GRACE - 1)
+    engine.spare(process=2)
+    engine.spare("nobody")
+    engine.spare()
+    engine.advance(GRACE - 0.5)
+    assert await lose(engine) == []
+
+    engine.advance(0.5)
+    assert await lose(engine) == ["w"]
+
+
+async def test_a_worker_from_before_the_start_is_not_spared(engine: EngineUnderTest) -> None:
+    await start(engine, "a")
+    await engine.restart()
+    engine.advance(TTL - 1)
+    engine.spare()
+    engine.advance(1)
+
+    assert await lose(engine) == ["w"]
+
+
 async def test_a_lease_that_ends_in_the_commit_in_which_its_worker_comes_back_has_ended(
     engine: EngineUnderTest,
 ) -> None:

@@ -126,6 +126,14 @@ class Engine(Protocol):
         """Keeps all leases of this worker alive for another TTL; without effect after `part`, until it joins again."""
         ...
 
+    def spare(self, worker: str, instance: bytes, now: Time) -> None:
+        """This worker keeps its leases for the grace at least, whether or not its stream broke.
+
+        For one that is back and has not joined yet, or whose outcomes wait to be stored. Without effect on one that has
+        not joined since the start.
+        """
+        ...
+
     def marks(self, worker: str) -> dict[int, Mark]:
         """The leases of this worker whose jobs somebody cancelled, by token, with what was asked for."""
         ...

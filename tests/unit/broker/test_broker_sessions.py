@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
 
 import pytest
 from tests.unit.broker.harness import Bench
 
+from tqbroker.v1 import worker_pb2
 from tqbroker_broker.answers import Job
 from tqbroker_broker.attempts import Held
+from tqbroker_broker.calls import Context
 from tqbroker_broker.records import State
-from tqbroker_broker.storage import NameTaken
+from tqbroker_broker.storage import NameTaken, Unavailable
+from tqbroker_broker.work import MAX_PENDING, WorkStream
 
 
 async def state(bench: Bench, job: bytes) -> Job:
@@ -87,6 +92,116 @@ async def test_an_outcome_on_its_way_when_the_stream_breaks_is_stored_and_counte
     assert await worker.succeed(token, resent=[job]) == []
     assert worker.session.out == 0
     assert (await state(bench, job)).state is State.SUCCEEDED
+
+
+Verb = Callable[..., Coroutine[Any, Any, Any]]
+
+
+class Disk:
+    """A disk without room for outcomes, and for joins if it is `full`, until there is room again."""
+
+    def __init__(self, bench: Bench, full: bool = False) -> None:
+        self._room = False
+        self.refused: asyncio.Queue[None] = asyncio.Queue()
+        bench.engine.finish = self._need_room(bench.engine.finish)  # type: ignore[method-assign]
+        if full:
+            bench.engine.join = self._need_room(bench.engine.join)  # type: ignore[method-assign]
+
+    def make_room(self) -> None:
+        self._room = True
+
+    def _need_room(self, verb: Verb) -> Verb:
+        async def tried(*args: object) -> object:
+            if not self._room:
+                self.refused.put_nowait(None)
+                raise Unavailable("no room")
+            return await verb(*args)
+
+        return tried
+
+
+@pytest.mark.parametrize("cut_off", [True, False])
+async def test_outcomes_that_wait_for_room_keep_the_leases_of_their_worker(bench: Bench, cut_off: bool) -> None:
+    worker = await (await bench.worker().attach()).credit(2)
+    done, running = await bench.enqueue(2)
+    (_, token), (_, other) = worker.take()
+    disk = Disk(bench)
+    outcome = asyncio.create_task(worker.succeed(token))
+    await asyncio.sleep(0)
+    if cut_off:
+        bench.core.workers.part(worker.session)
+        back = asyncio.create_task(worker.attach([Held(done, token), Held(running, other)]))
+    await bench.pass_time(100)
+    disk.make_room()
+    await bench.pass_time(0.5)
+    assert await outcome == []
+    if cut_off:
+        await back
+    assert worker.lost == []
+    assert not worker.session.closed
+    assert (await state(bench, done)).state is State.SUCCEEDED
+    assert (await state(bench, running)).state is State.RUNNING
+    await bench.pass_time(31)
+    assert (await state(bench, running)).lost == 1, "the outcomes are stored: silence counts again"
+
+
+class Stream:
+    """A worker's stream: what it sends is `sent`, and of what it gets only the first jobs are noted."""
+
+    def __init__(self) -> None:
+        self.sent: asyncio.Queue[worker_pb2.WorkRequest] = asyncio.Queue()
+        self.delivered = asyncio.Event()
+
+    async def read(self) -> worker_pb2.WorkRequest:
+        return await self.sent.get()
+
+    async def write(self, message: worker_pb2.WorkResponse) -> None:
+        if message.deliveries:
+            self.delivered.set()
+
+
+async def test_a_worker_whose_heartbeats_stay_unread_behind_its_outcomes_loses_nothing(bench: Bench) -> None:
+    jobs = await bench.enqueue(MAX_PENDING + 1)
+    stream = Stream()
+    served = asyncio.create_task(WorkStream(bench.core, cast(Context, stream)).run())
+    hello = worker_pb2.Hello(name="w1", instance=b"i" * 16, tasks=["tasks.add"], slots=len(jobs))
+    credit = worker_pb2.Credit(slots=len(jobs), window=len(jobs))
+    stream.sent.put_nowait(worker_pb2.WorkRequest(number=1, hello=hello, credit=credit))
+    await stream.delivered.wait()
+    session = bench.core.sessions.by_name["w1"]
+    disk = Disk(bench)
+    tokens = sorted(session.leases)
+    for number, token in enumerate(tokens[:MAX_PENDING], start=2):
+        success = worker_pb2.Successes(tokens=[token], results=[b"1"], format="json")
+        stream.sent.put_nowait(worker_pb2.WorkRequest(number=number, successes=[success]))
+    for _ in range(MAX_PENDING):
+        await disk.refused.get()
+    for number in range(10):
+        stream.sent.put_nowait(worker_pb2.WorkRequest(number=MAX_PENDING + 2 + number, heartbeat=True))
+        await bench.pass_time(10)
+    assert stream.sent.qsize() == 10
+    disk.make_room()
+    await bench.pass_time(0.5)
+    await session.outcomes.quiet()
+    states = [job.state for job in await bench.core.get(jobs)]
+    assert states == [State.SUCCEEDED] * MAX_PENDING + [State.RUNNING]
+    served.cancel()
+    await asyncio.gather(served, return_exceptions=True)
+
+
+async def test_a_worker_that_is_back_while_there_is_no_room_to_say_so_loses_nothing(bench: Bench) -> None:
+    worker = await (await bench.worker().attach()).credit(1)
+    (job,) = await bench.enqueue(1)
+    ((_, token),) = worker.take()
+    bench.core.workers.part(worker.session)
+    disk = Disk(bench, full=True)
+    for _ in range(10):
+        with pytest.raises(Unavailable):
+            await worker.attach([Held(job, token)])
+        await bench.pass_time(1)
+    disk.make_room()
+    await worker.attach([Held(job, token)])
+    assert worker.lost == []
 
 
 async def test_a_silent_worker_loses_its_jobs_and_its_session(bench: Bench) -> None:

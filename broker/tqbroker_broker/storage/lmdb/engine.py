@@ -29,7 +29,7 @@ from tqbroker_broker.answers import (
 )
 from tqbroker_broker.attempts import Annotation, Ending, HandedOut, Held, Refusal, Successes, Want
 from tqbroker_broker.config import StorageConfig
-from tqbroker_broker.lifecycle import COUNTER_BITS, stall
+from tqbroker_broker.lifecycle import BEAT, COUNTER_BITS, stall
 from tqbroker_broker.questions import Change, EditAnswer, Effect, EventPage, Filter, Page
 from tqbroker_broker.records import JobId, NewJobs, Time
 from tqbroker_broker.rules import LimitRule, LimitState, QueueRule
@@ -166,6 +166,11 @@ class LmdbEngine:
         holder = self._store.book.holders.get(worker)
         if holder is not None and holder.instance == instance and holder.connected:
             holder.deadline = now.mono + self._config.lease_ttl
+
+    def spare(self, worker: str, instance: bytes, now: Time) -> None:
+        holder = self._store.book.holders.get(worker)
+        if holder is not None and holder.instance == instance and not holder.awaited:
+            holder.deadline = max(holder.deadline, now.mono + max(self._config.grace, BEAT))
 
     def marks(self, worker: str) -> dict[int, Mark]:
         holder = self._store.book.holders.get(worker)

@@ -133,6 +133,9 @@ class MemoryEngine:
     def extend(self, worker: str, instance: bytes, now: Time) -> None:
         self._membership.extend(worker, instance, now)
 
+    def spare(self, worker: str, instance: bytes, now: Time) -> None:
+        self._membership.spare(worker, instance, now)
+
     def marks(self, worker: str) -> dict[int, Mark]:
         return self._membership.marks(worker)
 

@@ -1,4 +1,4 @@
-"""Workers come, stay and go: the verbs `join`, `part`, `leave`, `extend`, `marks` and `workers`."""
+"""Workers come, stay and go: the verbs `join`, `part`, `leave`, `extend`, `spare`, `marks` and `workers`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tqbroker_broker.answers import Joined, Mark, WorkerRow
 from tqbroker_broker.attempts import Held
 from tqbroker_broker.config import StorageConfig
-from tqbroker_broker.lifecycle import DIED
+from tqbroker_broker.lifecycle import BEAT, DIED
 from tqbroker_broker.questions import EventKind
 from tqbroker_broker.records import State, Time
 from tqbroker_broker.storage import NameTaken
@@ -125,6 +125,12 @@ class Membership:
         connection = self._book.matches(worker, instance)
         if connection and connection.connected:
             connection.deadline = now.mono + self._config.lease_ttl
+
+    def spare(self, worker: str, instance: bytes, now: Time) -> None:
+        """The worker is not given up within the grace."""
+        connection = self._book.matches(worker, instance)
+        if connection:
+            connection.deadline = max(connection.deadline, now.mono + max(self._config.grace, BEAT))
 
     def marks(self, worker: str) -> dict[int, Mark]:
         """The leases of this worker whose jobs somebody cancelled, by token."""
