@@ -56,8 +56,8 @@ class Verdict(NamedTuple):
 class Attack:
     """A connection that sends bytes as they are."""
 
-    def __init__(self, address: str) -> None:
-        self._channel: Any = grpc.aio.insecure_channel(address, options=OPTIONS)
+    def __init__(self, address: str, compression: grpc.Compression = grpc.Compression.NoCompression) -> None:
+        self._channel: Any = grpc.aio.insecure_channel(address, options=OPTIONS, compression=compression)
         self._calls = calls()
         self.codes: Counter[str] = Counter()
 

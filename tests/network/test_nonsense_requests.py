@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+import grpc
 import pytest
 from tests.acceptance.harness.daemon import Daemon
 from tests.acceptance.harness.footprint import MIB, footprint
@@ -28,6 +29,9 @@ pytestmark = pytest.mark.proof("T20")
 
 GROWTH = 96 * MIB
 """Bytes that a broker may take more after thousands of inputs: what it buffers, and what it has stored of them."""
+
+TOO_LARGE = 17 * MIB
+"""Bytes of a message that no call takes, as it is or when it is unpacked: 16 MiB are the most."""
 
 REPLAYED = 1500
 """Refused requests that are sent again to an empty broker."""
@@ -85,6 +89,30 @@ def test_every_input_gets_an_answer_or_a_reason_and_the_broker_stays_as_it_was(
     assert after.anonymous - before.anonymous < GROWTH
     assert after.threads <= before.threads + 4
     assert after.descriptors <= before.descriptors + 16
+
+
+@pytest.mark.parametrize("compressed", [False, True], ids=["large", "large when unpacked"])
+def test_a_message_above_the_limit_is_refused_on_every_call_and_costs_nothing(
+    site: Site, counts: Counter[str], compressed: bool
+) -> None:
+    broker = site.broker()
+    site.wire.health(PATIENCE)
+    before = footprint(broker.pid).anonymous
+    codes = asyncio.run(_too_large(site.address, compressed))
+    assert codes == dict.fromkeys(calls(), "RESOURCE_EXHAUSTED")
+    assert footprint(broker.pid).anonymous - before < 3 * TOO_LARGE, "what is refused is not kept"
+    site.wire.health(PATIENCE)
+    assert site.calls.mark.delay(0), "it goes on"
+    counts["inputs"] += len(codes)
+
+
+async def _too_large(address: str, compressed: bool) -> dict[str, str]:
+    """How each call ends that is given more than a message may have."""
+    attack = Attack(address, grpc.Compression.Gzip if compressed else grpc.Compression.NoCompression)
+    try:
+        return {path: (await attack.send(Input(path, (bytes(TOO_LARGE),)))).code for path in calls()}
+    finally:
+        await attack.close()
 
 
 def test_of_what_is_refused_as_invalid_nothing_is_stored(site: Site, counts: Counter[str]) -> None:
