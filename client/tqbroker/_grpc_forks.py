@@ -7,6 +7,7 @@ it would hang, and bring the parent to a stop as well.
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tqbroker.exceptions import OperationalError
 
 _TASKS = Path("/proc/self/task")
 _THREADS = ("event_engine", "lifeguard", "grpc_")
+_AWAKE = ("R", "D")
+"""States of a thread that runs, or will as soon as it can."""
 _STEP = 0.002
 _LIMIT = 0.25
 """Seconds; what an application with gRPC channels of its own pays for each fork, since those never rest."""
@@ -48,15 +51,21 @@ def settle() -> None:
     if not _TASKS.is_dir():
         time.sleep(10 * _STEP)
         return
-    while any(name.startswith(_THREADS) for name in _names()) and time.monotonic() < deadline:
+    while _at_work() and time.monotonic() < deadline:
         time.sleep(_STEP)
 
 
-def _names() -> list[str]:
-    names = []
+def _at_work() -> bool:
+    """Whether gRPC has threads. One that has just begun gets its name when it first runs: till then it is awake.
+
+    So its last thread, which begins when the others have ended, is not missed on a busy machine.
+    """
+    ours = {thread.native_id for thread in threading.enumerate()}
     for task in _TASKS.iterdir():
         try:
-            names.append((task / "comm").read_text())
+            name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
         except OSError:  # it ended just now
             continue
-    return names
+        if name.startswith(_THREADS) or (rest.split()[0] in _AWAKE and int(task.name) not in ours):
+            return True
+    return False

@@ -91,7 +91,8 @@ def reaped(pids: Iterable[int], expected: int = 0) -> None:
         deadline = time.monotonic() + PATIENCE
         while not (status := os.waitpid(pid, os.WNOHANG))[0]:
             if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGALRM)  # it says where it stands
+                os.waitpid(pid, 0)
                 raise AssertionError(f"child {pid} did not end")
             time.sleep(0.005)
         assert os.waitstatus_to_exitcode(status[1]) == expected, f"child {pid} ended with {status[1]}"
