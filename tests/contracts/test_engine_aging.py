@@ -119,6 +119,37 @@ async def test_jumps_in_both_directions_add_up(engine: EngineUnderTest) -> None:
     assert await kept(engine, "a") == [False]
 
 
+@pytest.mark.parametrize("restart", [False, True])
+async def test_jumps_that_come_again_and_again_keep_nothing_from_growing_old(
+    engine: EngineUnderTest, *, restart: bool
+) -> None:
+    """A machine that sleeps for hours once within each time of keeping: its clock seems to jump whenever it wakes."""
+    await jump(engine, 8 * 3600)
+    await finished(engine)
+    for _ in range(3):
+        await passes(engine, DEDUP_WINDOW * 2 / 3)
+        await jump(engine, 8 * 3600)
+        if restart:
+            await engine.restart()
+
+    assert await kept(engine, "a") == [False]
+    assert (await engine.put("a")).stored == 1
+
+
+async def test_each_jump_is_held_back_for_its_own_time(engine: EngineUnderTest) -> None:
+    await finished(engine, "before")
+    await jump(engine, 400 * DAY)
+    await passes(engine, RESULT_TTL * 2 / 3)
+    await finished(engine, "between")
+    await jump(engine, 400 * DAY)
+    assert await kept(engine, "before", "between") == [True, True]
+
+    await passes(engine, RESULT_TTL * 2 / 3)
+    assert await kept(engine, "before", "between") == [False, True]
+    await passes(engine, RESULT_TTL)
+    assert await kept(engine, "before", "between") == [False, False]
+
+
 async def test_an_upload_goes_on_after_a_jump(engine: EngineUnderTest) -> None:
     first, last = Workflow().chain("a", "b").parts([1, 1])
     await engine.verbs.submit(first, engine.now)

@@ -90,12 +90,13 @@ async def test_what_a_clock_that_was_put_forward_holds_back_comes_along(tmp_path
     await engine.open()
     await engine.put("a", expires_ms=engine.later(1))
     engine.advance(1)
-    engine.advance(2, wall=90_000)
-    await engine.expire_all(10)
+    for _ in range(2):
+        engine.advance(2, wall=90_000)
+        await engine.expire_all(10)
     await engine.verbs.close()
     header = json.loads(lines_of(tmp_path / "data")[0])
     imported(put(tmp_path, lines_of(tmp_path / "data")), tmp_path / "copy", NOW_MS)
-    assert header["aging"]
+    assert header["aging"][::2] == [89_998_000] * 2
     assert json.loads(lines_of(tmp_path / "copy")[0])["aging"] == header["aging"]
 
 

@@ -21,7 +21,7 @@ VERSION = 1
 
 class Header(msgspec.Struct, forbid_unknown_fields=True):
     """The first line. `tables` has the number of rows by table, as they were in the store; `aging` is what holds
-    results and ids back after the wall clock was put forward, empty if nothing does."""
+    results and ids back after the wall clock was put forward: a lag and since when for each jump."""
 
     tqbroker_export: int
     version: str

@@ -18,6 +18,7 @@ from tqbroker_broker.rules import UniqueUntil
 from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.exported import Word
 from tqbroker_broker.storage.exports import VERSION, Exported, Header, Line, Trailer
+from tqbroker_broker.storage.lmdb import holding
 from tqbroker_broker.storage.lmdb.keys import FORMAT_VERSION, HELD_BACK, PAIR, first_number
 from tqbroker_broker.storage.lmdb.pages import page_faults
 from tqbroker_broker.storage.lmdb.table_rows import UNREADABLE
@@ -84,10 +85,10 @@ class Export:
             self._skip("the epoch of the store leaves no room for tokens")
             epoch = 0
         held = self._snapshot.get("meta", HELD_BACK) or b""
-        if len(held) not in (0, PAIR.size):
+        if len(held) % PAIR.size:
             self._skip("what results and ids are held back by cannot be read")
             held = b""
-        aging = [*PAIR.unpack(held)] if held else []
+        aging = [number for each in holding.unpack(held) for number in each]
         return Header(VERSION, __version__, number, meta[b"store"].hex(), epoch, tables, aging)
 
     def _lines(self, name: str) -> Iterator[bytes]:

@@ -18,7 +18,8 @@ from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.lifecycle import is_epoch
 from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.exports import VERSION, Header, Imported, Line, Trailer
-from tqbroker_broker.storage.lmdb.keys import DATABASES, FORMAT_VERSION, HELD_BACK, PAIR, U64
+from tqbroker_broker.storage.lmdb import holding
+from tqbroker_broker.storage.lmdb.keys import DATABASES, FORMAT_VERSION, HELD_BACK, U64
 from tqbroker_broker.storage.lmdb.opening import map_size
 from tqbroker_broker.storage.lmdb.replacing import make_store
 from tqbroker_broker.storage.lmdb.table_rows import UNREADABLE
@@ -49,7 +50,7 @@ def read_header(file: BinaryIO) -> Header:
     try:
         header = _decode_header(file.readline())
         bytes.fromhex(header.store)
-        PAIR.pack(*header.aging or (0, 0))
+        holding.pack(holding.paired(header.aging))
     except (msgspec.MsgspecError, ValueError, StructError) as problem:
         raise CannotOpen(f"line 1: this is not an export of tqbroker ({problem})") from problem
     if header.tqbroker_export != VERSION or header.format > FORMAT_VERSION:
@@ -151,7 +152,7 @@ def _meta(header: Header) -> list[tuple[bytes, bytes]]:
         (b"format", U64.pack(FORMAT_VERSION)),
         (b"store", bytes.fromhex(header.store)),
         (b"epoch", U64.pack(header.epoch)),
-        *([(HELD_BACK, PAIR.pack(*header.aging))] if header.aging else []),
+        *([(HELD_BACK, holding.pack(holding.paired(header.aging)))] if header.aging else []),
     ]
 
 

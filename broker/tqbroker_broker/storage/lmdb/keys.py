@@ -8,7 +8,7 @@ leave `names` with their last row in `lanes`; the others stay.
     database       key                          value
     ------------   --------------------------   ------------------------------------------------------------
     meta           "format" "store" "epoch"     format version, id of this store, epoch of the last start
-                   "aging"                      by how much aging lags behind the wall clock, since when (aging.py)
+                   "aging"                      the jumps of the clock that aging lags behind by, since when (aging.py)
     jobs           seq                          the job as submitted, or as changed since    (rows.pack_jobs)
     ids            id                           seq, digest (16); its final token once the job is dropped
     names          lane                         what the jobs of the lane have in common     (lanes.LaneKey)
@@ -95,7 +95,7 @@ PAIR = Struct(">QQ")
 AGENDA = Struct(">cQQ")
 
 HELD_BACK = b"aging"
-"""The key in `meta` of what aging holds back: two numbers."""
+"""The key in `meta` of what aging holds back (see `holding`)."""
 
 ORDER_END = b"\xff" * 8
 """Behind every order of a lane."""

@@ -57,8 +57,8 @@ def _memory_horizon(store: Store, now: Time) -> int:
     aged_ms = store.aging.wall_ms(now)
     if store.remembered * MEMORY_BYTES <= store.config.map_size * store.config.dedup_share:
         return aged_ms
-    held = now.wall_ms - store.aging.held.since_ms < MEMORY_FLOOR_MS
-    return (aged_ms if held else now.wall_ms) + max(0, int(store.config.dedup_window * 1000) - MEMORY_FLOOR_MS)
+    held = [each.lag_ms for each in store.aging.held if now.wall_ms - each.since_ms < MEMORY_FLOOR_MS]
+    return now.wall_ms - sum(held) + max(0, int(store.config.dedup_window * 1000) - MEMORY_FLOOR_MS)
 
 
 def needed(store: Store, now: Time) -> bool:

@@ -8,10 +8,11 @@ from pathlib import Path
 import lmdb
 import msgspec
 
-from tqbroker_broker.aging import NOTHING, Aging, HeldBack
+from tqbroker_broker.aging import Aging
 from tqbroker_broker.config import StorageConfig
 from tqbroker_broker.records import JobId, State, Time
 from tqbroker_broker.schedules import ScheduleState
+from tqbroker_broker.storage.lmdb import holding
 from tqbroker_broker.storage.lmdb.book import Book, Holder
 from tqbroker_broker.storage.lmdb.bounds import Bounds
 from tqbroker_broker.storage.lmdb.capacity import Capacity
@@ -22,7 +23,6 @@ from tqbroker_broker.storage.lmdb.keys import (
     HELD_BACK,
     NEXT_EVENT,
     NEXT_SEQ,
-    PAIR,
     REMEMBERED,
     TOKEN_AT,
     U64,
@@ -113,8 +113,7 @@ class Store:
                 self.counts[key.decode()] = row
                 self.waiting += row[WAITING]
         self.boot_order = self.next_seq
-        held = read.get(HELD_BACK, db=self.db["meta"])
-        self.stored_held = self.aging.held = HeldBack(*PAIR.unpack(held)) if held is not None else NOTHING
+        self.stored_held = self.aging.held = holding.unpack(read.get(HELD_BACK, db=self.db["meta"]))
         self.aging.see(now)
         for name, instance in read.cursor(self.db["workers"]):
             deadline = now.mono + self.config.lease_ttl

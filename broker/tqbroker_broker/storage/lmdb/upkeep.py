@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tqbroker_broker.answers import Expired
 from tqbroker_broker.lifecycle import SILENT, lost_failure
 from tqbroker_broker.records import JobId, State, Time
-from tqbroker_broker.storage.lmdb import events, groups, uniques, wrecks
+from tqbroker_broker.storage.lmdb import events, groups, holding, uniques, wrecks
 from tqbroker_broker.storage.lmdb.dropping import Dropping
 from tqbroker_broker.storage.lmdb.endings import drop_finished, end_waiting, lose, put_damaged
 from tqbroker_broker.storage.lmdb.following import follow
@@ -19,7 +19,6 @@ from tqbroker_broker.storage.lmdb.keys import (
     KEYS,
     MARKS,
     MEMORY,
-    PAIR,
     RETENTION,
     SAVED,
     TURNS,
@@ -102,7 +101,7 @@ def _keep_held(group: Group) -> None:
     store, held = group.store, group.store.aging.held
     if held == store.stored_held:
         return
-    group.txn.put(HELD_BACK, PAIR.pack(*held), db=store.db["meta"])
+    group.txn.put(HELD_BACK, holding.pack(held), db=store.db["meta"])
     group.effects.append(lambda: setattr(store, "stored_held", held))
 
 

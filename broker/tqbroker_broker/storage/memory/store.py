@@ -103,7 +103,7 @@ class MemoryStore:
 
     `starts` are the moments (wall clock, how many) at which jobs of a limited name started. `events` is the log and
     `last_event` the highest number that was given. `groups` says where a group is: workflow and number of the join.
-    `saved` are lists of jobs by the id they were saved under. `held` is by how much aging lags behind the wall clock.
+    `saved` are lists of jobs by the id they were saved under. `held` are the jumps of the clock that aging holds back.
     """
 
     id: bytes = field(default_factory=lambda: secrets.token_bytes(16))
@@ -123,7 +123,7 @@ class MemoryStore:
     saved: dict[bytes, SavedGroup] = field(default_factory=dict)
     events: list[Events] = field(default_factory=list)
     last_event: int = 0
-    held: HeldBack = NOTHING
+    held: tuple[HeldBack, ...] = NOTHING
 
     def next_number(self) -> int:
         """A number above all before."""
