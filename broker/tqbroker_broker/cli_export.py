@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import BinaryIO
 import click
 import msgspec
 
-from tqbroker._whole_file import CannotSaveError, WholeFile
+from tqbroker._whole_file import CannotSaveError, WholeFile, flush_directory
 from tqbroker_broker.cli_store import DATA_DIR, DIRECTORY, FAULTS, STORE, USAGE, store_path, words
 from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.exported import exported, imported
@@ -62,7 +63,7 @@ def _target(output: Path | None) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         return
     try:
-        with WholeFile(output, "export") as file:
+        with WholeFile(output, "export", spares_left_over=True) as file:
             with _keeping_what_was_read(file), open(file.fileno(), "wb", closefd=False) as out:
                 yield out
             file.complete()
@@ -76,6 +77,8 @@ def _keeping_what_was_read(file: WholeFile) -> Iterator[None]:
         yield
     except CutShort as cut:
         file.kept = True
+        os.fsync(file.fileno())
+        flush_directory(file.partial.parent)
         raise CannotOpen(f"{cut}: what could be read is in {file.partial}. If there is a backup, restore it") from cut
 
 

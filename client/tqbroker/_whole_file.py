@@ -23,16 +23,18 @@ class WholeFile:
 
     `kind` is what is saved, for messages: "backup". `partial` is the name the file has until it is whole. It is locked
     while it is written: what a killed process has left under that name is not locked, and is written over; `left_over`
-    says that there was something. With `kept` it stays also when it does not become whole.
+    says that there was something. With `kept` it stays also when it does not become whole; with `spares_left_over` what
+    has stayed so is not written over.
     """
 
-    def __init__(self, path: Path, kind: str) -> None:
+    def __init__(self, path: Path, kind: str, *, spares_left_over: bool = False) -> None:
         self.path = path
         self.partial = path.parent / (path.name + ".partial")
         self.left_over = False
         self.kept = False
         self.size = 0
         self._kind = kind
+        self._spares_left_over = spares_left_over
         self._file = -1
 
     def __enter__(self) -> Self:
@@ -78,6 +80,11 @@ class WholeFile:
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_uid != os.geteuid():
             raise CannotSaveError(f"{self.partial} is not a file of ours: look at it, and remove it if it may go")
         self.left_over = found.st_size > 0
+        if self.left_over and self._spares_left_over:
+            raise CannotSaveError(
+                f"{self.partial} is there, of an {self._kind} that did not come to its end: move it away, or choose"
+                " another name"
+            )
         os.fchmod(file, 0o600)
         os.ftruncate(file, 0)
 

@@ -13,6 +13,7 @@ import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import lmdb
 import pytest
@@ -292,6 +293,32 @@ def test_a_file_that_kills_its_reader_is_said_and_no_export_has_its_name(tmp_pat
     assert "pages: " in done.output
     assert "what could be read is in" in done.output
     assert not (tmp_path / "export.jsonl").exists()
+
+
+def test_what_could_be_read_of_a_store_is_on_the_disk_and_stays_when_the_command_is_given_again(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = tmp_path / "export.jsonl.partial"
+    flushed: list[int] = []
+    fsync = os.fsync
+
+    def noted(file: int) -> None:
+        flushed.append(os.fstat(file).st_ino)
+        fsync(file)
+
+    def ended(_: Path, out: BinaryIO, __: object) -> None:
+        out.write(b"all that there is")
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr("tqbroker_broker.cli_export.exported", ended)
+    assert run("export", store, "-o", tmp_path / "export.jsonl").exit_code == 2
+    assert saved.stat().st_ino in flushed
+
+    again = run("export", store, "-o", tmp_path / "export.jsonl")
+
+    assert again.exit_code == 2
+    assert f"{saved} is there, of an export that did not come to its end: move it away" in again.output
+    assert saved.read_bytes() == b"all that there is"
 
 
 def test_a_file_of_somebody_else_is_no_export_and_is_refused_in_one_sentence(tmp_path: Path) -> None:
