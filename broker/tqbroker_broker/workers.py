@@ -69,12 +69,16 @@ class Workers:
         if self.stopping:
             raise Stopping("the broker is stopping: connect again in a moment")
         self._guard.engine.spare(hello.name, hello.instance, self._guard.now())
-        await self._settle_previous(hello)
-        await self._declare(hello)
-        await self._declare_schedules(hello)
         other_store = bool(hello.store) and hello.store != self.store
         held = [] if other_store else list(hello.held)
-        joined = await self._join(hello, held)
+        try:
+            await self._settle_previous(hello)
+            await self._declare(hello)
+            await self._declare_schedules(hello)
+            joined = await self._join(hello, held)
+        except BaseException:
+            self._came_in_vain(hello)
+            raise
         current = self._sessions.by_name.get(hello.name)
         if current is not None:
             self._sessions.remove(current)
@@ -92,7 +96,11 @@ class Workers:
         previous = self._sessions.by_name.get(hello.name)
         if previous is not None and previous.instance == hello.instance:
             self._sessions.remove(previous)
-            await previous.outcomes.quiet()
+            try:
+                await previous.outcomes.quiet()
+            except asyncio.CancelledError:
+                self._remember_settling(previous)
+                raise
         settling = self._settling.get(hello.name)
         if settling is not None:
             await settling.outcomes.quiet()
@@ -129,10 +137,14 @@ class Workers:
             log.warning("the schedules that worker %s declares cannot be stored: %s", hello.name, error)
 
     async def _join(self, hello: Hello, held: list[Held]) -> Joined:
-        """Joins, and parts again when the stream broke before the join was done. One at a time under a name."""
+        """Joins, and parts again when the stream broke before the join was done. One at a time under a name.
+
+        Another stream of the same process may have joined meanwhile: that one is over, so that its end parts nobody.
+        """
         while (before := self._joining.get(hello.name)) is not None:
             await asyncio.wait([before])
             await asyncio.sleep(0)
+            await self._settle_previous(hello)
         verb = self._guard.engine.join(hello.name, hello.instance, held, self._guard.now())
         joining = asyncio.ensure_future(self._guard.do(verb))
         self._joining[hello.name] = joining
@@ -146,6 +158,11 @@ class Workers:
     def _joined_in_vain(self, hello: Hello, joining: asyncio.Future[Joined]) -> None:
         if not joining.cancelled() and joining.exception() is None:
             self._waiters.ended(joining.result().final)
+        self._came_in_vain(hello)
+
+    def _came_in_vain(self, hello: Hello) -> None:
+        """A stream broke, or was refused, before it had a session, and may have ended an older one of its process."""
+        if hello.name not in self._joining and hello.name not in self._sessions.by_name:
             self._engine_part(hello)
 
     def _engine_part(self, hello: Hello) -> None:

@@ -269,6 +269,80 @@ async def test_a_stream_that_breaks_during_the_join_does_not_keep_its_name(bench
     await bench.worker(instance=2).attach()
 
 
+async def test_a_stream_that_breaks_before_its_join_does_not_keep_the_name_of_the_one_it_replaced(bench: Bench) -> None:
+    old = (await bench.worker(instance=1).attach()).session
+    old.outcomes.enter(0)
+    attaching = asyncio.create_task(bench.worker(instance=1).attach())
+    await asyncio.sleep(0)
+    attaching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attaching
+    bench.core.workers.part(old)
+    old.outcomes.leave(0)
+
+    await bench.pass_time(6)
+
+    assert bench.engine.workers() == []
+    await bench.worker(instance=2).attach()
+
+
+async def test_a_stream_whose_join_fails_does_not_keep_the_name_of_the_one_it_replaced(bench: Bench) -> None:
+    await bench.worker(instance=1).attach()
+    join = bench.engine.join
+
+    async def full(*args):  # type: ignore[no-untyped-def]
+        raise Unavailable("no room")
+
+    bench.engine.join = full  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        await bench.worker(instance=1).attach()
+    bench.engine.join = join  # type: ignore[method-assign]
+
+    await bench.pass_time(6)
+
+    await bench.worker(instance=2).attach()
+
+
+async def test_what_a_stream_brought_is_waited_for_also_when_the_next_one_broke(bench: Bench) -> None:
+    old = (await bench.worker().attach()).session
+    old.outcomes.enter(0)
+    broken = asyncio.create_task(bench.worker().attach())
+    await asyncio.sleep(0)
+    broken.cancel()
+    await asyncio.wait([broken])
+
+    attaching = asyncio.create_task(bench.worker().attach())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not attaching.done()
+
+    old.outcomes.leave(0)
+    await attaching
+
+
+async def test_the_end_of_a_stream_does_not_part_the_one_that_joined_after_it(bench: Bench) -> None:
+    first, second = bench.worker(), bench.worker()
+    join, joins, is_seated, goes_on = bench.engine.join, iter(range(2)), asyncio.Event(), asyncio.Event()
+
+    async def slow(*args):  # type: ignore[no-untyped-def]
+        joined = await join(*args)
+        if next(joins):
+            is_seated.set()
+            await goes_on.wait()
+        return joined
+
+    bench.engine.join = slow  # type: ignore[method-assign]
+    attaching = [asyncio.create_task(worker.attach()) for worker in (first, second)]
+    await is_seated.wait()
+    bench.core.workers.part(first.session)
+    goes_on.set()
+    await asyncio.gather(*attaching)
+
+    await second.credit(1)
+    (job,) = await bench.enqueue(1)
+    assert [taken for taken, _ in second.take()] == [job]
+
+
 async def test_jobs_from_before_a_restart_wait_for_their_workers(bench: Bench) -> None:
     await (await bench.worker().attach()).credit(0)
     (old,) = await bench.enqueue(1)
