@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 from tests.acceptance.harness.site import ROOT, Site
@@ -23,10 +25,10 @@ firsts = count(100_000, 100_000)
 """Where the numbers of each program's calls begin."""
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """One broker and one worker for all programs."""
-    site = Site(tmp_path_factory.mktemp("hosts"))
+@pytest.fixture
+def place(folder: Path, counts: Counter[str]) -> Iterator[Site]:
+    """A broker and a worker: what one program leaves behind when it fails is not mixed with the calls of another."""
+    site = Site(folder, counts=counts)
     site.broker()
     site.worker()
     yield site
@@ -42,7 +44,7 @@ def ended(place: Site, program: str, *arguments: str, **environment: str) -> sub
 
 
 def run(place: Site, counts: Counter[str], program: str, *arguments: str, **environment: str) -> None:
-    """A program that must end well; no job of any program so far was lost, or ran twice."""
+    """A program that must end well; no job of it was lost, or ran twice."""
     done = ended(place, program, *arguments, **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     counts["programs"] += 1
@@ -106,4 +108,10 @@ def test_a_program_ends_in_the_middle_of_everything(place: Site, how: str, count
 def test_a_client_that_is_not_ready_for_a_fork_is_caught(place: Site, mutant: str) -> None:
     done = ended(place, "busy", TQ_MUTANT=mutant, TQ_HANGS="10")
 
-    assert done.returncode != 0
+    assert done.returncode == -signal.SIGALRM, done.stderr
+    assert "most recent call first" in done.stderr, "it says where it stands"
+
+
+@pytest.mark.long
+def test_a_client_that_is_ready_for_a_fork_ends_as_soon(place: Site, counts: Counter[str]) -> None:
+    run(place, counts, "busy", TQ_HANGS="10")
