@@ -23,6 +23,7 @@ from tests.crash.failpoints import armed, kills_at
 from tests.proof.amount import seeds
 
 from tqbroker import AsyncResult
+from tqbroker.ids import text_of
 from tqbroker.v1 import admin_pb2, job_pb2
 from tqbroker.v1.workflow_pb2 import WorkflowInfo, WorkflowState
 
@@ -131,8 +132,11 @@ def _ends(site: Site, sent: Sent) -> list[str]:
 def _runs(site: Site) -> list[str]:
     """Every workflow has come to its end, and each of its jobs has run as often as it must."""
     until(lambda: not _left(site), f"the rest of the workflows to end, of which are left: {_left(site)}", 60)
-    faults = []
-    for runs in site.history.read().starts.values():
+    started = site.history.read().starts.values()
+    nodes = {node for each in _workflows(site) for node in _nodes(site, each.id)}
+    strangers = {run.id for runs in started for run in runs} - nodes
+    faults = [f"job {job} ran and is in no workflow" for job in strangers]
+    for runs in started:
         for job, count in Counter(run.id for run in runs).items():
             if count > 1 and count > 1 + _lost(site, job):
                 faults.append(f"job {job} ran {count} times and lost {_lost(site, job)} leases")
@@ -153,6 +157,18 @@ def _lost(site: Site, job: str) -> int:
     """Leases that a job has lost, by its history: its counters begin anew when it is replaced."""
     answer = site.wire.admin.GetJob(admin_pb2.GetJobRequest(id=job), timeout=20, wait_for_ready=True)
     return sum(attempt.verdict == "lost" for attempt in answer.job.attempts)
+
+
+def _nodes(site: Site, workflow: bytes) -> Iterator[str]:
+    """The ids of a workflow's jobs: each body runs under one of them (I6)."""
+    cursor = b""
+    while True:
+        request = admin_pb2.GetWorkflowRequest(id=workflow, cursor=cursor, limit=1000)
+        page = site.wire.admin.GetWorkflow(request, timeout=20, wait_for_ready=True)
+        yield from (text_of(node.job.uuid) for node in page.nodes)
+        cursor = page.cursor
+        if not cursor:
+            return
 
 
 def _workflows(site: Site) -> Iterator[WorkflowInfo]:

@@ -14,6 +14,8 @@ from tests.proof.amount import numbers
 
 SEEDS = numbers(60, 2000)
 
+STRANGER = b"never submitted "
+
 SHARES = 20
 """The seeds are run in so many tests, so that a failing one is found again quickly."""
 
@@ -35,6 +37,15 @@ async def test_a_workflow_happens_as_a_whole_whatever_is_killed(
             faults[seed] = found
 
     assert faults == {}
+
+
+async def test_a_body_that_runs_under_an_id_that_nobody_has_sent_is_seen(tmp_path: Path) -> None:
+    course = Course(1, tmp_path)
+    assert await course.run() == []
+
+    course.runs[STRANGER] = []
+
+    assert course.strangers() == [f"{STRANGER.hex()} ran and was never sent"]
 
 
 async def _some_fault(tmp_path: Path) -> bool:

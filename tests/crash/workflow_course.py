@@ -222,7 +222,15 @@ class Course:
         faults = [f"{job.hex()} is {end.state.name}" for job, end in ends.items() if end.state not in FINAL]
         if faults:
             return faults
-        return judge(self.graph, ends, self.runs) + self._repeats() + await self._left_behind(ends)
+        faults = judge(self.graph, ends, self.runs) + self.strangers() + self._repeats()
+        return faults + await self._left_behind(ends)
+
+    def strangers(self) -> list[str]:
+        """Bodies that ran under ids that nobody has sent: what follows others runs under the id it was sent with."""
+        replaced = [replacement(node.id) for node in self.graph.nodes if node.fate == "replace"]
+        sent = {node.id for node in self.graph.nodes}
+        sent |= {job for part in replaced for each in part.nodes for job in each.jobs.ids}
+        return [f"{job.hex()} ran and was never sent" for job in self.runs if job not in sent]
 
     def _repeats(self) -> list[str]:
         """A body runs once, and once more for each lease that was lost or given up."""
