@@ -117,6 +117,7 @@ async def test_a_lease_whose_adoption_did_not_fit_is_in_nobodys_way(engine: Engi
         await engine.join("a", {"job": token})
     engine.advance(TTL + 1)
     engine.extend("b", process=2)
+    assert (await engine.verbs.expire(engine.now, 10)).lost_workers == ["a"]
     assert list(await engine.take("b")) == ["job"]
 
 
