@@ -41,7 +41,8 @@ VALUES = [
     {"$tq": 1, "other": 2},
     ["$tq"],
     set(),
-    {1, "a", (2, 3)},
+    {1, (2, 3)},  # of more than one text the order, and so the name of the test, is another in each process
+    {"a"},
     frozenset({b"x"}),
     datetime(2026, 1, 2, 3, 4, 5, 6),
     datetime(2026, 1, 2, tzinfo=UTC),
