@@ -116,12 +116,14 @@ class Model:
         if 0 < body.expires <= self.wall:
             return False
         guarded = bool(body.ordering) or (body.limited and self.limit > 0)
-        if guarded and self.recovering():
-            return False
+        return not (guarded and self.recovering()) and not self.is_crowded(body)
+
+    def is_crowded(self, body: Body) -> bool:
+        """Whether another job has its ordering key, or others fill its limit."""
         beside = [each.body for each in self.running()]
         if body.ordering and any((each.queue, each.ordering) == (body.queue, body.ordering) for each in beside):
-            return False
-        return not (body.limited and self.limit and sum(each.limited for each in beside) >= self.limit)
+            return True
+        return body.limited and 0 < self.limit <= sum(each.limited for each in beside)
 
     # -- jobs --------------------------------------------------------------------------------------------------------
 
@@ -277,8 +279,9 @@ class Model:
             return None
         resumes = known is None or known.process == process
         self.workers[worker] = Worker(process, True, self.mono + self.times.ttl)
+        in_time = self.recovering()
         self.awaited.discard(worker)
-        kept = {token for token, name in held.items() if self._adopts(worker, token, name, resumes)}
+        kept = {token for token, name in held.items() if self._adopts(worker, token, name, resumes, in_time)}
         for job in self.running():
             if job.worker == worker and job.token not in kept:
                 if resumes:
@@ -288,7 +291,7 @@ class Model:
         ended = {job.ended_by for job in self.jobs.values()} | {by for _, by, _ in self.remembered.values()}
         return held.keys() - kept - ended
 
-    def _adopts(self, worker: str, token: int, name: str, resumes: bool) -> bool:
+    def _adopts(self, worker: str, token: int, name: str, resumes: bool, in_time: bool) -> bool:
         """Whether a lease is still its own: live, or from before the start and not ended, and nobody else's since."""
         job = self.jobs.get(name)
         if job is None:
@@ -299,7 +302,8 @@ class Model:
             return resumes and (job.worker, job.token) == (worker, token)
         if job.state != QUEUED or token in job.over:
             return False
-        if self.listed.get(worker) != self.workers[worker].process:
+        late = not in_time and self.is_crowded(job.body)
+        if late or self.listed.get(worker) != self.workers[worker].process:
             job.over |= {given for given in job.given if given <= token}
             return False
         self._take(job, worker, token)
@@ -307,7 +311,7 @@ class Model:
 
     def part(self, worker: str, process: int) -> None:
         known = self.workers.get(worker)
-        if known and known.process == process:
+        if known and known.process == process and worker not in self.awaited:
             known.connected = False
             known.deadline = min(known.deadline, self.mono + self.times.grace)
 
