@@ -19,6 +19,7 @@ from tests.acceptance.harness.proxy import Proxy
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.storm import Storm
 from tests.acceptance.harness.waiting import until
+from tests.mutants.catching import catches
 from tests.proof.amount import amount, seeds
 
 from tqbroker import AsyncResult, Task
@@ -70,6 +71,17 @@ class Getter:
         return self.got
 
 
+def raging(site: Site, storm: Storm, calls: Calls, faults: int) -> None:
+    """So many faults while jobs of two kinds are submitted and run, and then a moment of peace."""
+    with _load(site, calls.mark) as marks, _load(site, calls.step) as steps:
+        marks.after(50)
+        storm.rage(faults)
+        marks.after(marks.answered + 50)
+        steps.after(steps.answered + 10)
+        for load in (marks, steps):
+            load.stop()
+
+
 @seeds(1, 8)
 def test_faults_shorter_than_a_lease_cost_nothing_but_time(site: Site, seed: int, counts: Counter[str]) -> None:
     site.broker(*LONG)
@@ -78,13 +90,7 @@ def test_faults_shorter_than_a_lease_cost_nothing_but_time(site: Site, seed: int
         worker = site.worker("-c", "4", TQBROKER_URL=far.url)
         getter = Getter(site, calls)
         storm = Storm(seed, near, far)
-        with _load(site, calls.mark) as marks, _load(site, calls.step) as steps:
-            marks.after(50)
-            storm.rage(faults)
-            marks.after(marks.answered + 50)
-            steps.after(steps.answered + 10)
-            for load in (marks, steps):
-                load.stop()
+        raging(site, storm, calls, faults)
         site.wire.connected(worker.pid)
         site.check(lost=0)
         got = getter.stop()
@@ -92,6 +98,20 @@ def test_faults_shorter_than_a_lease_cost_nothing_but_time(site: Site, seed: int
     assert got, storm.told
     assert all(number == value for number, value in got.items()), storm.told
     counts["faults"] += storm.met
+
+
+@pytest.mark.long
+@catches("resend_dropped")
+def test_a_storm_shows_that_a_worker_forgets_what_it_has_sent(site: Site, mutant: str) -> None:
+    """Only its own connection is hurt: the load goes on, so that there are outcomes on their way at any moment."""
+    site.broker(*LONG)
+    with between(site) as (_, far, calls):
+        worker = site.worker("-c", "4", mutant=mutant, TQBROKER_URL=far.url)
+        storm = Storm(1, far)
+        raging(site, storm, calls, 8)
+        site.wire.connected(worker.pid)
+        found = site.faults(lost=0)
+    assert any(fault.startswith("I4: call") for fault in found), (found, storm.told)
 
 
 def test_a_worker_behind_a_frozen_connection_loses_its_jobs_and_its_late_outcomes_change_nothing(
