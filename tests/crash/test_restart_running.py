@@ -9,6 +9,7 @@ import pytest
 from tests.acceptance.harness.load import Callers, submit_many
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import PATIENCE, until
+from tests.mutants.catching import catches
 
 from tqbroker.operations import LimitRule
 
@@ -16,6 +17,23 @@ RUNNING = 1000
 AWAY, AFTER = "while the broker is away", "after it is back"
 
 pytestmark = [pytest.mark.crash, pytest.mark.proof("T16")]
+
+
+def outlived(site: Site, how: signal.Signals, end: str, running: int, mutant: str = "") -> None:
+    """The broker ends and comes back while a worker, which may have a bug, runs so many jobs."""
+    broker = site.broker()
+    worker = site.worker("-P", "asyncio", "-c", str(running), mutant=mutant)
+    submit_many(site.calls.ahold, site.history, running)
+    until(lambda: len(site.history.read().starts) == running, "all jobs to start", pause=0.1)
+
+    broker.signal(how)
+    assert broker.wait() == (0 if how is signal.SIGTERM else -signal.SIGKILL)
+    if end == AWAY:
+        site.gate.touch()
+        until(lambda: len(site.history.read().ends) == running, "all jobs to end", pause=0.1)
+    site.started(broker)
+    site.wire.connected(worker.pid)
+    site.gate.touch()
 
 
 @pytest.mark.parametrize(
@@ -28,23 +46,18 @@ pytestmark = [pytest.mark.crash, pytest.mark.proof("T16")]
     ],
 )
 def test_a_thousand_running_jobs_outlive_a_restart_of_the_broker(site: Site, how: signal.Signals, end: str) -> None:
-    broker = site.broker()
-    worker = site.worker("-P", "asyncio", "-c", str(RUNNING))
-    submit_many(site.calls.ahold, site.history, RUNNING)
-    until(lambda: len(site.history.read().starts) == RUNNING, "all jobs to start", pause=0.1)
-
-    broker.signal(how)
-    assert broker.wait() == (0 if how is signal.SIGTERM else -signal.SIGKILL)
-    if end == AWAY:
-        site.gate.touch()
-        until(lambda: len(site.history.read().ends) == RUNNING, "all jobs to end", pause=0.1)
-    site.started(broker)
-    site.wire.connected(worker.pid)
-    site.gate.touch()
+    outlived(site, how, end, RUNNING)
 
     site.check(lost=0)
     events = site.history.read()
     assert sum(map(len, events.starts.values())) == RUNNING
+
+
+@catches("held_not_named")
+def test_running_jobs_show_that_a_worker_does_not_say_after_a_restart_what_it_runs(site: Site, mutant: str) -> None:
+    outlived(site, signal.SIGTERM, AFTER, 100, mutant)
+
+    assert any(fault.startswith("I4: call") for fault in site.faults(lost=0))
 
 
 def test_jobs_in_processes_outlive_a_restart_of_the_broker_too(site: Site) -> None:
