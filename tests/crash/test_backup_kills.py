@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections import Counter
@@ -18,6 +19,8 @@ from tests.crash.saved import Backup, copies, fill, missing
 from tests.mutants.catching import catches
 from tests.proof.amount import amount, seeds
 from tests.proof.stores import faults_of
+
+from tqbroker_broker.storage.lmdb.opening import COMPACTING, RESTORING
 
 pytestmark = [pytest.mark.crash, pytest.mark.proof("T27")]
 
@@ -104,10 +107,12 @@ def torn(site: Site, mutant: str = "") -> list[str]:
     growing = backup.file if mutant else backup.partial
     until(lambda: growing.exists() and growing.stat().st_size > 0, "the first bytes to come", pause=0.0005)
     backup.client.kill()
+    assert backup.client.wait() == -signal.SIGKILL, "the client had ended before it was killed"
     size = growing.stat().st_size
-    if backup.file.exists() and (faults := faults_of(backup.file)):
-        return [f"a file of {size} bytes looks like a backup and is none: {faults[0]}"]
-    return []
+    if not backup.file.exists():
+        return []
+    faults = faults_of(backup.file) or ["it is whole, so the kill came too late"]
+    return [f"a file of {size} bytes looks like a backup and is none: {faults[0]}"]
 
 
 def test_a_client_killed_while_it_reads_leaves_no_backup_and_the_next_one_takes_its_place(
@@ -187,6 +192,50 @@ def test_a_compaction_killed_at_its_last_step_changes_nothing_and_is_run_again(
     counts["kills"] += 1
 
 
+class Cut:
+    """A command that writes a file beside what it makes, killed at any moment between that file's start and its end.
+
+    `seconds` is how long that takes when nobody disturbs it.
+    """
+
+    def __init__(self, site: Site, *command: str | Path) -> None:
+        self._site = site
+        self._command = command
+        self.seconds = 0.0
+
+    def measure(self, partial: Path) -> None:
+        """One run that is left alone."""
+        daemon, begun = self._begun(partial)
+        assert daemon.wait() == 0, daemon.log.tail()
+        self.seconds = time.monotonic() - begun
+
+    def cut(self, partial: Path, random: Random) -> bool:
+        """One run that is killed, with all that it has started. Whether the kill came before its end."""
+        daemon, _ = self._begun(partial)
+        time.sleep(random.uniform(0, self.seconds))
+        daemon.discard()
+        code = daemon.wait()
+        assert code in (0, -signal.SIGKILL), daemon.log.tail()
+        return code != 0
+
+    def _begun(self, partial: Path) -> tuple[Daemon, float]:
+        left = _version(partial)  # by a run that was killed
+        daemon = self._site.daemon(str(self._command[0]), *self._command)
+        daemon.start()
+        until(
+            lambda: _version(partial) not in (0, left) or not daemon.running, f"{partial.name} to begin", pause=0.0005
+        )
+        return daemon, time.monotonic()
+
+
+def _version(file: Path) -> int:
+    """Another number whenever the file has been written to; 0 where there is none."""
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
 @pytest.mark.long
 @seeds(1, 3)
 def test_restores_and_compactions_killed_at_any_moment_leave_a_store_or_none(
@@ -199,20 +248,20 @@ def test_restores_and_compactions_killed_at_any_moment_leave_a_store_or_none(
     backup = Backup(site, "backup")
     assert backup.ended()
     broker.stop()
+    data = site.folder / "restored"
+    restore = Cut(site, "restore", backup.file, "--data-dir", data)
+    compact = Cut(site, "compact", "--data-dir", site.data)
+    restore.measure(data / RESTORING)
+    compact.measure(site.data / COMPACTING)
 
+    kills = Counter[str]()
     for _ in range(amount(2, 6)):
-        data = site.folder / f"data{counts['kills']}"
-        _cut_off(site, random, "restore", backup.file, "--data-dir", data)
-        assert not (data / "data.mdb").exists() or missing(data, backup.due) == []
-        _cut_off(site, random, "compact", "--data-dir", site.data)
+        shutil.rmtree(data)
+        kills["restore"] += restore.cut(data / RESTORING, random)
+        assert not (data / "data.mdb").exists() or missing(data, backup.due) == [], f"seed {seed}"
+        kills["compact"] += compact.cut(site.data / COMPACTING, random)
         assert missing(site.data, backup.due) == [], f"seed {seed}"
-        counts["kills"] += 2
+    print(f"killed: {dict(kills)}; undisturbed: {restore.seconds:.2f} s, {compact.seconds:.2f} s")
+    assert kills.total(), f"seed {seed}: every command had ended before it was killed"
+    counts["kills"] += kills.total()
     counts["backups"] += 1
-
-
-def _cut_off(site: Site, random: Random, *command: str | Path) -> None:
-    """Kills a command after up to two seconds, all of what it has started with it."""
-    daemon = site.daemon(str(command[0]), *command)
-    daemon.start()
-    time.sleep(random.uniform(0.2, 2.0))
-    daemon.discard()
