@@ -176,6 +176,54 @@ def test_a_frozen_worker_loses_its_jobs_and_its_late_outcomes_change_nothing(sit
     assert {status.worker for status in site.settle().values()} == {"second@test"}
 
 
+def told_all_the_same(site: Site) -> Collection[int]:
+    """A frozen worker goes on while another runs its jobs, and tells their outcomes although it has lost them.
+
+    Returns the processes that it had.
+    """
+    frozen = site.worker(mutant="no_fencing")
+    hold(site)
+    second = site.worker(name="second")
+    children = frozen.children()
+    site.counts["freezes"] += 1
+    for pid in (frozen.pid, *children):
+        os.kill(pid, signal.SIGSTOP)
+    until(lambda: all(len(runs) == 2 for runs in site.history.read().starts.values()), "the jobs to run elsewhere")
+    running = second.children()
+    for pid in running:
+        os.kill(pid, signal.SIGSTOP)
+    site.gate.touch()
+    for pid in (*children, frozen.pid):
+        os.kill(pid, signal.SIGCONT)
+    site.wire.connected(frozen.pid)
+    assert frozen.stop() == os.EX_OK, "it waits for the broker's word on each outcome"
+    for pid in running:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: not site.history.read().unfinished(), "all runs to end")
+    return children
+
+
+@pytest.mark.long
+@pytest.mark.proof("T8")
+def test_outcomes_that_a_worker_tells_of_jobs_that_it_has_lost_change_nothing(site: Site) -> None:
+    site.broker(*RULES)
+
+    killed = told_all_the_same(site)
+
+    site.check(killed=killed, lost=2)
+    assert {status.worker for status in site.settle().values()} == {"second@test"}
+
+
+@catches("no_fencing")
+def test_late_outcomes_show_that_a_broker_does_not_look_at_tokens(site: Site, mutant: str) -> None:
+    site.broker(*RULES, mutant=mutant)
+
+    killed = told_all_the_same(site)
+
+    found = site.faults(killed=killed, lost=2)
+    assert any(fault.startswith("I3") for fault in found), found
+
+
 def back(site: Site) -> Collection[int]:
     """A worker is frozen, and goes on while another runs its jobs. Returns the processes it had."""
     frozen = site.worker()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tests.mutants.registry import Plant, mutant
@@ -22,6 +23,7 @@ from tqbroker_broker.storage.memory.book import Lease as MemoryLease
 from tqbroker_broker.storage.memory.effects import Effects
 from tqbroker_broker.storage.memory.engine import MemoryEngine
 from tqbroker_broker.storage.memory.orders import Orders
+from tqbroker_worker.session import Session
 
 
 @mutant("the deadlines of leases live on the wall clock", breaks="P5")
@@ -45,7 +47,7 @@ def stall_not_forgiven(plant: Plant) -> None:
         plant(module, "stall", lambda elapsed: 0.0)
 
 
-@mutant("an outcome is taken for a job that runs, whatever the token", breaks="P6")
+@mutant("an outcome is taken for a job that runs, whatever the token; workers tell of what they lost, too", breaks="P6")
 def no_fencing(plant: Plant) -> None:
     succeed, add = outcomes._succeed, Book.add
     jobs: dict[int, JobId] = {}
@@ -65,13 +67,17 @@ def no_fencing(plant: Plant) -> None:
                 children={},
             )
             current = _lease_of(group.store.book, jobs.get(token))
-            if current is not None and (holder is None or token not in holder.leases):
-                succeed(group, current.holder, one._replace(tokens=[current.token]), now, answer)
-            else:
+            if current is None or current.token in group.ended or (holder is not None and token in holder.leases):
                 succeed(group, holder, one, now, answer)
+                continue
+            name = holder.name if holder is not None else current.holder.name
+            succeed(group, Holder(name, b"", 0.0, leases={token: replace(current, token=token)}), one, now, answer)
+            del group.ended[token]
+            group.ended[current.token] = current
 
     plant(Book, "add", noting)
     plant(outcomes, "_succeed", credulous)
+    plant(Session, "_drop", lambda self, lost: None)
 
 
 def _lease_of(book: Book, job: JobId | None) -> Lease | None:
