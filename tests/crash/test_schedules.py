@@ -10,6 +10,7 @@ from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.ticks import Ticks
 from tests.acceptance.harness.waiting import until
 from tests.crash.failpoints import armed, kills_at
+from tests.mutants.catching import catches
 from tests.proof.amount import amount, seeds
 
 PLACES = ("before_commit", "after_commit", "before_apply", "in_fire")
@@ -38,13 +39,25 @@ def test_every_second_has_one_job_however_often_the_broker_is_killed_as_it_fires
     assert seconds >= restarts
 
 
-@kills_at("in_fire")
-def test_a_second_has_one_job_when_the_broker_is_killed_as_it_fires_for_it(site: Site, place: str) -> None:
-    broker = site.broker(**armed(place))
+def killed_in_fire(site: Site, place: str, mutant: str = "") -> Ticks:
+    """The broker is killed as it fires for the first time, and goes on."""
+    broker = site.broker(mutant=mutant, **armed(place))
     ticks = Ticks(site.wire)
     assert broker.wait() == -signal.SIGKILL
 
     site.started(broker)
-    until(lambda: ticks.info().fired > 1, "another second")
+    until(lambda: ticks.info().last_unix_ms > ticks.first_ms, "another second")
+    return ticks
 
-    site.counts["jobs"] += ticks.check()
+
+@kills_at("in_fire")
+def test_a_second_has_one_job_when_the_broker_is_killed_as_it_fires_for_it(site: Site, place: str) -> None:
+    site.counts["jobs"] += killed_in_fire(site, place).check()
+
+
+@catches("slot_not_in_the_commit")
+def test_a_kill_shows_that_what_has_fired_is_not_in_the_commit_of_its_job(site: Site, mutant: str) -> None:
+    ticks = killed_in_fire(site, "in_fire", mutant)
+
+    with pytest.raises(AssertionError, match=r"^I7: "):
+        ticks.check()

@@ -56,8 +56,9 @@ class Ticks:
         stamps = [stamp for job in self.jobs() for stamp in job.traits.stamps if stamp.startswith(PLANNED)]
         moments = [moment for moment in map(_moment, stamps) if moment <= state.last_unix_ms]  # more fire meanwhile
         faults = fired(moments, expected)
+        if (state.fired, state.skipped) != (len(expected), 0):
+            faults.append(f"I7: {len(expected)} moments have passed: {state.fired} fired, {state.skipped} skipped")
         assert not faults, "\n".join(faults)
-        assert (state.fired, state.skipped) == (len(expected), 0)
         assert [firing.planned_unix_ms for firing in state.recent] == expected[-10:]
         return len(expected)
 
