@@ -10,6 +10,7 @@ import pytest
 from tests.acceptance.harness.load import Callers
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import until
+from tests.mutants.catching import catches
 from tests.proof.amount import amount, seeds
 
 from tqbroker import chord
@@ -19,10 +20,13 @@ MEMBERS = 1000
 pytestmark = [pytest.mark.crash, pytest.mark.proof("T23"), pytest.mark.timeout(300)]
 
 
-def send(site: Site) -> None:
-    """The chord, with its calls written down."""
-    *numbers, last = (next(Callers.numbers) for _ in range(MEMBERS + 1))
-    parts = [site.calls.app.signature("tasks.mark", args=(number,)) for number in numbers]
+def send(site: Site, members: int = MEMBERS, slow: int = 0) -> tuple[set[int], int]:
+    """The chord, with its calls written down: those of its members, of which so many run until the gate opens, and
+    that of its body.
+    """
+    *numbers, last = (next(Callers.numbers) for _ in range(members + 1))
+    tasks = ["tasks.hold"] * slow + ["tasks.mark"] * (members - slow)
+    parts = [site.calls.app.signature(task, args=(number,)) for task, number in zip(tasks, numbers, strict=True)]
     body = site.calls.app.signature("tasks.total", args=(last,))
     ids = [part.freeze().id for part in (*parts, body)]
     for number in numbers:
@@ -31,6 +35,19 @@ def send(site: Site) -> None:
     chord(parts, body).apply_async()
     for number, job in zip((*numbers, last), ids, strict=True):
         site.history.write("ok", number, job)
+    return set(numbers), last
+
+
+def early(site: Site, members: set[int], body: int) -> list[str]:
+    """What is wrong with the moment at which the body started: every member had ended before."""
+    left, faults = set(members), []
+    for line in site.history.path.read_text().splitlines():
+        kind, number, *_ = line.split()
+        if kind == "end":
+            left.discard(int(number))
+        elif kind == "start" and int(number) == body and left:
+            faults.append(f"released: the body started when {len(left)} of its members had not ended")
+    return faults
 
 
 def ended(site: Site, members: int) -> None:
@@ -43,7 +60,7 @@ def test_a_chord_of_a_thousand_comes_to_its_body_whatever_is_killed(site: Site, 
     random = Random(seed)
     broker = site.broker("--max-lost-leases", "1000", "--grace", "0.5")
     worker = site.worker()
-    send(site)
+    members, body = send(site)
     kills = amount(3, 12)
     for kill in range(1, kills + 1):
         ended(site, kill * MEMBERS // (kills + 2))
@@ -60,3 +77,22 @@ def test_a_chord_of_a_thousand_comes_to_its_body_whatever_is_killed(site: Site, 
         site.wire.connected(worker.pid)
 
     site.check(killed=site.dead())
+    assert early(site, members, body) == []
+
+
+@catches("released_too_early")
+def test_a_chord_shows_that_its_body_is_released_before_its_last_member(site: Site, mutant: str) -> None:
+    """One of its members takes as long as the test wants."""
+    broker = site.broker(mutant=mutant)
+    worker = site.worker()
+    members, body = send(site, 100, slow=1)
+    ended(site, 30)
+    broker.kill()
+    site.started(broker)
+    site.wire.connected(worker.pid)
+    ended(site, 99)
+    until(lambda: site.history.read().starts[body], "the body to start")
+    site.gate.touch()
+
+    assert any(fault.startswith("I1") for fault in site.faults())
+    assert early(site, members, body) == ["released: the body started when 1 of its members had not ended"]
