@@ -15,6 +15,7 @@ from tqbroker._grpc_stream import Line
 from tqbroker._grpc_wait import Down, Up, Watch
 from tqbroker.messages import job_info
 from tqbroker_broker import calls
+from tqbroker_broker.waiters import Waiters
 from tqbroker_broker.work import WorkStream
 
 
@@ -75,3 +76,8 @@ class _Hoard:
     async def _give(self) -> None:
         while True:
             await self._context.write(await self._kept.get())
+
+
+@mutant("what a caller waited for is not forgotten when its stream ends", breaks="I10")
+def watches_kept(plant: Plant) -> None:
+    plant(Waiters, "leave", lambda self, watcher: None)

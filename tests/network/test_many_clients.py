@@ -8,13 +8,20 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from uuid import uuid4
 
+import grpc
 import pytest
-from tests.acceptance.harness.footprint import MIB, footprint
+from tests.acceptance.harness.daemon import Daemon
+from tests.acceptance.harness.footprint import MIB, Footprint, excess, footprint
 from tests.acceptance.harness.load import submit_many
 from tests.acceptance.harness.site import ROOT, Site
 from tests.acceptance.harness.waiting import PATIENCE, until
+from tests.mutants.catching import catches
+from tests.network.crowd import OPTIONS
 from tests.proof.amount import PROOF, amount
+
+from tqbroker.v1 import job_pb2, queue_pb2, queue_pb2_grpc
 
 pytestmark = pytest.mark.proof("T18")
 
@@ -26,6 +33,12 @@ MOST = 600 * MIB
 
 AT_ONCE = 2500
 """Clients in one process."""
+
+WATCHED = 5000
+"""Jobs that each of those who come and go waits for: about a megabyte of the broker's memory."""
+
+LEFT = Footprint(resident=16 * MIB, anonymous=16 * MIB, descriptors=8, threads=8)
+"""What a broker may take more when all have gone than after the first of them."""
 
 
 @contextmanager
@@ -90,3 +103,40 @@ def test_submits_are_fast_with_everybody_connected_and_all_are_told_of_an_end(si
     counts["connections"] += total
     counts["p99 in ms"] += round(p99 * 1000)
     counts["MiB"] += full.resident // MIB
+
+
+def come_and_go(site: Site, broker: Daemon, clients: int) -> list[str]:
+    """So many clients, one after another, wait for the same jobs, which nobody runs, and hang up. What they leave."""
+    ids = job_pb2.Ids(uuids=b"".join(uuid4().bytes for _ in range(WATCHED)))
+    batch = job_pb2.JobBatch(task="tasks.mark", format="json", ids=ids, args=[b"[[0],{}]"] * WATCHED)
+    site.wire.queue.Enqueue(queue_pb2.EnqueueRequest(batches=[batch]), timeout=PATIENCE)
+    before = _after_a_client(site, broker, ids)
+    for _ in range(clients):
+        after = _after_a_client(site, broker, ids)
+    most = Footprint(*(map(sum, zip(before, LEFT, strict=True))))
+    return excess("broker", after, most)
+
+
+def _after_a_client(site: Site, broker: Daemon, ids: job_pb2.Ids) -> Footprint:
+    """What the broker takes when one has waited and is gone. A job that nobody knows is answered at once."""
+    before = footprint(broker.pid).descriptors
+    unknown = job_pb2.Ids(uuids=uuid4().bytes + ids.uuids)
+    with grpc.insecure_channel(site.address, options=OPTIONS) as channel:
+        stub = queue_pb2_grpc.QueueStub(channel)
+        answers = stub.Wait(iter([queue_pb2.WaitRequest(watch=unknown)]), timeout=PATIENCE)
+        assert next(iter(answers)).jobs
+    until(lambda: footprint(broker.pid).descriptors <= before, "the connection to be gone")
+    return footprint(broker.pid)
+
+
+def test_those_who_wait_and_hang_up_leave_nothing_behind(site: Site, counts: Counter[str]) -> None:
+    clients = amount(50, 400)
+    assert come_and_go(site, site.broker(), clients) == []
+    counts["connections"] += clients
+
+
+@catches("watches_kept")
+def test_those_who_hang_up_show_that_a_broker_remembers_what_they_waited_for(site: Site, mutant: str) -> None:
+    left = come_and_go(site, site.broker(mutant=mutant), 50)
+
+    assert any(fault.startswith("I10: broker takes") and "anonymous" in fault for fault in left), left
