@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.acceptance.harness.checker import Injected, fired, violations
+from tests.acceptance.harness.checker import BATCH, HELD, Injected, fired, violations
 from tests.acceptance.harness.footprint import excess, footprint
 from tests.acceptance.harness.history import Events, History
 from tests.acceptance.harness.told import Told, discord
@@ -27,6 +27,7 @@ def judge(
     value: int = 1,
     counted: bool = True,
     token: int = 5,
+    alone: bool = True,
 ) -> str:
     folder.mkdir(exist_ok=True)
     history = History(folder / "history")
@@ -36,7 +37,8 @@ def judge(
     status = job_pb2.JobStatus(
         state=job_pb2.State.ValueType(state), lost_leases=lost, result=codec.encode(value), token=token
     )
-    return "; ".join(violations(history.read(), {"a": status}, Injected({KILLED}, counted=counted)))
+    injected = Injected({KILLED}, BATCH, counted, {KILLED} if alone else ())
+    return "; ".join(violations(history.read(), {"a": status}, injected))
 
 
 def test_a_job_that_ran_once_is_fine(tmp_path: Path) -> None:
@@ -49,6 +51,22 @@ def test_a_job_that_ran_again_because_its_process_was_killed_is_fine(tmp_path: P
     assert judge(tmp_path, lines, lost=1) == ""
     assert "ran 2 times" in judge(tmp_path / "again", lines, lost=0)
     assert judge(tmp_path / "uncounted", lines, lost=0, counted=False) == ""
+
+
+@pytest.mark.parametrize(("alone", "most"), [(True, BATCH), (False, HELD)], ids=["child", "worker"])
+def test_a_job_that_runs_again_though_its_killed_process_had_long_reported_it_is_seen(
+    tmp_path: Path, alone: bool, most: int
+) -> None:
+    def after(others: int) -> list[str]:
+        runs = [(1, "a", KILLED, 4), *((number, f"b{number}", KILLED, 5) for number in range(2, 2 + others))]
+        runs.append((1, "a", 10, 10**6))
+        lines = [
+            f"{kind} {number} {job} {pid} {fence}" for number, job, pid, fence in runs for kind in ("start", "end")
+        ]
+        return [*(f"invoke {number}" for number in range(1, 2 + others)), "ok 1 a", *lines]
+
+    assert judge(tmp_path / "just", after(most - 1), lost=1, token=10**6, alone=alone) == ""
+    assert "ran 2 times" in judge(tmp_path / "long", after(most), lost=1, token=10**6, alone=alone)
 
 
 def test_a_call_of_unknown_fate_may_have_run_or_not(tmp_path: Path) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import signal
 
 import pytest
+from tests.acceptance.harness.checker import BATCH
 from tests.acceptance.harness.load import Load, submit_many
 from tests.acceptance.harness.site import Site
 from tests.crash.failpoints import WITH_ANY_JOB, armed, kills_at
 
 JOBS = 400
-BATCH = 64
-"""Outcomes a child reports together: what it has done since the last report is lost with it."""
 pytestmark = [pytest.mark.crash, pytest.mark.proof("T3")]
 
 

@@ -21,6 +21,8 @@ from tests.proof.amount import amount, seeds
 from tqbroker.exceptions import WorkerLostError
 
 JOBS = amount(1500, 3000)
+AHEAD = 16
+"""Jobs that a worker holds for each of its slots."""
 AGAIN = 1.0
 """Seconds within which a job runs again whose process was killed, where another process is free."""
 
@@ -31,7 +33,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.proof("T5")]
 def test_a_killed_worker_costs_its_running_jobs_one_attempt(site: Site, seed: int) -> None:
     moment = Random(seed).randrange(50, JOBS - 50)
     site.broker()
-    worker = site.worker()
+    worker = site.worker("--prefetch-multiplier", str(AHEAD))
 
     with Load(site.calls.mark, site.history, JOBS, threads=4) as load:
         load.after(moment)
@@ -39,7 +41,7 @@ def test_a_killed_worker_costs_its_running_jobs_one_attempt(site: Site, seed: in
         worker.kill()
         worker.start()
 
-    site.check(killed=children)
+    site.check(killed=children, lost=2 * AHEAD)
     assert len(children) == 2
 
 

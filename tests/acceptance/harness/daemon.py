@@ -114,11 +114,13 @@ class Daemon:
         self.environment = dict(environment)
         self.log = Log()
         self.process: subprocess.Popen[bytes] | None = None
+        self._killed_before = 0
 
     # -- life ------------------------------------------------------------------------------------------------------
 
     def start(self, **environment: str) -> None:
         """Starts it, with these variables in addition; does not wait until it is ready."""
+        self._killed_before = self.times_killed
         self.log.mark = len(self.log.lines)
         self.process = subprocess.Popen(
             self.command,
@@ -144,6 +146,11 @@ class Daemon:
     def running(self) -> bool:
         """Whether the process is there."""
         return self.process is not None and self.process.poll() is None
+
+    @property
+    def times_killed(self) -> int:
+        """How many of its starts have ended by SIGKILL."""
+        return self._killed_before + (self.process is not None and self.process.poll() == -signal.SIGKILL)
 
     def children(self) -> list[int]:
         """Process ids of its children."""

@@ -43,6 +43,8 @@ class Events:
     refused: dict[int, str] = field(default_factory=dict)
     starts: dict[int, list[Run]] = field(default_factory=lambda: defaultdict(list))
     ends: dict[int, list[Run]] = field(default_factory=lambda: defaultdict(list))
+    ended: dict[int, list[Run]] = field(default_factory=lambda: defaultdict(list))
+    """The same ends by process, in their order."""
 
     def end_of(self, number: int) -> End:
         """What a call must come to."""
@@ -85,5 +87,7 @@ def _take(events: Events, kind: str, number: int, rest: list[str]) -> None:
     elif kind == "fail":
         events.refused[number] = rest[0]
     else:
-        runs = {"start": events.starts, "end": events.ends}[kind]
-        runs[number].append(Run(rest[0], int(rest[1]), int(rest[2])))
+        run = Run(rest[0], int(rest[1]), int(rest[2]))
+        {"start": events.starts, "end": events.ends}[kind][number].append(run)
+        if kind == "end":
+            events.ended[run.pid].append(run)

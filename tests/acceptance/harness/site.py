@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from tests.acceptance.harness.checker import Injected, violations
+from tests.acceptance.harness.checker import BATCH, HELD, Injected, violations
 from tests.acceptance.harness.daemon import TQBROKER, Daemon
 from tests.acceptance.harness.footprint import excess, footprint
 from tests.acceptance.harness.history import History
@@ -45,6 +46,8 @@ class Site:
             TQBROKER_URL=self.url, TQ_HISTORY=str(self.history.path), TQ_GATE=str(self.gate)
         )
         self.daemons: list[Daemon] = []
+        self.workers: list[Daemon] = []
+        """Those of them that `worker` has started."""
         self.wire = Wire(self.address)
         self.calls = Calls(self.url)
 
@@ -76,6 +79,7 @@ class Site:
     def worker(self, *arguments: str, name: str = "worker", mutant: str = "", **environment: str) -> Daemon:
         """A worker with two slots unless told otherwise, connected."""
         daemon = self.daemon(name, "worker", "-A", "tasks", "-c", "2", "-n", f"{name}@test", *arguments, mutant=mutant)
+        self.workers.append(daemon)
         daemon.start(**environment)
         self.wire.connected(daemon.pid)
         return daemon
@@ -119,7 +123,10 @@ class Site:
         return {pid for pid in pids if not is_running(pid)}
 
     def check(self, killed: Collection[int] = (), lost: int | None = None, *, counted: bool = True) -> None:
-        """Waits until all is quiet, then fails with every promise that was broken. See checker.Injected."""
+        """Waits until all is quiet, then fails with every promise that was broken. See checker.Injected.
+
+        Without `lost` as many leases may be lost as those could have that were killed: none if nobody was.
+        """
         found = self.faults(killed, lost, counted=counted)
         assert not found, "\n".join(found)
 
@@ -129,9 +136,18 @@ class Site:
         """Every promise that was broken, in words, when all is quiet or `timeout` seconds are over."""
         statuses = self.settle(timeout)
         self.counts["jobs"] += len(statuses)
-        found = violations(self.history.read(), statuses, Injected(killed, lost, counted), everything(self.wire))
+        injected = self._injected(killed, lost, counted)
+        found = violations(self.history.read(), statuses, injected, everything(self.wire))
         running = [daemon for daemon in self.daemons if daemon.running]
         return found + [fault for each in running for fault in excess(each.name, footprint(each.pid))]
+
+    def _injected(self, killed: Collection[int], lost: int | None, counted: bool) -> Injected:
+        alone = {pid for each in self.workers if each.running for pid in _killed_under(each, since=each.log.mark)}
+        if lost is None:
+            processes = {*killed, *(pid for each in self.workers for pid in _killed_under(each))}
+            workers = sum(each.times_killed for each in self.workers)
+            lost = len(processes) * BATCH + workers * HELD if killed else 0
+        return Injected(killed, lost, counted, alone)
 
     def left(self) -> list[str]:
         """What is wrong with the store (I8, I9), if there is one, of which the broker has ended."""
@@ -148,6 +164,12 @@ class Site:
         self.wire.close()
         self.discard()
         self.history.close()
+
+
+def _killed_under(worker: Daemon, since: int = 0) -> set[int]:
+    """The children that were killed, as a worker says from this line of its log on."""
+    killed = re.compile(r"child process (\d+) was killed by signal 9")
+    return {int(pid) for line in worker.log.lines[since:] for pid in killed.findall(line.text)}
 
 
 def _path_with(folder: Path) -> str:
