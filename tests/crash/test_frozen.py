@@ -12,7 +12,7 @@ import pytest
 from tests.acceptance.harness.daemon import Daemon
 from tests.acceptance.harness.load import Load, submit_many
 from tests.acceptance.harness.site import Site
-from tests.acceptance.harness.waiting import PATIENCE, until
+from tests.acceptance.harness.waiting import PATIENCE, stalled, until
 from tests.crash.failpoints import armed
 from tests.mutants.catching import catches
 from tests.proof.amount import amount
@@ -81,17 +81,10 @@ def test_a_broker_frozen_in_the_middle_of_a_commit_goes_on_with_it(site: Site) -
     site.worker()
     with Load(site.calls.mark, site.history, 2000, threads=2) as load:
         load.after(10)
-        until(lambda: is_stalled(load), "the commit to hang")
+        stalled(broker.pid)
         freeze(site, [broker.pid], LONG)
 
     site.check(lost=0)
-
-
-def is_stalled(load: Load) -> bool:
-    """Whether no call has been answered for a moment."""
-    before = load.answered
-    time.sleep(0.2)
-    return load.answered == before
 
 
 def together(site: Site, broker: Daemon) -> None:

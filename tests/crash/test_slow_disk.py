@@ -6,10 +6,11 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
+from tests.acceptance.harness.daemon import Daemon
 from tests.acceptance.harness.heart import Heart
 from tests.acceptance.harness.load import Calls, Load, submit_many
 from tests.acceptance.harness.site import Site
-from tests.acceptance.harness.waiting import until
+from tests.acceptance.harness.waiting import stalled, until
 from tests.proof.amount import amount
 from tests.proof.preload.disk import disk
 
@@ -25,13 +26,6 @@ TTL = ("--lease-ttl", "3")
 pytestmark = [pytest.mark.crash, pytest.mark.proof("T12")]
 
 
-def stalled(load: Load) -> bool:
-    """Whether no call has been answered for half a second."""
-    before = load.answered
-    time.sleep(0.5)
-    return load.answered == before
-
-
 def call_late(site: Site, timeout: float) -> float:
     """A call made while the disk hangs, with a deadline of its own: seconds until its answer."""
     calls = Calls(site.url)
@@ -42,7 +36,7 @@ def call_late(site: Site, timeout: float) -> float:
     return time.monotonic() - begun
 
 
-def hang(site: Site) -> None:
+def hang(site: Site, broker: Daemon) -> None:
     """What holds whatever makes the disk hang. The broker runs, and its disk will hang under some load."""
     worker = site.worker()
     connected = site.wire.connected(worker.pid).connected_unix_ms
@@ -51,7 +45,7 @@ def hang(site: Site) -> None:
     site.calls.app.conf.submit_timeout = 2 * STALL
     with Load(site.calls.mark, site.history, 10**6) as load, ThreadPoolExecutor(2) as pool:
         load.after(100)
-        until(lambda: stalled(load), "the disk to hang")
+        stalled(broker.pid)
         begun = time.monotonic()
         patient, hasty = pool.submit(call_late, site, 2.0 * STALL), pool.submit(call_late, site, 2.0)
         slowest = watch(site, heart, patient)
@@ -79,16 +73,12 @@ def watch(site: Site, heart: Heart, patient: Future[float]) -> tuple[float, floa
 
 
 def test_a_hanging_commit_loses_no_lease_and_promises_nothing(site: Site) -> None:
-    site.broker(*TTL, TQ_TESTING="1", TQ_FAILPOINT=f"before_commit:150=sleep:{STALL}")
-
-    hang(site)
+    hang(site, site.broker(*TTL, TQ_TESTING="1", TQ_FAILPOINT=f"before_commit:150=sleep:{STALL}"))
 
 
 @pytest.mark.long
 def test_a_hanging_fdatasync_loses_no_lease_and_promises_nothing(site: Site) -> None:
-    site.broker(*TTL, **disk(site.data, [f"fdatasync:150:{STALL * 1000}"]))
-
-    hang(site)
+    hang(site, site.broker(*TTL, **disk(site.data, [f"fdatasync:150:{STALL * 1000}"])))
 
 
 def test_a_call_with_the_usual_deadline_says_that_its_fate_is_unknown(site: Site) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from random import SystemRandom
 from typing import TypeVar
@@ -66,6 +67,31 @@ def is_running(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def stalled(pid: int, timeout: float = PATIENCE) -> None:
+    """Returns when a thread of the process sleeps until a certain time: in a failpoint, or in a call to a slowed disk.
+
+    The kernel tells it of each thread, with how often it has slept: what sleeps for a moment only is not meant.
+    """
+
+    def is_stalled() -> bool:
+        before = _sleepers(pid)
+        time.sleep(0.05)
+        return bool(before & _sleepers(pid))
+
+    until(is_stalled, f"a thread of process {pid} to sleep", timeout)
+
+
+def _sleepers(pid: int) -> set[tuple[str, str]]:
+    """Threads that sleep until a certain time, each with how often it has slept before."""
+    found = set()
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # the thread has ended
+            if "nanosleep" in (thread / "wchan").read_text():
+                status = (thread / "status").read_text()
+                found.add((thread.name, status.partition("\nvoluntary_ctxt_switches:")[2].split()[0]))
+    return found
 
 
 def gone(pids: Iterable[int], timeout: float = PATIENCE) -> None:
