@@ -15,7 +15,6 @@ from tqbroker_broker.records import Time
 LEAST_MS = 60_000
 """A jump of less is let pass: nothing is kept for so short a time that it would matter."""
 
-
 PARTS = 8
 """Parts of a window that jumps are told apart by: many in a short time are held back as one, so that few are kept."""
 
@@ -31,8 +30,10 @@ NOTHING: tuple[HeldBack, ...] = ()
 
 
 class Aging:
-    """The clock by which things grow old. `window` is how many seconds a jump is held back; `held` are those that are,
-    the oldest first."""
+    """The clock by which things grow old.
+
+    `window` is how many seconds a jump is held back; `held` are those that are, the oldest first.
+    """
 
     def __init__(self, window: float, held: tuple[HeldBack, ...] = NOTHING) -> None:
         self.held = held
