@@ -31,13 +31,17 @@ def count(report: Report, counts: Counter[str]) -> None:
 @pytest.mark.proof("T30")
 @seeds(usual=2, proof=40)
 def test_every_promise_holds_whatever_goes_wrong(seed: int, counts: Counter[str]) -> None:
-    report = simulate(seed, amount_of_world(seed), "memory" if seed % 4 == 0 else "lmdb")
+    world = amount_of_world(seed)
+    report = simulate(seed, world, "memory" if seed % 4 == 0 and world is not SLOW else "lmdb")
     count(report, counts)
     assert not report.violations, str(report)
 
 
 def amount_of_world(seed: int) -> Scale:
-    """In `make proof` every third world is one in which everything takes its time: hours of faults, hour-long jobs."""
+    """In `make proof` every third world is one in which everything takes its time: hours of faults, hour-long jobs.
+
+    It is too long for the engine in memory, which looks at everything whenever it looks at something.
+    """
     return amount(SHORT, SLOW if seed % 3 == 0 else BUSY)
 
 
