@@ -110,7 +110,7 @@ def come_and_go(site: Site, broker: Daemon, clients: int) -> list[str]:
     ids = job_pb2.Ids(uuids=b"".join(uuid4().bytes for _ in range(WATCHED)))
     batch = job_pb2.JobBatch(task="tasks.mark", format="json", ids=ids, args=[b"[[0],{}]"] * WATCHED)
     site.wire.queue.Enqueue(queue_pb2.EnqueueRequest(batches=[batch]), timeout=PATIENCE)
-    before = _after_a_client(site, broker, ids)
+    before = after = _after_a_client(site, broker, ids)
     for _ in range(clients):
         after = _after_a_client(site, broker, ids)
     most = Footprint(*(map(sum, zip(before, LEFT, strict=True))))

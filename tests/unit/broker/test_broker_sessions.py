@@ -128,6 +128,7 @@ async def test_outcomes_that_wait_for_room_keep_the_leases_of_their_worker(bench
     disk = Disk(bench)
     outcome = asyncio.create_task(worker.succeed(token))
     await asyncio.sleep(0)
+    back = None
     if cut_off:
         bench.core.workers.part(worker.session)
         back = asyncio.create_task(worker.attach([Held(done, token), Held(running, other)]))
@@ -135,7 +136,7 @@ async def test_outcomes_that_wait_for_room_keep_the_leases_of_their_worker(bench
     disk.make_room()
     await bench.pass_time(0.5)
     assert await outcome == []
-    if cut_off:
+    if back is not None:
         await back
     assert worker.lost == []
     assert not worker.session.closed
