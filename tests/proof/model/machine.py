@@ -178,8 +178,19 @@ class Queue(RuleBasedStateMachine):
     def finish(self, data: st.DataObject, worker: str, verdict: str, delay: int, heard: bool) -> None:
         """An outcome, perhaps once more, perhaps of a lease that is lost. Who hears no answer holds the job still."""
         token = self.some_token(data, worker)
-        if token is None:
-            return
+        if token is not None:
+            self.tell(worker, token, verdict, delay, heard)
+
+    @rule(worker=workers, verdict=st.sampled_from(("SUCCEEDED", "RETRY", "REQUEUED")))
+    def the_broker_dies_before_it_answers(self, worker: str, verdict: str) -> None:
+        """An outcome is stored, and its worker comes back as if it were not."""
+        for token in [*self.believed[worker]][:1]:
+            self.tell(worker, token, verdict, 0, heard=False)
+        self.restart()
+        self.join(worker, anew=False)
+
+    def tell(self, worker: str, token: int, verdict: str, delay: int, heard: bool) -> None:
+        """What became of a job."""
         job, result = text_key(self.granted[token]), b"result %d" % token
         successes = [Successes([token], [result], "json", [1], [1], [job])] if verdict == "SUCCEEDED" else []
         endings = [] if successes else [Ending(token, Verdict[verdict], None, delay, 1, 1, job)]
