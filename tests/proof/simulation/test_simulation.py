@@ -15,7 +15,7 @@ from tests.proof.simulation.world import Report, Scale, simulate
 SHORT = Scale(minutes=3.0)
 STORMY = Scale(minutes=1.0, workers=8, job_every=0.5, fault_every=2.0)
 BUSY = Scale(minutes=10.0)
-SLOW = Scale(minutes=300.0, stretch=20.0)
+SLOW = Scale(minutes=300.0, stretch=60.0)
 
 
 def count(report: Report, counts: Counter[str]) -> None:
