@@ -12,6 +12,9 @@ from tqbroker_worker.notes import Annotation
 from tqbroker_worker.places import Trail
 from tqbroker_worker.placing import place_of
 
+LONGEST_US = (1 << 32) - 1
+"""Microseconds of a run that the column of run times can tell."""
+
 Lease = tuple[int, Jobs]
 _PLAIN = Traits()
 _NO_EXTRA = Extra()
@@ -134,7 +137,7 @@ def _extend(columns: pb.Successes, part: Successes) -> pb.Successes:
     columns.tokens.extend(done.tokens)
     columns.results.extend(done.results)
     columns.started_unix_ms.extend(done.started_ms)
-    columns.runtime_us.extend(done.runtime_us)
+    columns.runtime_us.extend([min(us, LONGEST_US) for us in done.runtime_us])
     for index, trail in done.trails.items():
         columns.trails.add(index=before + index, children=_children(trail))
     return columns

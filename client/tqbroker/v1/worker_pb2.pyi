@@ -498,7 +498,9 @@ class Successes(_message.Message):
     @_builtins.property
     def started_unix_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
-    def runtime_us(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def runtime_us(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The largest number stands for that time and any longer one: 71 minutes."""
+
     @_builtins.property
     def ids(self) -> _job_pb2.Ids:
         """Filled only when the outcomes are sent again after a reconnect."""

@@ -93,12 +93,12 @@ def _adopt(group: Group, holder: Holder, held: Held) -> Lease | None:
         return None
     if other is None and _may_resume(store, holder, lane):
         lease = Lease(held.token, seq, job.id, job.head, lane, place, row[8:] == NOTED, holder, note.cancel)
-        group.adopt(lease, note.order or seq)
+        group.adopt(lease, order_of(place))
         return lease
     _put_floor(group, seq, note, held.token)
     txn.put(place, U64.pack(seq) + NOTED, db=store.db["lanes"])
-    group.claim(seq, lane, note.order or seq)
-    group.ready(lane, note.order or seq)
+    group.claim(seq, lane, order_of(place))  # who is handed the job in this commit would not see its note
+    group.ready(lane, order_of(place))
     return None
 
 
