@@ -13,6 +13,7 @@ core, workers, orders               the heart: jobs in, jobs out, ends told; the
 backups                             copies of the store on their way out, one at a time
 workflow_verbs                      whole workflows and groups: taken in, looked at, dropped
 dispatch, sessions, waiters         who is handed what; connected workers; who waits for which job
+outcomes                            what workers bring: stored, told to who waits
 scheduler                           submits what schedules plan; what apps declare and operators change
 commands, feed                      what is asked of workers; who follows the event log
 timers, agenda, clock               what time asks for, and when; the one place that sleeps

@@ -22,6 +22,7 @@ from tqbroker_broker.feed import Feed
 from tqbroker_broker.guard import Guard, settled
 from tqbroker_broker.inflight import InFlight
 from tqbroker_broker.orders import Orders
+from tqbroker_broker.outcomes import Outcomes
 from tqbroker_broker.records import JobId, NewJobs, State, Time
 from tqbroker_broker.refusals import Busy, Stopping
 from tqbroker_broker.scheduler import Scheduler
@@ -63,7 +64,10 @@ class Core:
         self._dispatcher = Dispatcher(self._guard, self.sessions, self.agenda)
         self._inflight = InFlight(config.max_inflight_bytes)
         self.scheduler = Scheduler(self._guard, self._dispatcher, self._waiters, self.agenda, self._inflight)
-        self.workers = Workers(self._guard, self.sessions, self._dispatcher, self._waiters, self.agenda, self.scheduler)
+        self.outcomes = Outcomes(self._guard, self._dispatcher, self._waiters, self.agenda)
+        self.workers = Workers(
+            self._guard, self.sessions, self._dispatcher, self._waiters, self.agenda, self.scheduler, self.outcomes
+        )
         self.orders = Orders(self._guard, self._dispatcher, self.agenda, self._inflight)
         self.workflows = WorkflowVerbs(self._guard, self._dispatcher, self.agenda, self._inflight)
         self.commands = Commands(self.sessions)
@@ -226,7 +230,7 @@ class Core:
         self._guard.beat(now)
         more = await self.scheduler.run(now)
         due = await self._due(now)
-        self.workers.spare()
+        self.outcomes.spare()
         expired = await self._guard.do(self.engine.expire(now, SLICE))
         self._after_expire(expired)
         self._dispatcher.wake_all()  # a net under every other wake: recovery over, space free again, a caller cancelled

@@ -157,11 +157,11 @@ class WorkStream:
             if request.annotations:
                 await self._annotate(session, request)
             if successes or endings:
-                stale = await self._core.workers.finish(session, successes, endings)
+                stale = await self._core.outcomes.finish(session, successes, endings)
                 if stale:
                     self._outbox.refuse([pb.Refused(token=token, error=_lease_lost()) for token in stale])
             if request.returned:
-                await self._core.workers.release(session, list(request.returned))
+                await self._core.outcomes.release(session, list(request.returned))
             if not successes and not endings and not request.returned:
                 await self._core.workers.dispatch()
         except Exception as error:
@@ -182,7 +182,7 @@ class WorkStream:
     async def _store_annotations(self, session: Session, annotations: list[Annotation]) -> list[pb.Refused]:
         """What cannot be stored now the worker sends again, so that no outcome waits for it."""
         try:
-            stale = await self._core.workers.annotate(session, annotations)
+            stale = await self._core.outcomes.annotate(session, annotations)
         except (Unavailable, Ambiguous) as error:
             return [pb.Refused(token=annotation.token, error=write_error(error)) for annotation in annotations]
         return [pb.Refused(token=token, error=_lease_lost()) for token in stale]

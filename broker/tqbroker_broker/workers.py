@@ -1,19 +1,18 @@
-"""The life of a worker's session: it comes, takes jobs, brings outcomes, falls silent, leaves."""
+"""The life of a worker's session: it comes, takes jobs, falls silent, leaves. What it brings: outcomes.py."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-from tqbroker._failpoint import hit
 from tqbroker_broker.agenda import Agenda
 from tqbroker_broker.answers import Joined
-from tqbroker_broker.attempts import Annotation, Ending, Held, Refusal, Successes
+from tqbroker_broker.attempts import Held
 from tqbroker_broker.dispatch import Dispatcher
 from tqbroker_broker.guard import Guard
+from tqbroker_broker.outcomes import Outcomes
 from tqbroker_broker.refusals import Stopping, TooLarge
 from tqbroker_broker.rules import LimitRule, LimitState
 from tqbroker_broker.scheduler import Scheduler
@@ -22,9 +21,6 @@ from tqbroker_broker.storage import Ambiguous, Unavailable
 from tqbroker_broker.waiters import Waiters
 
 log = logging.getLogger("tqbroker.broker")
-
-T = TypeVar("T")
-
 
 MAX_LIMITS = 20_000
 """Limits there can be before those that apps declare are left out: all are kept in memory."""
@@ -49,6 +45,7 @@ class Workers:
         waiters: Waiters,
         agenda: Agenda,
         scheduler: Scheduler,
+        outcomes: Outcomes,
     ) -> None:
         self._guard = guard
         self._sessions = sessions
@@ -56,8 +53,7 @@ class Workers:
         self._waiters = waiters
         self._agenda = agenda
         self._scheduler = scheduler
-        self._bringing: set[Session] = set()
-        self._settling: dict[str, Session] = {}
+        self._outcomes = outcomes
         self._joining: dict[str, asyncio.Future[Joined]] = {}
         self.store = b""
         self.stopping = False
@@ -99,11 +95,9 @@ class Workers:
             try:
                 await previous.outcomes.quiet()
             except asyncio.CancelledError:
-                self._remember_settling(previous)
+                self._outcomes.settle(previous)
                 raise
-        settling = self._settling.get(hello.name)
-        if settling is not None:
-            await settling.outcomes.quiet()
+        await self._outcomes.settled(hello.name)
 
     async def _declare(self, hello: Hello) -> None:
         """Stores the rules of the worker's app before it is handed anything, when they are not the known ones.
@@ -172,11 +166,7 @@ class Workers:
         """The stream broke. The worker has its grace to come back."""
         if self._sessions.remove(session):
             self._engine_part(session.hello)
-            self._remember_settling(session)
-
-    def _remember_settling(self, session: Session) -> None:
-        if session.outcomes.count:
-            self._settling[session.name] = session
+            self._outcomes.settle(session)
 
     async def leave(self, session: Session) -> None:
         """The worker goes for good. Its outcomes have all been brought. Its stream ends when that is on the disk."""
@@ -228,76 +218,6 @@ class Workers:
         """The worker takes jobs from these queues from now on. Followed by `dispatch`."""
         self._sessions.move(session, queues)
         self._dispatcher.wake(session)
-
-    async def annotate(self, session: Session, annotations: Sequence[Annotation]) -> list[int]:
-        """Stores progress and checkpoints. Returns tokens whose lease was lost: without effect.
-
-        Raises Unavailable or Ambiguous when it cannot now: the worker has to keep them, since outcomes wait behind.
-        """
-        engine, name = self._guard.engine, session.name
-        with self._brings(session):
-            refused = await self._guard.do(engine.annotate(name, annotations, self._guard.now()))
-        hit("after_annotate_commit")
-        return list(refused)
-
-    async def finish(self, session: Session, successes: Sequence[Successes], endings: Sequence[Ending]) -> list[int]:
-        """Stores outcomes, tells who waits, hands out again. Returns tokens whose lease was lost: without effect."""
-        engine, name = self._guard.engine, session.name
-        with self._brings(session):
-            finished = await self._store(name, lambda: engine.finish(name, successes, endings, self._guard.now()))
-        hit("after_finish_commit")
-        stale = [token for token, why in finished.refused.items() if why is Refusal.STALE]
-        for columns in successes:
-            session.freed(columns.tokens)
-        session.freed(ending.token for ending in endings)
-        self._waiters.ended(finished.final)
-        self._dispatcher.wake(session)
-        self._dispatcher.wake_queues(finished.woken)
-        self._agenda.due_at(finished.next_due_ms, self._guard.now())
-        await self._dispatcher.run()
-        return stale
-
-    @contextmanager
-    def _brings(self, session: Session) -> Iterator[None]:
-        """Until something that this worker has brought is on the disk, or was refused."""
-        session.outcomes.enter(0)
-        self._bringing.add(session)
-        try:
-            yield
-        finally:
-            session.outcomes.leave(0)
-            if not session.outcomes.count:
-                self._bringing.discard(session)
-                if self._settling.get(session.name) is session:
-                    del self._settling[session.name]
-
-    def spare(self) -> None:
-        """Silent workers are about to be judged: not those whose outcomes wait here, who may not be heard meanwhile."""
-        now = self._guard.now()
-        for session in self._bringing:
-            self._guard.engine.spare(session.name, session.instance, now)
-
-    async def _store(self, worker: str, verb: Callable[[], Awaitable[T]]) -> T:
-        """What workers bring is never dropped: while the store has no room, it is tried again after each tick."""
-        told = False
-        while True:
-            try:
-                return await self._guard.do(verb())
-            except (Unavailable, Ambiguous) as error:
-                if not told:  # a full disk is not helped by a log that grows twice a second
-                    log.warning("what worker %s has brought cannot be stored yet: %s", worker, error)
-                told = True
-                await self._agenda.tick()
-
-    async def release(self, session: Session, tokens: Sequence[int]) -> None:
-        """Unstarted jobs go back to their place."""
-        with self._brings(session):
-            verb = self._guard.engine.release(session.name, tokens, self._guard.now())
-            woken = await self._guard.do(verb)
-        session.freed(tokens)
-        self._dispatcher.wake(session)
-        self._dispatcher.wake_queues(woken)
-        await self._dispatcher.run()
 
 
 def _differs(known: LimitState, rule: LimitRule) -> bool:

@@ -8,10 +8,10 @@ from typing import Any
 from tests.mutants.registry import Plant, mutant
 
 from tqbroker_broker.answers import Finished
+from tqbroker_broker.outcomes import Outcomes
 from tqbroker_broker.storage import Ambiguous, Unavailable
 from tqbroker_broker.storage.lmdb.commit import Committer, Try
 from tqbroker_broker.storage.lmdb.fullness import Fullness
-from tqbroker_broker.workers import Workers
 
 
 @mutant("a disk without room counts as one that has failed", breaks="P12")
@@ -21,13 +21,13 @@ def full_is_fatal(plant: Plant) -> None:
 
 @mutant("an outcome for which there is no room is dropped", breaks="P12")
 def full_drops_outcomes(plant: Plant) -> None:
-    async def careless(self: Workers, worker: str, verb: Callable[[], Awaitable[Any]]) -> Any:
+    async def careless(self: Outcomes, worker: str, verb: Callable[[], Awaitable[Any]]) -> Any:
         try:
             return await self._guard.do(verb())
         except Unavailable:
             return Finished({}, [], frozenset())
 
-    plant(Workers, "_store", careless)
+    plant(Outcomes, "_store", careless)
 
 
 @mutant("after a commit has failed the broker goes on with the next one", breaks="P13")

@@ -68,11 +68,11 @@ class FakeWorker:
     async def succeed(self, *tokens: int, resent: list[JobId] | None = None) -> list[int]:
         count = len(tokens)
         columns = Successes(list(tokens), [b"1"] * count, "json", [1] * count, [1] * count, resent)
-        return await self.core.workers.finish(self.session, [columns], [])
+        return await self.core.outcomes.finish(self.session, [columns], [])
 
     async def end(self, token: int, verdict: Verdict, retry_in_ms: int = 0) -> list[int]:
         ending = Ending(token, verdict, Failure("ValueError", "builtins", "no"), retry_in_ms)
-        return await self.core.workers.finish(self.session, [], [ending])
+        return await self.core.outcomes.finish(self.session, [], [ending])
 
 
 class Bench:

@@ -97,7 +97,7 @@ async def test_a_returned_job_with_a_cancel_mark_ends_and_is_told(bench: Bench) 
     ((_, token),) = worker.take()
     watcher = bench.watch(job)
     await bench.core.cancel([job])
-    await bench.core.workers.release(worker.session, [token])
+    await bench.core.outcomes.release(worker.session, [token])
     await bench.core.tick()
     assert watcher.take(9) == [job]
 

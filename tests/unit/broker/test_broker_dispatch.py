@@ -42,7 +42,7 @@ async def test_credit_comes_back_with_failures_and_returned_jobs(bench: Bench) -
     worker = await (await bench.worker().attach()).credit(1)
     await bench.enqueue(2)
     ((first, token),) = worker.take()
-    await bench.core.workers.release(worker.session, [token])
+    await bench.core.outcomes.release(worker.session, [token])
     ((again, token),) = worker.take()
     assert again == first
     await worker.end(token, Verdict.FAILED)

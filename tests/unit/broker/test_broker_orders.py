@@ -143,7 +143,7 @@ async def test_annotations_are_stored_for_the_holder_and_refused_for_anybody_els
     (job,) = await bench.enqueue(1)
     ((_, token),) = worker.take()
     notes = [Annotation(token, Progress("LOADING", done=1.0)), Annotation(12345, Progress("X"))]
-    assert await bench.core.workers.annotate(worker.session, notes) == [12345]
+    assert await bench.core.outcomes.annotate(worker.session, notes) == [12345]
     (found,) = await bench.core.get([job])
     assert found.progress is not None
     assert found.progress.state == "LOADING"
