@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -26,6 +27,9 @@ from tqbroker_worker.protocol import Ended, Verdict
 from tqbroker_worker.slots import MainSlot, Slot, Slots
 
 SECONDS = 10.0
+JOBS, STRUCK = 4000, 10
+"""Jobs that are run while another thread interrupts them, and how many of them it must have struck at least."""
+
 app = App("tasks", broker="tq://localhost")
 started = threading.Event()
 wait_here = threading.Event()
@@ -39,6 +43,15 @@ anywhere = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionW
 def job(task: str, *args: Any, token: int = 7, soft: int = 0, hard: int = 0) -> Job:
     traits = Traits(soft_limit_ms=soft, hard_limit_ms=hard) if soft or hard else None
     return Job(Head(task, "default", 0, "json", traits=traits), bytes(16), token, encode_call(args, {}), 0, 0)
+
+
+def tokens(struck: set[int]) -> Iterator[int]:
+    """Tokens of JOBS jobs, and of more until STRUCK were struck: a busy machine may keep a thread away for long."""
+    until = time.monotonic() + SECONDS
+    for token in count(1):
+        if token > JOBS and (len(struck) >= STRUCK or time.monotonic() > until):
+            return
+        yield token
 
 
 def spin_until(happened: threading.Event) -> None:
@@ -219,7 +232,7 @@ def test_an_interruption_never_reaches_the_next_job_of_a_thread(executor: Execut
     def work() -> None:
         slots.append(Slot())
         slot_there.set()
-        for token in range(1, 4000):
+        for token in tokens(struck):
             outcome = executor.run(job("short", token, token=token), slots[0])
             if isinstance(outcome, Ended):
                 failed.add(token)
@@ -233,7 +246,7 @@ def test_an_interruption_never_reaches_the_next_job_of_a_thread(executor: Execut
         if current is not None and slots[0].interrupt(current.token, SoftTimeLimitExceeded):
             struck.add(current.token)
     thread.join(SECONDS)
-    assert struck
+    assert len(struck) >= STRUCK
     assert failed <= struck
 
 
@@ -255,12 +268,12 @@ def test_an_interruption_by_signal_never_reaches_the_next_job_of_the_main_thread
     thread = threading.Thread(target=interrupt)
     thread.start()
     try:
-        outcomes = {token: executor.run(job("short", token, token=token), slot) for token in range(1, 4000)}
+        outcomes = {token: executor.run(job("short", token, token=token), slot) for token in tokens(struck)}
     finally:
         over.set()
         thread.join(SECONDS)
         signal.signal(MainSlot.NUMBER, former)
-    assert struck
+    assert len(struck) >= STRUCK
     assert {token for token, outcome in outcomes.items() if isinstance(outcome, Ended)} <= struck
 
 
