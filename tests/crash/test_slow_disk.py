@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import grpc
 import pytest
 from tests.acceptance.harness.daemon import Daemon
 from tests.acceptance.harness.heart import Heart
 from tests.acceptance.harness.load import Calls, Load, submit_many
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import stalled, until
+from tests.crash.failpoints import armed
+from tests.mutants.catching import catches
 from tests.proof.amount import amount
 from tests.proof.preload.disk import disk
 
@@ -22,6 +25,7 @@ AT_ONCE = 1.0
 """Seconds within which health checks and heartbeats are answered."""
 TTL = ("--lease-ttl", "3")
 """Leases live on heartbeats alone."""
+STALLED = armed("before_commit", 150, f"sleep:{STALL}")
 
 pytestmark = [pytest.mark.crash, pytest.mark.proof("T12")]
 
@@ -44,11 +48,11 @@ def hang(site: Site, broker: Daemon) -> None:
     heart = Heart(site.wire)
     site.calls.app.conf.submit_timeout = 2 * STALL
     with Load(site.calls.mark, site.history, 10**6) as load, ThreadPoolExecutor(2) as pool:
-        load.after(100)
+        load.after(50)
         stalled(broker.pid)
         begun = time.monotonic()
         patient, hasty = pool.submit(call_late, site, 2.0 * STALL), pool.submit(call_late, site, 2.0)
-        slowest = watch(site, heart, patient)
+        slowest = watch(site, heart, patient, load)
         lasted = time.monotonic() - begun
         load.stop()
 
@@ -62,18 +66,35 @@ def hang(site: Site, broker: Daemon) -> None:
     heart.close()
 
 
-def watch(site: Site, heart: Heart, patient: Future[float]) -> tuple[float, float]:
-    """Asks for health and beats until the patient call is answered; the slowest answer of each."""
-    health = beat = 0.0
+def watch(site: Site, heart: Heart, patient: Future[float], load: Load) -> tuple[float, float]:
+    """Asks for health and beats until the patient call is answered; the slowest answer of each.
+
+    Calls that are part of the commit that hangs get no answer either.
+    """
+    health, beat = site.wire.health(AT_ONCE), 0.0
+    answered, end = load.answered, time.monotonic() + STALL - 3
     while not patient.done():
         health = max(health, site.wire.health(AT_ONCE))
         beat = max(beat, heart.beat(AT_ONCE))
+        assert load.answered == answered or time.monotonic() > end, "a call was answered while its commit hung"
         time.sleep(0.2)
     return health, beat
 
 
 def test_a_hanging_commit_loses_no_lease_and_promises_nothing(site: Site) -> None:
-    hang(site, site.broker(*TTL, TQ_TESTING="1", TQ_FAILPOINT=f"before_commit:150=sleep:{STALL}"))
+    hang(site, site.broker(*TTL, **STALLED))
+
+
+@catches("reply_after_a_second")
+def test_a_hanging_commit_shows_that_a_broker_promises_what_is_not_on_the_disk(site: Site, mutant: str) -> None:
+    with pytest.raises(AssertionError, match="a call was answered while its commit hung"):
+        hang(site, site.broker(*TTL, mutant=mutant, **STALLED))
+
+
+@catches("commit_holds_up_everything")
+def test_a_hanging_commit_shows_that_a_broker_is_deaf_meanwhile(site: Site, mutant: str) -> None:
+    with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
+        hang(site, site.broker(*TTL, mutant=mutant, **STALLED))
 
 
 @pytest.mark.long

@@ -19,8 +19,11 @@ import grpc
 import pytest
 from grpc.aio import AioRpcError, insecure_channel
 from tests.integration.broker_harness import SECONDS, error_of, request
+from tests.mutants.catching import catches
 
 from tqbroker.v1 import admin_pb2, admin_pb2_grpc, errors_pb2, queue_pb2, queue_pb2_grpc
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Broker:
@@ -31,11 +34,12 @@ class Broker:
         self.log: list[dict[str, Any]] = []
         self.process: asyncio.subprocess.Process
 
-    async def start(self, *flags: str, **environ: str) -> Broker:
-        """Starts it without waiting for anything."""
-        command = [sys.executable, "-m", "tqbroker", "serve", "--data-dir", str(self.data_dir), *flags]
+    async def start(self, *flags: str, mutant: str = "", **environ: str) -> Broker:
+        """Starts it without waiting for anything, with a planted bug if one is named."""
+        program = ["tests.mutants", mutant] if mutant else ["tqbroker"]
+        command = [sys.executable, "-m", *program, "serve", "--data-dir", str(self.data_dir), *flags]
         self.process = await asyncio.create_subprocess_exec(
-            *command, env={**os.environ, **environ}, stderr=asyncio.subprocess.PIPE
+            *command, cwd=ROOT, env={**os.environ, **environ}, stderr=asyncio.subprocess.PIPE
         )
         return self
 
@@ -58,6 +62,15 @@ class Broker:
         _, text = await asyncio.wait_for(self.process.communicate(), SECONDS)
         assert self.process.returncode is not None
         return self.process.returncode, text.decode()
+
+    async def refusal(self) -> str:
+        """Its one sentence, when it ends by itself with the code 1. Fails if it serves."""
+        assert self.process.stderr is not None
+        said = (await asyncio.wait_for(self.process.stderr.readline(), SECONDS)).decode()
+        if said.startswith("{"):
+            self.process.kill()
+        assert await self.end() == (1, ""), f"it goes on: {said}"
+        return said
 
 
 @pytest.fixture
@@ -110,23 +123,43 @@ async def test_the_store_is_for_its_owner_only(broker: Broker) -> None:
 
 @pytest.mark.proof("T25")
 async def test_a_second_broker_on_the_directory_says_so_and_ends(broker: Broker, tmp_path: Path) -> None:
-    address = await (await broker.start("--listen", "127.0.0.1:0")).ready()
-    second = await Broker(tmp_path).start("--listen", "127.0.0.1:0")
-    code, text = await second.end()
-    assert code == 1
+    await two_on_the_directory(broker, tmp_path)
+
+
+@catches("directory_not_locked")
+async def test_a_second_broker_shows_that_the_directory_is_not_locked(
+    broker: Broker, tmp_path: Path, mutant: str
+) -> None:
+    with pytest.raises(AssertionError, match="it goes on"):
+        await two_on_the_directory(broker, tmp_path, mutant)
+
+
+async def two_on_the_directory(broker: Broker, tmp_path: Path, mutant: str = "") -> None:
+    """The second one leaves, and the first goes on."""
+    address = await (await broker.start("--listen", "127.0.0.1:0", mutant=mutant)).ready()
+    second = await Broker(tmp_path).start("--listen", "127.0.0.1:0", mutant=mutant)
+    text = await second.refusal()
     assert text.startswith("tqbroker serve: another broker is using the data directory")
-    assert len(text.splitlines()) == 1
     assert await stores_a_job(address), "the first broker is harmed"
 
 
 @pytest.mark.proof("T25")
 async def test_a_second_broker_on_the_port_says_so_and_ends(broker: Broker, tmp_path: Path) -> None:
-    address = await (await broker.start("--listen", "127.0.0.1:0")).ready()
-    second = await Broker(tmp_path / "second").start("--listen", address)
-    code, text = await second.end()
-    assert code == 1
+    await two_on_the_port(broker, tmp_path)
+
+
+@catches("port_is_shared")
+async def test_a_second_broker_shows_that_the_port_is_shared(broker: Broker, tmp_path: Path, mutant: str) -> None:
+    with pytest.raises(AssertionError, match="it goes on"):
+        await two_on_the_port(broker, tmp_path, mutant)
+
+
+async def two_on_the_port(broker: Broker, tmp_path: Path, mutant: str = "") -> None:
+    """The second one leaves with nothing done, and the first goes on."""
+    address = await (await broker.start("--listen", "127.0.0.1:0", mutant=mutant)).ready()
+    second = await Broker(tmp_path / "second").start("--listen", address, mutant=mutant)
+    text = await second.refusal()
     assert text.startswith(f"tqbroker serve: cannot listen on {address}: another program has it")
-    assert len(text.splitlines()) == 1
     assert not second.data_dir.exists()
     assert await stores_a_job(address), "the first broker is harmed"
 

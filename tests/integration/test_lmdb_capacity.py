@@ -11,6 +11,8 @@ import lmdb
 import pytest
 from tests.contracts.harness import EngineUnderTest, head_with, new_jobs
 from tests.integration.test_lmdb_limits import SMALL, jobs, lmdb_engine
+from tests.mutants.catching import catches
+from tests.mutants.registry import planted
 
 from tqbroker_broker.config import MIB
 from tqbroker_broker.questions import Move
@@ -46,6 +48,20 @@ async def test_an_outcome_that_does_not_fit_keeps_no_other_from_being_stored(tmp
 async def test_while_somebody_reads_for_long_new_jobs_are_refused_before_outcomes_are(
     tmp_path: Path, counts: Counter[str], map_size: int
 ) -> None:
+    taken = await read_for_long(tmp_path, map_size)
+
+    counts["jobs"] += taken + HELD
+    assert taken > HELD
+
+
+@catches("old_reader_overlooked")
+async def test_an_old_reader_shows_that_there_is_no_room_for_outcomes(tmp_path: Path, mutant: str) -> None:
+    with planted(mutant), pytest.raises(Unavailable, match="no room for this change"):
+        await read_for_long(tmp_path, 8 * MIB)
+
+
+async def read_for_long(tmp_path: Path, map_size: int) -> int:
+    """Somebody reads until new jobs are refused: every outcome must be taken, and all goes on later. How many were."""
     engine = EngineUnderTest("lmdb", tmp_path, replace(SMALL, map_size=map_size))
     await engine.open()
     await engine.join()
@@ -56,12 +72,10 @@ async def test_while_somebody_reads_for_long_new_jobs_are_refused_before_outcome
     taken = await churn(engine)
     for token in held.values():
         assert not (await engine.succeed("w", [token], result=b"r" * 1000)).refused
-    counts["jobs"] += taken + HELD
-    assert taken > HELD
-
     reader.abort()
     assert await churn(engine, most=100) == 100
     await engine.verbs.close()
+    return taken
 
 
 async def churn(engine: EngineUnderTest, most: int = 100_000) -> int:

@@ -10,6 +10,7 @@ from tests.mutants.registry import Plant, mutant
 from tqbroker_broker.answers import Finished
 from tqbroker_broker.outcomes import Outcomes
 from tqbroker_broker.storage import Ambiguous, Unavailable
+from tqbroker_broker.storage.lmdb import capacity
 from tqbroker_broker.storage.lmdb.commit import Committer, Try
 from tqbroker_broker.storage.lmdb.fullness import Fullness
 
@@ -28,6 +29,11 @@ def full_drops_outcomes(plant: Plant) -> None:
             return Finished({}, [], frozenset())
 
     plant(Outcomes, "_store", careless)
+
+
+@mutant("pages that are freed while somebody reads for long count as room", breaks="P12")
+def old_reader_overlooked(plant: Plant) -> None:
+    plant(capacity, "_oldest_reader", lambda env, newest: newest)
 
 
 @mutant("after a commit has failed the broker goes on with the next one", breaks="P13")

@@ -18,6 +18,7 @@ from tests.acceptance.harness.daemon import Daemon
 from tests.acceptance.harness.footprint import KIB, MIB, Footprint, footprint
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import PATIENCE, until
+from tests.mutants.catching import catches
 from tests.network.http2 import HELLO, call_and_reset, connected, garbage, is_closed
 from tests.proof.amount import amount, numbers
 
@@ -74,19 +75,29 @@ def is_as_before(site: Site, broker: Daemon, before: Footprint, at_once: int = 1
     assert site.wire.health(PATIENCE) < SERVED
 
 
-def test_thousands_of_idle_connections_are_thrown_out_and_disturb_nobody(site: Site, counts: Counter[str]) -> None:
-    broker = site.broker(*TIMEOUT)
+def idle(site: Site, broker: Daemon, count: int, patience: float = PATIENCE) -> None:
+    """So many connect and say nothing: they are thrown out, and disturb nobody."""
     before = rested(site, broker)
-    count = amount(3000, 10_000)
     with many(site.address, count) as connections:
         slowest = 0.0
         for _ in range(20):
             slowest = max(slowest, site.wire.health(PATIENCE))
         assert slowest < SERVED
-        until(lambda: all(map(is_closed, connections)), "all of them to be thrown out", pause=0.2)
+        until(lambda: all(map(is_closed, connections)), "all of them to be thrown out", patience, pause=0.2)
         assert footprint(broker.pid).anonymous - before.anonymous < LEFT + count * EACH
     is_as_before(site, broker, before, count)
+
+
+def test_thousands_of_idle_connections_are_thrown_out_and_disturb_nobody(site: Site, counts: Counter[str]) -> None:
+    count = amount(3000, 10_000)
+    idle(site, site.broker(*TIMEOUT), count)
     counts["connections"] += count
+
+
+@catches("silence_has_no_end")
+def test_idle_connections_show_that_nobody_throws_them_out(site: Site, mutant: str) -> None:
+    with pytest.raises(AssertionError, match="in vain for: all of them to be thrown out"):
+        idle(site, site.broker(*TIMEOUT, mutant=mutant), 100, patience=5)
 
 
 def test_bytes_that_are_no_http2_and_frames_that_are_broken_end_only_their_connection(
@@ -139,18 +150,28 @@ def test_a_client_that_sends_a_byte_now_and_then_is_thrown_out(site: Site, count
     counts["connections"] += 50
 
 
-def test_connections_beyond_the_most_are_closed_at_once_and_have_room_later(site: Site, counts: Counter[str]) -> None:
-    broker = site.broker("--max-connections", "40")
+def beyond_the_most(site: Site, broker: Daemon, patience: float = PATIENCE) -> None:
+    """100 connect where 40 may: the others are closed at once, and who is there is served."""
     site.wire.health(PATIENCE)
     with many(site.address, 100) as connections:
-        until(lambda: sum(map(is_closed, connections)) >= 60, "those beyond the most to be closed")
+        until(lambda: sum(map(is_closed, connections)) >= 60, "those beyond the most to be closed", patience)
         assert site.wire.health(PATIENCE) < SERVED, "who is there is served"
     until(lambda: footprint(broker.pid).descriptors < 40, "them to be gone")
     with many(site.address, 20) as connections:
         for connection in connections:
             connection.sendall(HELLO)
             assert connection.recv(9), "it answers with its settings"
+
+
+def test_connections_beyond_the_most_are_closed_at_once_and_have_room_later(site: Site, counts: Counter[str]) -> None:
+    beyond_the_most(site, site.broker("--max-connections", "40"))
     counts["connections"] += 120
+
+
+@catches("connections_have_no_bound")
+def test_connections_beyond_the_most_show_that_there_is_no_bound(site: Site, mutant: str) -> None:
+    with pytest.raises(AssertionError, match="in vain for: those beyond the most to be closed"):
+        beyond_the_most(site, site.broker("--max-connections", "40", mutant=mutant), patience=3)
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="there is no prlimit here, which starts it with few files")

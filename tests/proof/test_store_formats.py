@@ -13,6 +13,8 @@ import lmdb
 import pytest
 from tests.contracts.harness import EngineUnderTest
 from tests.contracts.workflows import take_tokens
+from tests.mutants.catching import catches
+from tests.mutants.registry import planted
 from tests.proof.make_fixture import FIXTURES
 
 from tqbroker_broker.records import State
@@ -81,6 +83,17 @@ async def test_a_store_of_a_release_serves_its_jobs(tmp_path: Path, number: int,
 
 @pytest.mark.parametrize("number", [0, FORMAT_VERSION + 1, 1 << 40])
 async def test_a_store_of_another_format_is_refused_in_words_and_left_as_it_is(tmp_path: Path, number: int) -> None:
+    await refused(tmp_path, number)
+
+
+@catches("format_not_checked")
+async def test_a_store_of_another_format_shows_that_nobody_looks_at_it(tmp_path: Path, mutant: str) -> None:
+    with planted(mutant), pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        await refused(tmp_path, FORMAT_VERSION + 1)
+
+
+async def refused(tmp_path: Path, number: int) -> None:
+    """A store whose format has this number is refused by everybody, and nothing in it changes."""
     data = unpacked(FORMAT_VERSION, tmp_path)
     file = data / "data.mdb"
     env = lmdb.open(str(file), subdir=False, max_dbs=64, lock=False, map_size=1 << 28)
