@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tqbroker_broker.patterns import Pattern, read_cron, read_crontab
-from tqbroker_broker.refusals import Invalid
+from tqbroker_broker.refusals import UnknownZone
 from tqbroker_broker.schedules import Crontab
 
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
@@ -212,10 +212,10 @@ def calendar(when: str | Crontab, zone: str) -> Calendar:
 
 
 def read_zone(name: str) -> ZoneInfo:
-    """The time zone of this name, UTC when it is empty. Raises Invalid."""
+    """The time zone of this name, UTC when it is empty. Raises UnknownZone."""
     try:
         return ZoneInfo(name or "UTC")
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise Invalid(
+        raise UnknownZone(
             f"there is no time zone {name[:100]!r}: use a name such as Europe/Berlin or UTC, as in IANA's list"
         ) from None

@@ -15,6 +15,10 @@ class Invalid(RefusalError):
     """Breaks a rule of the protocol; sending it again unchanged fails again."""
 
 
+class UnknownZone(Invalid):
+    """A time zone that this machine does not know; another one may."""
+
+
 class TooLarge(RefusalError):
     """Larger than a configured limit."""
 

@@ -23,7 +23,7 @@ from tqbroker_broker.firings import iso, job_now, new_job
 from tqbroker_broker.guard import Guard, settled
 from tqbroker_broker.inflight import InFlight
 from tqbroker_broker.records import JobId, NewJobs, Time
-from tqbroker_broker.refusals import NotFound, TooLarge
+from tqbroker_broker.refusals import NotFound, TooLarge, UnknownZone
 from tqbroker_broker.schedules import MAX_SCHEDULES, Fire, FireAnswer, Schedule, ScheduleState
 from tqbroker_broker.storage import Unavailable
 from tqbroker_broker.waiters import Waiters
@@ -155,7 +155,11 @@ class Scheduler:
             _, name = heappop(self._due)
             state = self._states[name]
             cost = 1 + len(state.schedule.args) * SLICE // SLICE_BYTES
-            fire = self._planned(state, max(1, room // cost), now)
+            try:
+                fire = self._planned(state, max(1, room // cost), now)
+            except UnknownZone as error:  # of a machine before this one, or of before an upgrade: the others fire
+                log.error("schedule %s does not fire until the broker starts again: %s", name, error)
+                continue
             room -= cost * max(1, len(fire.jobs))
             fires.append(fire)
         return fires

@@ -222,6 +222,19 @@ async def test_a_worker_declares_the_schedules_of_its_app(site: Site) -> None:
     assert sorted(await listed(site)) == ["b", "mine"]
 
 
+async def test_a_worker_whose_app_names_an_unknown_time_zone_works_and_what_was_declared_before_stays(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = schedule_pb2.DeclaredSchedules(app="shop", schedules=[schedule("a")])
+    await site.attach("w1", schedules=shop).start()
+    nowhere = schedule("b", cron="* * * * *", zone="Nowhere/Land")
+    worker = site.attach("w2", schedules=schedule_pb2.DeclaredSchedules(app="shop", schedules=[nowhere]))
+    await worker.start()
+
+    assert sorted(await listed(site)) == ["a"]
+    assert any("w2" in text and "Nowhere/Land" in text for text in caplog.messages)
+
+
 async def test_schedules_outlive_the_broker(tmp_path: Path) -> None:
     async with running(tmp_path, f"lmdb:{tmp_path / 'store'}") as site:
         await put(site, schedule(every_ms=100))

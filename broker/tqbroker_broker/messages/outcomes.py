@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from tqbroker.v1 import job_pb2
@@ -14,8 +15,11 @@ from tqbroker_broker.messages.rules import read_limit, read_queues
 from tqbroker_broker.messages.schedules import read_declared
 from tqbroker_broker.messages.traits import MAX_NAME
 from tqbroker_broker.records import JobId
-from tqbroker_broker.refusals import Invalid
+from tqbroker_broker.refusals import Invalid, UnknownZone
+from tqbroker_broker.schedules import Schedule
 from tqbroker_broker.sessions import MAX_WINDOW, Hello
+
+log = logging.getLogger("tqbroker.broker")
 
 MAX_NAMES = 10_000
 """Queues of one worker, and tasks: no app has a tenth of it."""
@@ -62,8 +66,19 @@ def read_hello(hello: pb.Hello, config: BrokerConfig) -> Hello:
         held=_held(hello.held),
         labels=frozenset(hello.labels),
         limits=tuple(read_limit(limit) for limit in hello.limits),
-        declared=read_declared(hello.schedules, config) if hello.HasField("schedules") else None,
+        declared=_declared(hello, config),
     )
+
+
+def _declared(hello: pb.Hello, config: BrokerConfig) -> tuple[str, list[Schedule]] | None:
+    """The schedules of the app. What was declared before stays when its worker knows time zones that we do not."""
+    if not hello.HasField("schedules"):
+        return None
+    try:
+        return read_declared(hello.schedules, config)
+    except UnknownZone as error:
+        log.warning("the schedules that worker %s declares are not taken over: %s", hello.name, error)
+        return None
 
 
 def _held(held: pb.Held) -> list[Held]:

@@ -99,7 +99,7 @@ class Replay:
         """Before which records the power is cut. Marks change nothing on the disk, but what must be there."""
         calls = [at for at, record in enumerate(records) if record.kind not in (Kind.BEGINNING, Kind.MARK)]
         told = [at + 1 for at, record in enumerate(records[:-1]) if record.kind == Kind.MARK]
-        likely = calls + told
+        likely = sorted({*calls, *told})
         self.report.possible = len(likely)
         return set(self._random.sample(likely, min(len(likely), images // IMAGES_A_MOMENT + 1)))
 

@@ -28,6 +28,17 @@ def test_nothing_acknowledged_is_lost_whenever_the_power_is_cut(site: Site, coun
 
 
 @pytest.mark.proof("T1")
+@pytest.mark.long
+def test_a_shorter_load_loses_nothing_when_every_single_moment_of_it_is_tried(site: Site, counts: Counter[str]) -> None:
+    report = replayed(record(site, 5, steps=12), images=10**6, worked=0, seed=5)
+
+    print(report)
+    counts["images"] += report.images
+    assert report.moments == report.possible > 500
+    assert not report.failures, report
+
+
+@pytest.mark.proof("T1")
 def test_a_new_store_is_usable_whenever_the_power_is_cut_during_the_first_start(
     site: Site, counts: Counter[str]
 ) -> None:

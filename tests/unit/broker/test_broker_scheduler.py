@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pytest
 from tests.unit.broker.harness import TASK, Bench
 
-from tqbroker_broker import rules
+from tqbroker_broker import calendars, rules
 from tqbroker_broker.records import Head, State, Time
 from tqbroker_broker.refusals import NotFound, TooLarge
 from tqbroker_broker.schedules import (
@@ -100,6 +100,46 @@ async def test_a_new_schedule_brings_the_next_tick_forward() -> None:
 
     assert woken
     assert site.core.agenda.left(site.clock.now()) < 0.11
+
+
+@pytest.fixture
+def berlin_is_gone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Call it, and from then on this machine knows no Europe/Berlin, as one with other time zone files."""
+
+    def known(name: str) -> ZoneInfo:
+        if name == "Europe/Berlin":
+            raise ZoneInfoNotFoundError(name)
+        return ZoneInfo(name)
+
+    def remove() -> None:
+        calendars.calendar.cache_clear()
+        monkeypatch.setattr(calendars, "ZoneInfo", known)
+
+    yield remove
+    calendars.calendar.cache_clear()
+
+
+async def test_a_schedule_whose_time_zone_is_gone_holds_up_no_other_and_is_named(
+    berlin_is_gone: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ["a", "b-gone", "c", "d"]
+    zones = {"b-gone": "Europe/Berlin"}
+    made = [schedule(each, cron="* * * * *", zone=zones.get(each, "UTC")) for each in names]
+    before = await bench(*made)
+    berlin_is_gone()
+    site = await restarted(before, down=61)
+    await site.pass_time(600, step=30)
+
+    fired = {each: state(site, each).fired for each in names}
+    assert fired["b-gone"] == 0
+    assert {fired[each] for each in ("a", "c", "d")} == {fired["a"]}
+    assert fired["a"] >= 10
+    (told,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert "b-gone" in told
+    assert "Europe/Berlin" in told
+
+    await site.core.scheduler.change((), ["b-gone"], (), ())
+    assert [each.schedule.name for each in site.core.scheduler.states()] == ["a", "c", "d"]
 
 
 async def test_a_firing_is_handed_to_a_worker_at_once() -> None:
