@@ -54,11 +54,20 @@ class Verdict(NamedTuple):
 
 
 class Attack:
-    """A connection that sends bytes as they are."""
+    """A connection that sends bytes as they are.
 
-    def __init__(self, address: str, compression: grpc.Compression = grpc.Compression.NoCompression) -> None:
+    `moment` is how long an answer is waited for that need not come: SECONDS where each call is one that is refused.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        compression: grpc.Compression = grpc.Compression.NoCompression,
+        moment: float = MOMENT,
+    ) -> None:
         self._channel: Any = grpc.aio.insecure_channel(address, options=OPTIONS, compression=compression)
         self._calls = calls()
+        self._moment = moment
         self.codes: Counter[str] = Counter()
 
     async def run(self, inputs: Iterator[Input]) -> list[Verdict]:
@@ -102,14 +111,16 @@ class Attack:
             for message in each.messages:
                 await stream.write(message)
             await stream.done_writing()
-            return await _rest(stream, patience=MOMENT if call.path.endswith("/Wait") else SECONDS)
+            return await _rest(stream, patience=self._moment if call.path.endswith("/Wait") else SECONDS)
         finally:
             stream.cancel()
 
     async def _ask(self, call: Call, message: bytes) -> bytes | None:
         waits = call.path.endswith("/Control")
         try:
-            answer: Any = await self._channel.unary_unary(call.path)(message, timeout=MOMENT if waits else SECONDS)
+            answer: Any = await self._channel.unary_unary(call.path)(
+                message, timeout=self._moment if waits else SECONDS
+            )
         except grpc.aio.AioRpcError as failure:
             if waits and failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 return None

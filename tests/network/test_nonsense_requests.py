@@ -19,7 +19,7 @@ from tests.acceptance.harness.footprint import MIB, footprint
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import PATIENCE
 from tests.mutants.catching import catches
-from tests.network.attack import Attack, Verdict
+from tests.network.attack import MOMENT, SECONDS, Attack, Verdict
 from tests.network.inputs import Input, Inputs, calls
 from tests.proof.amount import amount, numbers
 
@@ -44,11 +44,11 @@ def source(seed: int, count: int) -> Iterator[Input]:
     return iter([Input.parse(one)]) if one else islice(iter(inputs.next, None), count)
 
 
-def send(site: Site, inputs: Iterator[Input], counts: Counter[str]) -> list[Verdict]:
+def send(site: Site, inputs: Iterator[Input], counts: Counter[str], moment: float = MOMENT) -> list[Verdict]:
     """Sends them all; fails with those that were not answered as they must be. Returns what was refused as INVALID."""
 
     async def run() -> list[Verdict]:
-        attack = Attack(site.address)
+        attack = Attack(site.address, moment=moment)
         try:
             return await attack.run(inputs)
         finally:
@@ -108,7 +108,7 @@ def test_a_message_above_the_limit_is_refused_on_every_call_and_costs_nothing(
 
 async def _too_large(address: str, compressed: bool) -> dict[str, str]:
     """How each call ends that is given more than a message may have."""
-    attack = Attack(address, grpc.Compression.Gzip if compressed else grpc.Compression.NoCompression)
+    attack = Attack(address, grpc.Compression.Gzip if compressed else grpc.Compression.NoCompression, SECONDS)
     try:
         return {path: (await attack.send(Input(path, (bytes(TOO_LARGE),)))).code for path in calls()}
     finally:
@@ -124,7 +124,7 @@ def test_of_what_is_refused_as_invalid_nothing_is_stored(site: Site, counts: Cou
     site.started(broker)
     empty = everything(site)
 
-    again = send(site, iter(refused[:REPLAYED]), counts)
+    again = send(site, iter(refused[:REPLAYED]), counts, SECONDS)
 
     assert len(again) == len(refused[:REPLAYED]), "what is refused as invalid is so whatever there is"
     assert everything(site) == empty
