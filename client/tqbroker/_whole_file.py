@@ -119,12 +119,17 @@ class WholeFile:
             self.kept = True
         except OSError as problem:
             raise CannotSaveError(f"cannot save {self.path}: {_reason(problem)}") from problem
-        try:
-            flush_directory(self.path.parent)
-        except OSError as problem:
-            raise CannotSaveError(
-                f"{self.path} is there, but its name may not outlive a power cut: {problem.strerror}"
-            ) from problem
+        flush_name(self.path)
+
+
+def flush_name(file: Path) -> None:
+    """Makes the name that a file was just given durable. Raises CannotSaveError."""
+    try:
+        flush_directory(file.parent)
+    except OSError as problem:
+        raise CannotSaveError(
+            f"{file} is there, but its name may not outlive a power cut: {problem.strerror}"
+        ) from problem
 
 
 def flush_directory(directory: Path) -> None:

@@ -12,6 +12,7 @@ from tests.contracts.harness import EngineUnderTest
 from tests.mutants.catching import catches
 from tests.mutants.registry import planted
 
+from tqbroker import _whole_file
 from tqbroker_broker.records import State
 from tqbroker_broker.storage import CannotOpen
 from tqbroker_broker.storage.lmdb import replacing
@@ -203,7 +204,7 @@ def test_a_store_whose_name_could_not_be_flushed_is_not_told_as_one_that_is_not_
     def broken(_: Path) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(replacing, "flush_directory", broken)
+    monkeypatch.setattr(_whole_file, "flush_directory", broken)
     told = refusal(backup, tmp_path / "new")
     assert told.endswith("data.mdb is there, but its name may not outlive a power cut: Input/output error")
     assert (tmp_path / "new" / "data.mdb").exists()

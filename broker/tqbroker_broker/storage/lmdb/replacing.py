@@ -18,7 +18,7 @@ from typing import TypeVar
 import lmdb
 
 from tqbroker._failpoint import hit
-from tqbroker._whole_file import flush_directory
+from tqbroker._whole_file import CannotSaveError, flush_name
 from tqbroker_broker.config import MIB
 from tqbroker_broker.lifecycle import next_epoch
 from tqbroker_broker.storage import CRASH_FILE, CannotOpen
@@ -242,6 +242,6 @@ def _install(copy: Path, directory: Path) -> None:
     file = directory / DATA_FILE
     os.rename(copy, file)
     try:
-        flush_directory(directory)
-    except OSError as problem:
-        raise CannotOpen(f"{file} is there, but its name may not outlive a power cut: {problem.strerror}") from problem
+        flush_name(file)
+    except CannotSaveError as problem:
+        raise CannotOpen(str(problem)) from problem
