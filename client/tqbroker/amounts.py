@@ -21,13 +21,14 @@ _SPAN = "seconds as a number, or a timedelta"
 
 def span_ms(name: str, value: Any, allowed: str = _SPAN) -> int:
     """Milliseconds of a length of time, rounded up so that nothing starts or ends early. 0 is the least."""
-    seconds = _seconds(name, value, allowed)
+    seconds = seconds_of(name, value, allowed)
     if seconds < 0:
         raise ValueError(f"{name}={value!r} is not allowed: give 0 or more {allowed}")
     return -int(-seconds * 1000 // 1)
 
 
-def _seconds(name: str, value: Any, allowed: str) -> float:
+def seconds_of(name: str, value: Any, allowed: str = _SPAN) -> float:
+    """Seconds of a length of time, which may be negative. Raises ValueError for what is none, or too long."""
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds != seconds:
         raise ValueError(f"{name}={value!r:.200} is not allowed: give {allowed}")

@@ -34,8 +34,8 @@ def failure_of(exc: BaseException, format: str = codec.DEFAULT_FORMAT) -> Failur
     return FailureData(
         type=kind.__name__,
         module=kind.__module__,
-        message=_clean(_message(exc)[:MAX_MESSAGE]),
-        traceback=_clean(_traceback(exc)),
+        message=clean(_message(exc)[:MAX_MESSAGE]),
+        traceback=clean(_traceback(exc)),
         args=_args(exc, format),
         format=format,
     )
@@ -68,7 +68,7 @@ def _traceback(exc: BaseException) -> str:
     return text if len(text) <= MAX_TRACEBACK else f"... shortened ...\n{text[-MAX_TRACEBACK:]}"
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Text that UTF-8 can carry: lone surrogates are shown as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 

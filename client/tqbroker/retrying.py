@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from tqbroker import states
+from tqbroker.amounts import seconds_of
 from tqbroker.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry, TaskRevokedError
 
 if TYPE_CHECKING:
@@ -82,7 +83,10 @@ def plan(
     when: float | timedelta | datetime | str | None = None,
     max_retries: int | None = None,
 ) -> Retry:
-    """The retry of this attempt. Raises `exc`, else MaxRetriesExceededError, when there may be no more."""
+    """The retry of this attempt. Raises `exc`, else MaxRetriesExceededError, when there may be no more.
+
+    Raises ValueError for a `when` that is no time, or further away than any job may wait.
+    """
     most = task.max_retries if max_retries is None else max_retries
     if most is not None and request.retries >= most:
         if isinstance(exc, BaseException):
@@ -139,7 +143,7 @@ def _moment(when: float | timedelta | datetime | str) -> float | datetime:
         when = datetime.fromisoformat(when)
     if isinstance(when, datetime):
         return when if when.tzinfo else when.replace(tzinfo=UTC)
-    return seconds(when)
+    return seconds_of("countdown", when)
 
 
 def _classes(value: Any) -> tuple[type[BaseException], ...]:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tqbroker.canvas_signature import Signature
 
 HOOKS = ("before_start", "on_success", "on_retry", "on_failure", "after_return")
-MAX_NOTE = 1024
-"""Characters of a progress note; a line for people."""
+MAX_STATE, MAX_NOTE = 255, 1024
+"""Characters of a state of the task's own, and of a progress note: a line for people."""
 
 
 class TaskBody(Handle):
@@ -254,12 +254,18 @@ class TaskBody(Handle):
 
     def _say(self, said: Said) -> None:
         state, note = said.state, said.note
-        if not isinstance(state, str) or not isinstance(note, str) or max(len(state), len(note)) > MAX_NOTE:
-            raise ValueError(f"state {state!r:.80} and note {note!r:.80} must be text of at most {MAX_NOTE} characters")
+        if not (_is_text(state, MAX_STATE) and _is_text(note, MAX_NOTE)):
+            allowed = f"text of at most {MAX_STATE} and {MAX_NOTE} characters, without lone surrogates"
+            raise ValueError(f"state {state!r:.80} and note {note!r:.80} must be {allowed}")
         request = self.request
         if request.channel is not None:
             request.channel.note(request, *said)
             request.said = said
+
+
+def _is_text(value: Any, most: int) -> bool:
+    """Whether this is text that the wire carries: UTF-8 has no lone surrogates."""
+    return isinstance(value, str) and len(value) <= most and not any("\ud800" <= each <= "\udfff" for each in value)
 
 
 def _amount(name: str, value: float) -> float:

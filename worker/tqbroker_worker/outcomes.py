@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tqbroker import states
 from tqbroker.codec import encode_call
 from tqbroker.exceptions import EncodeError, Reject, Replaced, Retry
-from tqbroker.failures import FailureData, failure_of
+from tqbroker.failures import FailureData, clean, failure_of
 from tqbroker.request import Request
 from tqbroker.result import AsyncResult
 from tqbroker.retrying import Call, Ending, delay_ms
@@ -78,7 +78,7 @@ def _retry(job: Job, times: Times, retry: Retry, format: str) -> Ended:  # noqa:
         *times,
         retry_in_ms=delay_ms(retry, time()),
         args=b"" if retry.call is None else _new_arguments(job, retry.call),
-        shown=str(retry),
+        shown=clean(str(retry)),
     )
 
 
@@ -110,7 +110,7 @@ def of_the_user(trace: TracebackType | None, before: tuple[str, ...] = _BEFORE_T
 def shown(value: Any, most: int) -> str:
     """A result as the log shows it."""
     try:
-        text = repr(value)
+        text = clean(repr(value))
     except Exception as error:
         return f"<repr() raised {type(error).__name__}>"
     return (text if len(text) <= most else f"{text[:most]}...") or "<empty repr()>"

@@ -1,7 +1,8 @@
 /* Shifts the wall clock of one process, while it runs: for tests, by LD_PRELOAD.
  *
  * CLOCKSHIFT names a file of 8 bytes: a signed number of milliseconds in the byte order of the machine. It is mapped, so
- * that whoever writes it moves the clock at that moment. CLOCK_MONOTONIC and everything that sleeps go on as ever.
+ * that whoever writes it moves the clock at that moment. Everything that sleeps goes on as ever, and so does
+ * CLOCK_MONOTONIC, but in a process that calls `live_longer` itself: there it is ahead from then on.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,6 +17,7 @@
 enum { PER_SECOND = 1000, NANOS = 1000000, NANOS_PER_SECOND = 1000000000 };
 
 static const volatile int64_t *shift_ms;
+static int64_t lived_ms;
 static int (*real_clock_gettime)(clockid_t, struct timespec *);
 
 __attribute__((constructor)) static void map_shift(void)
@@ -31,9 +33,14 @@ __attribute__((constructor)) static void map_shift(void)
     close(fd);
 }
 
-static void move(struct timespec *at)
+void live_longer(int64_t ms)
 {
-    int64_t ms = *shift_ms, seconds = ms / PER_SECOND;
+    lived_ms += ms;
+}
+
+static void move(struct timespec *at, int64_t ms)
+{
+    int64_t seconds = ms / PER_SECOND;
     at->tv_sec += seconds;
     at->tv_nsec += (ms - seconds * PER_SECOND) * NANOS;
     if (at->tv_nsec >= NANOS_PER_SECOND) {
@@ -51,7 +58,9 @@ int clock_gettime(clockid_t clock, struct timespec *at)
         real_clock_gettime = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
     int failed = real_clock_gettime(clock, at);
     if (!failed && shift_ms && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
-        move(at);
+        move(at, *shift_ms);
+    if (!failed && clock == CLOCK_MONOTONIC)
+        move(at, lived_ms);
     return failed;
 }
 

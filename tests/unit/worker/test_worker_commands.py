@@ -137,6 +137,15 @@ async def test_time_limits_can_be_changed(office: Office) -> None:
         await office.ask("time_limit", task_name="tasks.add", hard=-1)
 
 
+@pytest.mark.parametrize("name", ["hard", "soft"])
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 1e17, 1e300, 1 << 64])
+async def test_a_time_limit_that_no_child_can_be_told_is_not_kept(office: Office, name: str, seconds: float) -> None:
+    before = office.desk.limits.of("tasks.add")
+    with pytest.raises(CommandError, match="less than"):
+        await office.ask("time_limit", task_name="tasks.add", **{name: seconds})
+    assert office.desk.limits.of("tasks.add") == before
+
+
 async def test_a_pool_cannot_shrink_to_nothing_nor_grow_where_it_is_one_process(scene: Scene, office: Office) -> None:
     with pytest.raises(CommandError, match="1 to 10000"):
         await office.ask("pool_shrink", n=2)

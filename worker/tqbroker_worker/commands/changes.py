@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from tqbroker.amounts import MAX_SECONDS
 from tqbroker_worker.commands.errors import CommandError, text, whole
 from tqbroker_worker.config import MAX_SLOTS
 from tqbroker_worker.desk import Desk
@@ -17,10 +18,15 @@ def time_limit(desk: Desk, task_name: str, hard: float | None = None, soft: floa
     if task_name not in desk.manifest.tasks:
         raise CommandError(f"no task {task_name!r} here")
     for name, value in (("hard", hard), ("soft", soft)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
-            raise CommandError(f"{name} must be a number of seconds above 0, or null, not {value!r}")
+        if value is not None and not _is_limit(value):
+            allowed = f"a number of seconds above 0 and less than {MAX_SECONDS}, or null"
+            raise CommandError(f"{name} must be {allowed}, not {value!r}")
     desk.pool.tell(desk.limits.set(task_name, round((soft or 0) * 1000), round((hard or 0) * 1000)))
     return {"ok": "time limits set successfully"}
+
+
+def _is_limit(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | float) and 0 < value < MAX_SECONDS
 
 
 def pool_grow(desk: Desk, n: int = 1) -> object:

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from tqbroker import App, Task, current_task
-from tqbroker.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from tqbroker.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 
 app = App("tasks")
 HERE = Path(__file__).parent
 TICK = 0.01
+STRANGE = "caf\udce9"
+"""A file name of another encoding, as `os.listdir` gives it."""
 HOG = 300
 """Mebibytes that a job takes before it is killed for that."""
 
@@ -397,3 +399,63 @@ async def acooperate(self: Task[..., Any]) -> str:
         await asyncio.sleep(TICK)
     trace("cancelled", id=self.request.id)
     return "stopped early"
+
+
+# -- values too large or too strange ---------------------------------------------------------------------------------
+
+
+@app.task
+def live(ms: int, succeeds: bool) -> float:
+    """Runs for so long by the clock of its process, see tests/proof/wallclock.py. Returns hours."""
+    begun = time.perf_counter()
+    ctypes.CDLL(None).live_longer(ctypes.c_int64(ms))
+    if not succeeds:
+        raise RuntimeError
+    return (time.perf_counter() - begun) // 3600
+
+
+@app.task(bind=True)
+def later(self: Task[..., Any], delay: str, raised: bool) -> None:
+    """Tried again after a number, or whatever else these words of Python are."""
+    when = eval(delay, {"inf": float("inf"), "nan": float("nan")})
+    if raised:
+        raise Retry(when=when)
+    self.retry(countdown=when)
+
+
+class StrangeError(Exception):
+    def __str__(self) -> str:
+        return STRANGE
+
+
+class StrangeInt(int):
+    def __repr__(self) -> str:
+        return STRANGE
+
+
+@app.task(bind=True)
+def strange(self: Task[..., Any], how: str) -> Any:
+    """Says a text that is no Unicode, somewhere."""
+    if self.request.retries:
+        return None
+    match how:
+        case "raise":
+            raise ValueError(STRANGE)
+        case "raise kind":
+            raise StrangeError
+        case "retry":
+            raise self.retry(exc=ValueError(STRANGE), countdown=0)
+        case "Retry":
+            raise Retry(STRANGE, when=0)
+        case "state":
+            self.update_state(state=STRANGE)
+        case "note":
+            self.progress(1, 2, STRANGE)
+        case "twice":
+            self.progress(1, 2, "good")
+            self.progress(2, 2, STRANGE)
+        case "repr":
+            return StrangeInt(1)
+        case "reject":
+            raise Reject(STRANGE)
+    return None
