@@ -75,9 +75,10 @@ class Dispatcher:
         self._running = True
         try:
             for _ in range(ROUNDS):
-                if not self._hungry:
+                kind = self._next()
+                if kind is None:
                     return
-                await self._round(next(iter(self._hungry)))
+                await self._round(kind)
         except StorageError as error:
             self._hungry.clear()
             log.warning("nothing can be handed out at the moment: %s", error)
@@ -88,6 +89,16 @@ class Dispatcher:
             self._running = False
         if self._hungry:
             self._later = asyncio.get_running_loop().create_task(self.run())
+
+    def _next(self) -> Kind | None:
+        """A hungry kind for which there may be something. The others are woken by what becomes ready for them."""
+        now = self._guard.now()
+        while self._hungry:
+            kind = next(iter(self._hungry))
+            if self._guard.engine.has_ready(kind.able.queues, now):
+                return kind
+            del self._hungry[kind]
+        return None
 
     async def _round(self, kind: Kind) -> None:
         version = kind.version

@@ -14,6 +14,7 @@ from tqbroker_broker.attempts import (
     Annotation,
     Ending,
     Failure,
+    HandedOut,
     Held,
     Leased,
     PastAttempt,
@@ -96,8 +97,17 @@ class EngineUnderTest:
         batch = batch._replace(unique=[key.encode().ljust(16) for key in keys])
         return (await self.verbs.enqueue([batch], self.now))[0]
 
+    async def hand_out(self, wants: Sequence[Want]) -> HandedOut:
+        """What `lease` gives: nothing of what was not ready just before, by the engine's own word."""
+        ready = [self.verbs.has_ready(want.queues, self.now) for want in wants]
+        answer = await self.verbs.lease(wants, self.now)
+        missed = [batches for batches, may in zip(answer.batches, ready, strict=True) if batches and not may]
+        assert not missed, f"has_ready did not know of {missed}"
+        assert any(ready) or not answer.again_in, "has_ready did not know of a rate that admits more later"
+        return answer
+
     async def lease(self, want: Want) -> list[Leased]:
-        return (await self.verbs.lease([want], self.now)).batches[0]
+        return (await self.hand_out([want])).batches[0]
 
     async def take(
         self, worker: str = "w", slots: int = 100, queue: str = "default", labels: Iterable[str] = ()
@@ -146,7 +156,7 @@ class EngineUnderTest:
     async def again_in(self, worker: str = "w", slots: int = 1) -> float:
         """What a hand-out to this worker says of rates that are in the way."""
         want = Want(worker, ("default",), frozenset({"tasks.add", "tasks.slow"}), slots, slots)
-        return (await self.verbs.lease([want], self.now)).again_in
+        return (await self.hand_out([want])).again_in
 
     async def cancel(self, *names: str, terminate: bool = False) -> CancelAnswer:
         ids = [text_key(name) for name in names]

@@ -42,7 +42,7 @@ class JobSteps:
 
     async def _hand_out(self, clients: list[Client], wants: list[Want]) -> None:
         course = self._course
-        answers = await course.same(f"lease {wants}", lambda engine: engine.verbs.lease(wants, engine.now))
+        answers = await course.same(f"lease {wants}", lambda engine: engine.hand_out(wants))
         for client, batches in zip(clients, answers.batches, strict=True):
             course.witness.leased(batches)
             self._deliver(client, batches)

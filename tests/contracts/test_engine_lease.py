@@ -40,6 +40,21 @@ async def test_a_job_is_handed_out_once(engine: EngineUnderTest) -> None:
     assert await engine.take("w") == {}
 
 
+async def test_that_nothing_is_ready_is_known_without_a_hand_out(engine: EngineUnderTest) -> None:
+    """What `hand_out` holds against `lease` in every test is not said of everything."""
+    await engine.join()
+    await engine.put("later", due_ms=engine.later(60))
+    assert not engine.verbs.has_ready(("default", "mail"), engine.now)
+
+    await engine.put("a")
+    assert engine.verbs.has_ready(("mail", "default"), engine.now)
+    assert not engine.verbs.has_ready(("mail",), engine.now)
+
+    await engine.take()
+    await engine.take()
+    assert not engine.verbs.has_ready(("default",), engine.now)
+
+
 async def test_a_worker_that_has_not_joined_or_is_away_gets_nothing(engine: EngineUnderTest) -> None:
     await engine.put("a")
     assert await engine.take("w") == {}
@@ -56,7 +71,7 @@ async def test_that_a_worker_is_away_is_told_apart_from_that_nothing_is_ready(en
 
     wants = [Want(worker, ("default",), ADD, 1, 1) for worker in "wvu"]
 
-    assert (await engine.verbs.lease(wants, engine.now)).away == {"v", "u"}
+    assert (await engine.hand_out(wants)).away == {"v", "u"}
 
 
 async def test_jobs_leave_in_the_order_they_came(engine: EngineUnderTest) -> None:
@@ -158,7 +173,7 @@ async def test_wants_are_served_in_turn(engine: EngineUnderTest) -> None:
         Want("v", ("default",), ADD, 9, 9),
     ]
 
-    answers = (await engine.verbs.lease(wants, engine.now)).batches
+    answers = (await engine.hand_out(wants)).batches
 
     assert [[batch.ids for batch in answer] for answer in answers] == [
         [[text_key("a")]],
@@ -182,6 +197,17 @@ async def test_tokens_rise_strictly_over_jobs_workers_and_restarts(engine: Engin
     assert tokens == sorted(set(tokens))
     assert [token >> 32 for token in tokens[2:]] == [opened.epoch] * 3
     assert tokens[2] & 0xFFFFFFFF == 1
+
+
+async def test_a_job_that_was_past_its_expiry_is_handed_out_when_the_clock_goes_back(engine: EngineUnderTest) -> None:
+    await engine.put("a", expires_ms=engine.later(60))
+    await engine.join()
+    engine.advance(1, wall=61)
+    assert await engine.take() == {}
+
+    engine.advance(1, wall=-3600)
+
+    assert list(await engine.take()) == ["a"]
 
 
 async def test_the_epoch_rises_even_when_the_clock_went_back(engine: EngineUnderTest) -> None:

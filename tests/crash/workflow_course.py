@@ -130,7 +130,7 @@ class Course:
         assert answer.effect in (PartEffect.STORED, PartEffect.DUPLICATE), answer
 
     async def _lease(self) -> None:
-        handed = await self._do(self.engine.verbs.lease([WANT], self.engine.now))
+        handed = await self._do(self.engine.hand_out([WANT]))
         for batch in handed.batches[0]:
             for index, (job, token) in enumerate(zip(batch.ids, batch.tokens, strict=True)):
                 self._held[token] = job

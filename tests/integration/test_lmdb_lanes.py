@@ -214,7 +214,7 @@ async def test_a_rate_is_used_up_within_2_percent(engine: EngineUnderTest) -> No
     await engine.put(*(f"{number:05}" for number in range(700)), head=MAIL)
     started, until = 0, engine.now.mono + 60
     while engine.now.mono < until:
-        answer = await engine.verbs.lease([want(3)], engine.now)
+        answer = await engine.hand_out([want(3)])
         tokens = [token for batch in answer.batches[0] for token in batch.tokens]
         started += len(tokens)
         await engine.succeed("w", tokens)
@@ -262,7 +262,7 @@ async def test_what_was_paid_too_long_ago_is_not_handed_out(engine: EngineUnderT
     stopwatch = iter((0.0, 5.0, 0.0, 0.0))
     lmdb_engine(engine).stopwatch = lambda: next(stopwatch)
 
-    answer = await engine.verbs.lease([want()], engine.now)
+    answer = await engine.hand_out([want()])
     assert [batch.ids for batch in answer.batches[0]] == [[text_key("plain")]]
     assert answer.again_in > 0
 

@@ -160,6 +160,13 @@ class Engine(Protocol):
         """
         ...
 
+    def has_ready(self, queues: Sequence[str], now: Time) -> bool:
+        """Whether `lease` may have a job of these queues for anybody, or say when a rate admits more.
+
+        Costs next to nothing, so that nobody is asked for in vain; True when that does not tell.
+        """
+        ...
+
     async def lease(self, wants: Sequence[Want], now: Time) -> HandedOut:
         """Hands out jobs, for each want in turn.
 

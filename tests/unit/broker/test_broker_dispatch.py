@@ -103,6 +103,24 @@ async def test_one_new_job_asks_the_engine_little_however_many_workers_idle(benc
     assert sum(asked) <= 3
 
 
+async def test_the_engine_is_not_asked_for_workers_for_whom_nothing_waits(bench: Bench) -> None:
+    asked: list[str] = []
+    lease = bench.engine.lease
+
+    async def noted(wants, now):  # type: ignore[no-untyped-def]
+        asked.extend(want.worker for want in wants)
+        return await lease(wants, now)
+
+    bench.engine.lease = noted  # type: ignore[method-assign]
+    for name in ("mail", "images"):
+        await (await bench.worker(name, queues=(name,)).attach()).credit(1)
+    await bench.core.tick()
+    assert asked == []
+    await bench.enqueue(1, queue="mail", task="of nobody")
+    await bench.core.tick()
+    assert set(asked) == {"mail"}
+
+
 async def test_a_worker_that_does_not_read_is_handed_nothing_more(bench: Bench) -> None:
     worker = await (await bench.worker().attach()).credit(1, window=1000, fast=(TASK,))
     for _ in range(8):

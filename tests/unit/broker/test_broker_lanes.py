@@ -92,6 +92,7 @@ async def test_a_worker_that_changes_its_queues_gets_jobs_of_the_new_ones_only(b
 
 async def test_queues_that_change_during_a_hand_out_are_asked_for_at_once(bench: Bench) -> None:
     worker = await (await bench.worker().attach()).credit(9)
+    await bench.enqueue(1, task="of nobody")
     await bench.enqueue(1, queue="mail")
     lease = bench.engine.lease
     changes = [("mail",)]

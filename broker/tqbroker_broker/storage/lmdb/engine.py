@@ -196,6 +196,9 @@ class LmdbEngine:
             lambda group: intake.enqueue(group, batches, now), weight=weight, new_work=True
         )
 
+    def has_ready(self, queues: Sequence[str], now: Time) -> bool:
+        return handout.has_ready(self._store, queues, now)
+
     @reads
     async def lease(self, wants: Sequence[Want], now: Time) -> HandedOut:
         self._committer.check()

@@ -15,6 +15,18 @@ UNPAID_AGAIN = 0.05
 """Seconds until starts that could not be paid for in time are tried again."""
 
 
+def has_ready(store: Store, queues: Sequence[str], now: Time) -> bool:
+    """Whether a lane of these queues stands in the hand-out order, or what a hand-out does first may bring one there.
+
+    What is known of lanes errs on one side only: one in which a job waits that may be handed out stands.
+    """
+    gates = store.levels.gates
+    store.tick(now)
+    if now.wall_ms < store.passed_over_ms or (gates.in_use and gates.next_ms() is not None):
+        return True
+    return bool(store.levels.of(queues))
+
+
 def lease(store: Store, wants: Sequence[Want], now: Time, *, paid_only: bool = False) -> HandedOut | None:
     """Hands out what each want may have, in turn; with `paid_only` no start under a rate that is not paid for.
 

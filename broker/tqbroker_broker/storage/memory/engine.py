@@ -152,6 +152,9 @@ class MemoryEngine:
         self._log.commit(now.wall_ms)
         return answers
 
+    def has_ready(self, queues: Sequence[str], now: Time) -> bool:
+        return self._handout.has_ready(queues)
+
     async def lease(self, wants: Sequence[Want], now: Time) -> HandedOut:
         handed_out = self._handout.lease(wants, now)
         self._log.commit(now.wall_ms)

@@ -51,6 +51,10 @@ class Handout:
         wait_ms = min((pick.wait_ms for pick in picks if pick.wait_ms), default=0)
         return HandedOut([pick.batches() for pick in picks], wait_ms / 1000, away)
 
+    def has_ready(self, queues: Sequence[str]) -> bool:
+        """Whether a job of these queues waits, whatever stands in its way."""
+        return any(row.head.queue in queues for row in self._waiting())
+
     def _fill(self, pick: Pick, now: Time) -> None:
         lanes = self._lanes(pick.want, now)
         while row := self._choose(pick, lanes):
