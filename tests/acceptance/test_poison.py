@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.acceptance.harness.delivery import Delivery, delivery
 from tests.acceptance.harness.waiting import PATIENCE, until
+from tests.mutants.catching import catches
 
 from tqbroker import AsyncResult
 from tqbroker.exceptions import WorkerLostError
@@ -40,23 +41,21 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Delivery]:
         yield place
 
 
-def quarantined(job: AsyncResult[Any]) -> WorkerLostError:
+def quarantined(job: AsyncResult[Any], patience: float = PATIENCE) -> WorkerLostError:
     with pytest.raises(WorkerLostError) as raised:
-        job.get(timeout=PATIENCE)
+        job.get(timeout=patience)
     return raised.value
 
 
-@pytest.mark.parametrize("by", DEATHS)
-def test_a_job_that_ends_its_process_is_quarantined_with_cause_and_memory(
-    shop: Delivery, by: str, counts: Counter[str]
-) -> None:
+def poisoned(shop: Delivery, by: str, patience: float = PATIENCE) -> int:
+    """A job ends its process so: it is quarantined with cause and memory, alone. How many jobs there were."""
     gate = f"beside-{by}"
     beside = shop.tasks.wait.delay(gate)
     until(lambda: beside.phase is Phase.RUNNING, "the neighbour to run")
     poison = shop.tasks.die.delay(by)
     behind = [shop.tasks.mark.delay(number) for number in range(200)]
 
-    error = quarantined(poison)
+    error = quarantined(poison, patience)
     shop.open(gate)
 
     assert DEATHS[by] in str(error)
@@ -76,7 +75,33 @@ def test_a_job_that_ends_its_process_is_quarantined_with_cause_and_memory(
     assert beside.get(timeout=PATIENCE) == gate
     assert [job.get(timeout=PATIENCE) for job in behind] == list(range(200))
     assert {job.lost_leases for job in (beside, *behind)} == {0}
-    counts.update(kills=3, jobs=2 + len(behind))
+    return 2 + len(behind)
+
+
+@pytest.mark.parametrize("by", DEATHS)
+def test_a_job_that_ends_its_process_is_quarantined_with_cause_and_memory(
+    shop: Delivery, by: str, counts: Counter[str]
+) -> None:
+    counts.update(kills=3, jobs=poisoned(shop, by))
+
+
+@catches("lost_jobs_uncounted")
+def test_a_job_that_ends_its_process_shows_that_it_is_tried_for_ever(folder: Path, mutant: str) -> None:
+    with delivery(folder) as place:
+        place.broker(mutant=mutant)
+        place.worker()
+        with pytest.raises(TimeoutError):
+            poisoned(place, "SIGSEGV", patience=5)
+        assert len([line for line in place.trace() if line["word"] == "die"]) > 3
+
+
+@catches("cause_of_death_untold")
+def test_a_job_that_ends_its_process_shows_that_nobody_says_why(folder: Path, mutant: str) -> None:
+    with delivery(folder) as place:
+        place.broker()
+        place.worker(mutant=mutant)
+        with pytest.raises(AssertionError, match="SIGSEGV"):
+            poisoned(place, "SIGSEGV")
 
 
 def test_a_killed_job_may_have_been_out_of_memory_and_says_so(shop: Delivery, counts: Counter[str]) -> None:

@@ -20,7 +20,7 @@ from tests.mutants.catching import catches
 from tests.proof.amount import amount, seeds
 from tests.proof.stores import faults_of
 
-from tqbroker_broker.storage.lmdb.opening import COMPACTING, RESTORING
+from tqbroker_broker.storage.lmdb.opening import COMPACTING, DATA_FILE, RESTORING
 
 pytestmark = [pytest.mark.crash, pytest.mark.proof("T27")]
 
@@ -141,14 +141,15 @@ def test_a_backup_that_has_its_name_too_early_is_noticed(site: Site, mutant: str
 # -- restore and compact -----------------------------------------------------------------------------------------------
 
 
-def killed(site: Site, failpoint: str, *command: str | Path) -> None:
+def killed(site: Site, failpoint: str, *command: str | Path, mutant: str = "") -> None:
     """Runs a command that dies at a failpoint."""
-    done = site.tqbroker(*command, TQ_TESTING="1", TQ_FAILPOINT=failpoint)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    daemon = site.daemon(str(command[0]), *command, mutant=mutant)
+    daemon.start(TQ_TESTING="1", TQ_FAILPOINT=failpoint)
+    assert daemon.wait() == -signal.SIGKILL, daemon.log.tail()
 
 
-@pytest.mark.long
-def test_a_restore_killed_at_its_last_step_is_no_store_and_is_run_again(site: Site, counts: Counter[str]) -> None:
+def kill_a_restore(site: Site, mutant: str = "") -> None:
+    """A restore is killed at its last step: what it leaves is no store, and it is run again."""
     broker = site.broker()
     (job,) = submit_many(site.calls.mark, site.history, 1)
     backup = Backup(site, "backup")
@@ -156,7 +157,8 @@ def test_a_restore_killed_at_its_last_step_is_no_store_and_is_run_again(site: Si
     broker.stop()
     site.data.rename(site.folder / "former")
 
-    killed(site, "in_restore=kill9", "restore", backup.file, "--data-dir", site.data)
+    killed(site, "in_restore=kill9", "restore", backup.file, "--data-dir", site.data, mutant=mutant)
+    assert not (site.data / DATA_FILE).exists(), "what was not restored to its end looks like a store"
     broker.start()
     assert broker.wait() == 1
     assert "run `tqbroker restore` again" in broker.log.text()
@@ -166,30 +168,51 @@ def test_a_restore_killed_at_its_last_step_is_no_store_and_is_run_again(site: Si
     site.started(broker)
     site.worker()
     assert job.get(timeout=20) in site.history.read().acknowledged
-    counts["kills"] += 1
+
+
+@pytest.mark.long
+def test_a_restore_killed_at_its_last_step_is_no_store_and_is_run_again(site: Site, counts: Counter[str]) -> None:
+    kill_a_restore(site)
     counts["backups"] += 1
 
 
 @pytest.mark.long
-def test_a_compaction_killed_at_its_last_step_changes_nothing_and_is_run_again(
-    site: Site, counts: Counter[str]
-) -> None:
+@catches("restored_too_early")
+def test_a_killed_restore_shows_that_its_copy_has_its_name_too_early(site: Site, mutant: str) -> None:
+    with pytest.raises(AssertionError, match="looks like a store"):
+        kill_a_restore(site, mutant)
+
+
+def kill_a_compaction(site: Site, mutant: str = "") -> None:
+    """A compaction is killed at its last step: nothing has changed, and it is run again."""
     broker = site.broker()
     fill(site)
     submit_many(site.calls.mark, site.history, 20)
     site.calls.app.control.purge()
     broker.stop()
-    before = (site.data / "data.mdb").read_bytes()
+    before = (site.data / DATA_FILE).read_bytes()
 
-    killed(site, "in_compact=kill9", "compact", "--data-dir", site.data)
-    assert (site.data / "data.mdb").read_bytes() == before
+    killed(site, "in_compact=kill9", "compact", "--data-dir", site.data, mutant=mutant)
+    assert (site.data / DATA_FILE).exists(), "the store is gone"
+    assert (site.data / DATA_FILE).read_bytes() == before
     done = site.tqbroker("compact", "--data-dir", site.data)
 
     assert done.returncode == 0, done.stderr
     assert faults_of(site.data) == []
     assert sorted(os.listdir(site.data)) == ["CRASH", "LOCK", "data.mdb", "data.mdb-lock"]
     site.started(broker)
-    counts["kills"] += 1
+
+
+@pytest.mark.long
+def test_a_compaction_killed_at_its_last_step_changes_nothing_and_is_run_again(site: Site) -> None:
+    kill_a_compaction(site)
+
+
+@pytest.mark.long
+@catches("store_gone_before_its_copy")
+def test_a_killed_compaction_shows_that_the_store_was_taken_away(site: Site, mutant: str) -> None:
+    with pytest.raises(AssertionError, match="the store is gone"):
+        kill_a_compaction(site, mutant)
 
 
 class Cut:
@@ -258,7 +281,7 @@ def test_restores_and_compactions_killed_at_any_moment_leave_a_store_or_none(
     for _ in range(amount(2, 6)):
         shutil.rmtree(data)
         kills["restore"] += restore.cut(data / RESTORING, random)
-        assert not (data / "data.mdb").exists() or missing(data, backup.due) == [], f"seed {seed}"
+        assert not (data / DATA_FILE).exists() or missing(data, backup.due) == [], f"seed {seed}"
         kills["compact"] += compact.cut(site.data / COMPACTING, random)
         assert missing(site.data, backup.due) == [], f"seed {seed}"
     print(f"killed: {dict(kills)}; undisturbed: {restore.seconds:.2f} s, {compact.seconds:.2f} s")

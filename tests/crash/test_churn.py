@@ -39,14 +39,26 @@ async def test_a_week_of_work_leaves_the_store_as_large_as_two_days_of_it(
 ) -> None:
     days, left = await lived(tmp_path, seed, DAYS, counts)
 
-    early, late = max(day.file for day in days[1:3]), max(day.file for day in days[3:])
-    assert late <= GROWTH * early, [day.file for day in days]
+    assert growth(days) <= GROWTH, [day.file for day in days]
     grown = [day.taken.anonymous - days[2].taken.anonymous for day in days]
     assert max(grown[3:]) < ROOM, grown
     assert days[-1].taken.descriptors == days[0].taken.descriptors
     assert days[-1].taken.threads == days[0].taken.threads
     assert left == {}
     counts["MiB"] = max(counts["MiB"], days[-1].file // MIB)
+
+
+def growth(days: list[Day]) -> float:
+    """How much larger the file of the last days is than that of the first."""
+    return max(day.file for day in days[3:]) / max(day.file for day in days[1:3])
+
+
+@catches("reader_left_open")
+async def test_a_store_that_uses_no_page_again_is_found(tmp_path: Path, mutant: str, counts: Counter[str]) -> None:
+    with planted(mutant):
+        days, _ = await lived(tmp_path, 1, DAYS, counts)
+
+    assert growth(days) > GROWTH, [day.file for day in days]
 
 
 @catches("retention_forgets_rows")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections import Counter
 
 import pytest
 from tests.acceptance.harness.daemon import Daemon
@@ -13,6 +12,7 @@ from tests.acceptance.harness.footprint import MIB, Footprint, footprint
 from tests.acceptance.harness.load import Load
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import until
+from tests.mutants.catching import catches
 from tests.proof.amount import amount
 
 ROUND = 10.0
@@ -50,24 +50,43 @@ def excess(name: str, before: Footprint, after: Footprint) -> list[str]:
     return [f"{name}: {field} {a:,} -> {b:,}" for field, (a, b) in pairs.items() if b - a > bounds[field]]
 
 
-def test_nobody_grows_under_a_steady_load_with_mild_faults(site: Site, counts: Counter[str]) -> None:
-    broker, worker, killed = site.broker(), site.worker(), list[int]()
+def soaked(site: Site, broker: Daemon, worker: Daemon, rounds: int, seconds: float) -> tuple[list[str], list[int]]:
+    """Who has grown in so many rounds of so many seconds, in words; and the processes that were killed."""
+    killed: list[int] = []
     pids = {"broker": broker.pid, "worker": worker.pid, "client": os.getpid()}
     looks: list[dict[str, Footprint]] = []
-    rounds = amount(4, 14)
     with Load(site.calls.mark, site.history, 10**7, threads=2) as load:
         try:
             for number in range(rounds):
                 load.after(load.answered + 100)
-                time.sleep(ROUND)
+                time.sleep(seconds)
                 a_child_dies(site, worker, killed)
                 if number % 2:
                     everybody_reconnects(site, broker, worker)
-                counts["faults"] += 1
+                site.counts["faults"] += 1
                 looks.append({name: footprint(pid) for name, pid in pids.items()})
         finally:
             load.stop()
 
-    grown = [fault for name in pids for fault in excess(name, looks[WARM - 1][name], looks[-1][name])]
+    return [fault for name in pids for fault in excess(name, looks[WARM - 1][name], looks[-1][name])], killed
+
+
+def test_nobody_grows_under_a_steady_load_with_mild_faults(site: Site) -> None:
+    grown, killed = soaked(site, site.broker(), site.worker(), amount(4, 14), ROUND)
+
     assert not grown, grown
     site.check(killed=killed)
+
+
+@catches("pages_of_the_dead_kept")
+def test_a_steady_load_shows_that_what_belonged_to_dead_children_is_kept(site: Site, mutant: str) -> None:
+    grown, _ = soaked(site, site.broker(), site.worker(mutant=mutant), WARM + SPARE + 2, 0.5)
+
+    assert any(fault.startswith("worker: descriptors") for fault in grown), grown
+
+
+@catches("commits_kept")
+def test_a_steady_load_shows_that_a_broker_remembers_what_it_has_committed(site: Site, mutant: str) -> None:
+    grown, _ = soaked(site, site.broker(mutant=mutant), site.worker(), WARM + SPARE, 1.0)
+
+    assert any(fault.startswith("broker: anonymous") for fault in grown), grown

@@ -89,6 +89,17 @@ def nothing_shares_a_commit(plant: Plant) -> None:
     plant(Committer, "__init__", alone)
 
 
+@mutant("what was committed is kept in memory for ever", breaks="I10")
+def commits_kept(plant: Plant) -> None:
+    done, kept = Committer._done, list[object]()
+
+    def hoard(self: Committer) -> None:
+        kept.append((self._current, bytearray(b"x" * 16_384)))
+        done(self)
+
+    plant(Committer, "_done", hoard)
+
+
 def _answer(attempt: Try) -> None:
     for op in attempt.ops:
         if not op.future.done():

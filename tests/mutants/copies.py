@@ -10,6 +10,7 @@ from tests.mutants.registry import Plant, mutant
 from tqbroker.saving import BackupTarget
 from tqbroker_broker.storage.lmdb import copying, replacing
 from tqbroker_broker.storage.lmdb.copying import Copier
+from tqbroker_broker.storage.lmdb.opening import COMPACTING, DATA_FILE
 from tqbroker_broker.storage.lmdb.store import Store
 from tqbroker_broker.storage.lmdb.txn import Database, begin
 
@@ -43,3 +44,26 @@ def backup_is_old(plant: Plant) -> None:
         plant(copying, "begin", lambda env: old)
 
     plant(Copier, "__init__", begin_early)
+
+
+@mutant("a restored copy has the name of the store before it is one of its own", breaks="P6")
+def restored_too_early(plant: Plant) -> None:
+    make = replacing._make_it_new
+
+    def hasty(path: Path, now_ms: int) -> bytes:
+        path.with_name(DATA_FILE).hardlink_to(path)
+        return make(path, now_ms)
+
+    plant(replacing, "_make_it_new", hasty)
+
+
+@mutant("a compaction takes the store away before the compacted copy has its name", breaks="P1")
+def store_gone_before_its_copy(plant: Plant) -> None:
+    flush = replacing._flush
+
+    def hasty(path: Path) -> None:
+        flush(path)
+        if path.name == COMPACTING:
+            path.with_name(DATA_FILE).unlink()
+
+    plant(replacing, "_flush", hasty)

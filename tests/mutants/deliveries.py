@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,6 +10,7 @@ from functools import partial
 from tests.mutants.registry import Plant, mutant
 
 from tqbroker._grpc_submit import Submitter, _Flight
+from tqbroker.failures import FailureData
 from tqbroker.ids import new_keys
 from tqbroker.shipping import Shipment
 from tqbroker.v1 import worker_pb2 as pb
@@ -19,7 +21,10 @@ from tqbroker_broker.storage.lmdb import endings, membership
 from tqbroker_broker.storage.lmdb.book import Holder, Lease
 from tqbroker_broker.storage.lmdb.group import Group
 from tqbroker_broker.storage.lmdb.store import Store
+from tqbroker_worker import children
+from tqbroker_worker.deaths import Death
 from tqbroker_worker.ledger import Ledger
+from tqbroker_worker.progress import create_page
 from tqbroker_worker.session import Session
 
 
@@ -66,6 +71,22 @@ def lost_jobs_uncounted(plant: Plant) -> None:
         return after_attempt(attempt, 1 << 30)._replace(lost=attempt.lost)
 
     plant(endings, "after_attempt", lenient)
+
+
+@mutant("a job whose process has died is told of without a cause", breaks="P10")
+def cause_of_death_untold(plant: Plant) -> None:
+    def terse(self: Death) -> FailureData:
+        return FailureData("WorkerLostError", "tqbroker.exceptions", f"child process {self.pid} ended")
+
+    plant(Death, "failure", terse)
+
+
+@mutant("a worker keeps the page that it shared with a child open when that is dead", breaks="I10")
+def pages_of_the_dead_kept(plant: Plant) -> None:
+    def forgetful() -> int:
+        return os.dup(create_page())
+
+    plant(children, "create_page", forgetful)
 
 
 @mutant("a client that got no answer sends its call again as another one", breaks="P2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -15,6 +16,7 @@ from tqbroker._grpc_stream import Line
 from tqbroker._grpc_wait import Down, Up, Watch
 from tqbroker.messages import job_info
 from tqbroker_broker import calls
+from tqbroker_broker.records import JobId
 from tqbroker_broker.waiters import Waiters
 from tqbroker_broker.work import WorkStream
 
@@ -76,6 +78,17 @@ class _Hoard:
     async def _give(self) -> None:
         while True:
             await self._context.write(await self._kept.get())
+
+
+@mutant("of those who wait for one job only the first is told of its end", breaks="I1")
+def first_waiter_only(plant: Plant) -> None:
+    def hasty(self: Waiters, ids: Iterable[JobId]) -> None:
+        for job in ids:
+            for watcher in self._by_id.get(job, [])[:1]:
+                watcher.pending.append(job)
+                watcher.on_wake()
+
+    plant(Waiters, "ended", hasty)
 
 
 @mutant("what a caller waited for is not forgotten when its stream ends", breaks="I10")

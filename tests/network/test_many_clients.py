@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import subprocess
 import sys
 import time
@@ -59,9 +60,10 @@ def crowd(site: Site, job: str, count: int) -> Iterator[subprocess.Popen[str]]:
                 pipe.close()
 
 
-def says(process: subprocess.Popen[str], word: str) -> None:
+def says(process: subprocess.Popen[str], word: str, patience: float = 120.0) -> None:
     """Returns when a crowd says so."""
     assert process.stdout is not None
+    assert select.select([process.stdout], [], [], patience)[0], f"waited {patience:g} s in vain for all to be {word}"
     assert process.stdout.readline().strip() == word
 
 
@@ -75,10 +77,8 @@ def p99_of_submits(site: Site, count: int) -> float:
     return sorted(seconds)[len(seconds) * 99 // 100]
 
 
-@pytest.mark.timeout(600)
-def test_submits_are_fast_with_everybody_connected_and_all_are_told_of_an_end(site: Site, counts: Counter[str]) -> None:
-    total = amount(300, 10_000)
-    broker = site.broker()
+def connect_everybody(site: Site, broker: Daemon, total: int, patience: float = 120.0) -> tuple[float, Footprint]:
+    """So many wait for one job, and all are told of its end. The p99 of submits, and what the broker takes."""
     (job,) = submit_many(site.calls.hold, site.history, 1)
     p99_of_submits(site, 20)
     before = footprint(broker.pid)
@@ -96,13 +96,26 @@ def test_submits_are_fast_with_everybody_connected_and_all_are_told_of_an_end(si
         site.gate.touch()
         site.worker()
         for each in crowds:
-            says(each, "told")
+            says(each, "told", patience)
     until(lambda: footprint(broker.pid).descriptors <= before.descriptors + 8, "the connections to be gone")
     until(lambda: footprint(broker.pid).threads <= before.threads + 8, "the threads of gRPC's pool to be gone")
     site.wire.health(PATIENCE)
+    return p99, full
+
+
+@pytest.mark.timeout(600)
+def test_submits_are_fast_with_everybody_connected_and_all_are_told_of_an_end(site: Site, counts: Counter[str]) -> None:
+    total = amount(300, 10_000)
+    p99, full = connect_everybody(site, site.broker(), total)
     counts["connections"] += total
     counts["p99 in ms"] += round(p99 * 1000)
     counts["MiB"] += full.resident // MIB
+
+
+@catches("first_waiter_only")
+def test_those_who_wait_for_one_job_show_that_only_the_first_is_told(site: Site, mutant: str) -> None:
+    with pytest.raises(AssertionError, match="in vain for all to be told"):
+        connect_everybody(site, site.broker(mutant=mutant), 20, patience=4)
 
 
 def come_and_go(site: Site, broker: Daemon, clients: int) -> list[str]:
