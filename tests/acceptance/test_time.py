@@ -194,7 +194,7 @@ def test_a_job_that_fell_due_while_the_broker_was_down_runs_when_it_is_back(fold
         broker = place.broker()
         place.worker()
         job = place.tasks.when.apply_async(countdown=1)
-        brief = place.tasks.when.apply_async(countdown=0.1, expires=0.5)
+        brief = place.tasks.when.apply_async(countdown=0.9, expires=1.2)
         due = time.time() + 1
         broker.kill()
         time.sleep(max(0.0, due + 0.5 - time.time()))

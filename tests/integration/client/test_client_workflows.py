@@ -60,8 +60,9 @@ async def test_the_same_in_asyncio(wire: Any, app: App) -> None:
     [refused] = await app.async_transport.submit_workflow(sent, 5)
     assert (refused.key, refused.reason) == (sent.nodes[0].batch.keys[0], "ID_CONFLICT")
     wire.part_fault = lambda part: "BUSY"
+    wire.retry_after_ms = 5000  # so that the first answer is the last
     with pytest.raises(OperationalError) as caught:
-        await app.async_transport.submit_workflow(sent, 0.2)
+        await app.async_transport.submit_workflow(sent, 5)
     assert (caught.value.reason, caught.value.outcome) == ("BUSY", "rejected")
     await app.aclose()
 
