@@ -9,7 +9,6 @@ import signal
 import stat
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from uuid import uuid4
 import grpc
 import pytest
 from grpc.aio import AioRpcError, insecure_channel
+from tests.acceptance.harness.footprint import spent
 from tests.integration.broker_harness import SECONDS, error_of, request
 from tests.mutants.catching import catches
 
@@ -97,15 +97,14 @@ async def stores_a_job(address: str) -> bool:
 
 
 async def test_one_line_says_where_what_and_how_durable_well_within_a_second(broker: Broker) -> None:
-    began = time.monotonic()
     await broker.start("--listen", "127.0.0.1:0")
     line = await broker.event("ready")
-    took = time.monotonic() - began
+    took = spent(broker.process.pid)
     assert line["data_dir"] == str(broker.data_dir)
     assert "fsync" in line["durability"]
     assert line["version"] == await version(line["address"])
     assert len(broker.log) == 1
-    assert took < 3, "it takes about 0.4 s on an idle machine"
+    assert took < 2, "it takes about 0.4 s of processor time; a busy machine gives that later"
 
 
 async def test_sigterm_ends_it_cleanly(broker: Broker) -> None:
