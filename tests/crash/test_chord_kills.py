@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 from tests.acceptance.harness.load import Callers
-from tests.acceptance.harness.site import Site
+from tests.acceptance.harness.site import FEW, Site
 from tests.acceptance.harness.waiting import until
 from tests.crash.failpoints import armed
 from tests.mutants.catching import catches
@@ -60,7 +60,7 @@ def ended(site: Site, members: int) -> None:
 def test_a_chord_of_a_thousand_comes_to_its_body_whatever_is_killed(site: Site, seed: int) -> None:
     random = Random(seed)
     broker = site.broker("--max-lost-leases", "1000", "--grace", "0.5")
-    worker = site.worker()
+    worker = site.worker(*FEW)
     members, body = send(site)
     kills = amount(3, 12)
     for kill in range(1, kills + 1):

@@ -7,7 +7,7 @@ import signal
 import pytest
 from tests.acceptance.harness.checker import BATCH
 from tests.acceptance.harness.load import Load, submit_many
-from tests.acceptance.harness.site import Site
+from tests.acceptance.harness.site import FEW, LOSABLE, Site
 from tests.crash.failpoints import WITH_ANY_JOB, armed, kills_at
 
 JOBS = 400
@@ -30,7 +30,7 @@ def test_a_broker_killed_at_this_point_keeps_its_promises(site: Site, place: str
 @kills_at("worker_before_send_outcome", "worker_after_receive")
 def test_a_worker_killed_at_this_point_loses_no_job(site: Site, place: str) -> None:
     site.broker()
-    worker = site.worker(**armed(place, 20))
+    worker = site.worker(*FEW, **armed(place, 20))
 
     with Load(site.calls.mark, site.history, JOBS, threads=3):
         assert worker.wait() == -signal.SIGKILL
@@ -38,7 +38,7 @@ def test_a_worker_killed_at_this_point_loses_no_job(site: Site, place: str) -> N
         killed = site.dead()
         worker.start()
 
-    site.check(killed=killed)
+    site.check(killed=killed, lost=LOSABLE)
 
 
 @pytest.mark.proof("T5")

@@ -13,7 +13,7 @@ from tests.acceptance.harness.checker import check
 from tests.acceptance.harness.daemon import Daemon
 from tests.acceptance.harness.load import Load, submit_many
 from tests.acceptance.harness.mixed import QUEUES, Mixed
-from tests.acceptance.harness.site import Site
+from tests.acceptance.harness.site import FEW, LOSABLE, Site
 from tests.acceptance.harness.waiting import PATIENCE, gone, until
 from tests.mutants.catching import catches
 from tests.proof.amount import amount, seeds
@@ -21,8 +21,6 @@ from tests.proof.amount import amount, seeds
 from tqbroker.exceptions import WorkerLostError
 
 JOBS = amount(1500, 3000)
-AHEAD = 16
-"""Jobs that a worker holds for each of its slots."""
 AGAIN = 1.0
 """Seconds within which a job runs again whose process was killed, where another process is free."""
 USUAL = 0.1
@@ -35,7 +33,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.proof("T5")]
 def test_a_killed_worker_costs_its_running_jobs_one_attempt(site: Site, seed: int) -> None:
     moment = Random(seed).randrange(50, JOBS - 50)
     site.broker()
-    worker = site.worker("--prefetch-multiplier", str(AHEAD))
+    worker = site.worker(*FEW)
 
     with Load(site.calls.mark, site.history, JOBS, threads=4) as load:
         load.after(moment)
@@ -43,7 +41,7 @@ def test_a_killed_worker_costs_its_running_jobs_one_attempt(site: Site, seed: in
         worker.kill()
         worker.start()
 
-    site.check(killed=children, lost=2 * AHEAD)
+    site.check(killed=children, lost=LOSABLE)
     assert len(children) == 2
 
 
@@ -70,7 +68,7 @@ def test_every_call_comes_to_its_end_however_often_workers_and_children_are_kill
     random = Random(seed)
     site.broker("--max-lost-leases", "1000", "--grace", "0.5")
     queues = ("-Q", ",".join(QUEUES))
-    workers = [site.worker(*queues), site.worker(*queues, name="second")]
+    workers = [site.worker(*queues, *FEW), site.worker(*queues, *FEW, name="second")]
 
     with Mixed(site.calls.app, site.history, random, alone=False) as load:
         for _ in range(amount(4, 30)):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
 from statistics import median
 
 import pytest
 from tests.acceptance.harness.mixed import QUEUES, Mixed
-from tests.acceptance.harness.site import Site
+from tests.acceptance.harness.site import FEW, Site
 from tests.acceptance.harness.ticks import Ticks
 from tests.crash.failpoints import IN_WORKER, UNDER_LOAD, armed, slowed
 from tests.proof.amount import amount, seeds
@@ -25,13 +25,14 @@ pytestmark = [pytest.mark.crash, pytest.mark.proof("T3"), pytest.mark.timeout(60
 class Everything:
     """A broker and two workers, a schedule, and clients that ask for everything."""
 
-    def __init__(self, site: Site, load: Mixed, *, slow: bool = False) -> None:
+    def __init__(self, site: Site, load: Mixed, ahead: Sequence[str] = (), *, slow: bool = False) -> None:
         self.site = site
         self.load = load
         self.broker = site.broker()
         queues = ("-Q", ",".join(QUEUES))
         worker = slowed(*IN_WORKER) if slow else {}
-        self.workers = [site.worker(*queues, **worker), site.worker(*queues, name="second", **worker)]
+        names = ("worker", "second")
+        self.workers = [site.worker(*queues, *ahead, name=name, **worker) for name in names]
         self._broker = slowed(*UNDER_LOAD) if slow else {}
         self.ticks = Ticks(site.wire)
         self.reconnects: list[float] = []
@@ -51,7 +52,7 @@ def everything(site: Site, random: Random, *, workers_too: bool = False, slow: b
     """Under load inside of the block; judged at its end."""
     with Mixed(site.calls.app, site.history, random, alone=not workers_too) as load:
         try:
-            scene = Everything(site, load, slow=slow)
+            scene = Everything(site, load, FEW if workers_too else (), slow=slow)
             yield scene
         finally:
             load.stop()

@@ -34,7 +34,7 @@ def test_jobs_from_before_wait_for_a_missing_worker_and_new_ones_do_not(site: Si
     assert "worker@test" in site.tqbroker("status").stdout
 
     site.gate.touch()
-    site.check(killed=children, counted=False)
+    site.check(killed=children, lost=2, counted=False)
 
 
 def test_nobody_waits_when_every_worker_is_back_or_has_left(site: Site) -> None:

@@ -23,9 +23,14 @@ from tests.proof.stores import faults_of
 
 from tqbroker.v1 import job_pb2
 from tqbroker_broker.storage.lmdb.opening import DATA_FILE
+from tqbroker_worker.credit import MAX_APART
 
 PROJECTS = Path(__file__).resolve().parents[1] / "projects"
 ROOT = Path(__file__).resolve().parents[3]
+FEW = ("--prefetch-multiplier", "16")
+"""For workers that are killed as a whole: so many jobs they hold at most for each slot."""
+LOSABLE = 2 * int(FEW[1])
+"""Leases that such a worker with its two slots holds, and so may lose; suspects come on top of them."""
 
 
 class Site:
@@ -48,6 +53,8 @@ class Site:
         self.daemons: list[Daemon] = []
         self.workers: list[Daemon] = []
         """Those of them that `worker` has started."""
+        self._held: list[int] = []
+        """Leases that each of these holds at most."""
         self.wire = Wire(self.address)
         self.calls = Calls(self.url)
 
@@ -77,9 +84,10 @@ class Site:
         broker.expect_event("ready")
 
     def worker(self, *arguments: str, name: str = "worker", mutant: str = "", **environment: str) -> Daemon:
-        """A worker with two slots unless told otherwise, connected."""
+        """A worker with two slots unless told otherwise, connected. One with FEW loses few jobs when it is killed."""
         daemon = self.daemon(name, "worker", "-A", "tasks", "-c", "2", "-n", f"{name}@test", *arguments, mutant=mutant)
         self.workers.append(daemon)
+        self._held.append(LOSABLE + MAX_APART if set(FEW) <= set(arguments) else HELD)
         daemon.start(**environment)
         self.wire.connected(daemon.pid)
         return daemon
@@ -145,8 +153,8 @@ class Site:
         alone = {pid for each in self.workers if each.running for pid in _killed_under(each, since=each.log.mark)}
         if lost is None:
             processes = {*killed, *(pid for each in self.workers for pid in _killed_under(each))}
-            workers = sum(each.times_killed for each in self.workers)
-            lost = len(processes) * BATCH + workers * HELD if killed else 0
+            held = sum(each.times_killed * most for each, most in zip(self.workers, self._held, strict=True))
+            lost = len(processes) * BATCH + held if killed else 0
         return Injected(killed, lost, counted, alone)
 
     def left(self) -> list[str]:
