@@ -93,7 +93,7 @@ class Watchdog:
                 now = time.monotonic()
                 planned = min([line.look(now) for line in list(self._lines)], default=math.inf)
                 self._planned = planned
-                self._changed.wait(None if planned == math.inf else max(0.0, planned - now))
+                self._changed.wait(min(max(0.0, planned - now), threading.TIMEOUT_MAX))
 
 
 class Line(Generic[Up, Down]):

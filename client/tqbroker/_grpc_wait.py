@@ -94,6 +94,15 @@ def _question() -> Up:
     return Up(watch=pack_ids([new_key()]))
 
 
+def _deadline(timeout: float | None) -> float:
+    """When to give up. Raises ValueError for a time that never comes and never passes."""
+    if timeout is None:
+        return math.inf
+    if timeout != timeout:
+        raise ValueError(f"timeout={timeout!r} is not allowed: give seconds, or None to wait for ever")
+    return time.monotonic() + timeout
+
+
 class Waiter:
     """All waits of one connection."""
 
@@ -103,7 +112,7 @@ class Waiter:
 
     def wait(self, key: Key, timeout: float | None, contact_timeout: float) -> JobInfo | None:
         """See Transport.wait."""
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        deadline = _deadline(timeout)
         watch: Watch | None = self._reach(timeout, contact_timeout)
         while watch is not None:
             info = self._wait_on(watch, key, deadline)
@@ -115,7 +124,7 @@ class Waiter:
 
     def ends(self, keys: Sequence[Key], timeout: float | None, contact_timeout: float) -> Iterator[JobInfo]:
         """See Transport.ends."""
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        deadline = _deadline(timeout)
         left = dict.fromkeys(keys)
         watch: Watch | None = self._reach(timeout, contact_timeout)
         while watch is not None:

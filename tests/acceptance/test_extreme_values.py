@@ -77,3 +77,19 @@ def test_the_longest_time_that_an_option_takes_harms_no_job(shop: Delivery, opti
 
     assert shop.tasks.mark.apply_async((7,), **options).get(timeout=PATIENCE) == 7
     well(shop)
+
+
+@pytest.mark.parametrize("timeout", [1e10, 1e300, float("inf")])
+def test_who_waits_for_longer_than_any_clock_runs_gets_the_result_and_so_do_others(
+    shop: Delivery, timeout: float
+) -> None:
+    assert shop.tasks.mark.apply_async((7,), countdown=0.3).get(timeout=timeout) == 7
+    well(shop)
+
+
+def test_a_timeout_that_is_no_number_is_refused(shop: Delivery) -> None:
+    job = shop.tasks.mark.apply_async((7,), countdown=0.3)
+
+    with pytest.raises(ValueError, match="timeout=nan is not allowed"):
+        job.get(timeout=float("nan"))
+    assert job.get(timeout=PATIENCE) == 7
