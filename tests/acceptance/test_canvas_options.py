@@ -50,7 +50,8 @@ def test_the_countdown_of_a_part_begins_when_the_one_before_has_ended(shop: Deli
 
 
 def test_the_eta_of_a_part_is_the_moment_before_which_it_is_not_run(shop: Delivery) -> None:
-    t, eta = shop.tasks, (datetime.now(UTC) + timedelta(seconds=1)).replace(microsecond=0)
+    t, now = shop.tasks, datetime.now(UTC)
+    eta = now.replace(microsecond=now.microsecond // 1000 * 1000) + timedelta(seconds=1)
     past = eta - timedelta(hours=1)
     results = [
         send(t.place.s().set(eta=eta)),
