@@ -9,13 +9,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from tqbroker import App
 from tqbroker.cli import cli
-from tqbroker.exceptions import TaskRevokedError, TimeLimitExceeded
+from tqbroker.exceptions import OperationalError, TaskRevokedError, TimeLimitExceeded
+from tqbroker_worker.commands import COMMANDS
 
 SECONDS = 30.0
 
@@ -66,7 +68,16 @@ class Site:
         self.url = f"tq+unix://{folder}/tq.sock"
         self.app = App("tasks", broker=self.url, submit_timeout=SECONDS)
         self._all: list[subprocess.Popen[bytes]] = []
-        self.start("serve", "--data-dir", "data", "--listen", f"unix://{folder}/tq.sock")
+        self._broker = self._serve()
+
+    def _serve(self) -> subprocess.Popen[bytes]:
+        return self.start("serve", "--data-dir", "data", "--listen", f"unix://{self.folder}/tq.sock")
+
+    def restart_broker(self) -> None:
+        """Kills the broker and starts it again over the same data."""
+        self._broker.kill()
+        self._broker.wait()
+        self._broker = self._serve()
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "tqbroker", *arguments]
@@ -171,6 +182,102 @@ def test_operators_ask_through_the_broker(site: Site) -> None:
     control.shutdown()
     assert worker.wait(SECONDS) == 0
     assert (site.folder / "ready").read_text() == (site.folder / "going").read_text() == "w@test"
+
+
+NAMES: tuple[object, ...] = (None, 5, True, "", [], {}, ["a"], "bad\nname", "x" * 400, "\U0001f40c" * 128)
+COUNTS: tuple[object, ...] = (None, True, "1", "", 0, -1, 1.5, 1e300, 10_001, 1 << 63, [], {}, [[[]]])
+SPANS: tuple[object, ...] = (True, "1", "", 0, -1, -1e300, 1e300, 10_000_000_000, 1 << 63, [], {})
+LISTS: tuple[object, ...] = (5, True, {"a": 1}, [["a"]], [None], [5])
+
+ODD: dict[str, list[dict[str, object]]] = {
+    "ping": [],
+    "stats": [],
+    "registered": [{"taskinfoitems": value} for value in (*LISTS, "rate_limit")],
+    "active_queues": [],
+    "conf": [],
+    "report": [],
+    "active": [],
+    "reserved": [],
+    "query_task": [{}, *({"ids": value} for value in (*LISTS, None))],
+    "stacks": [],
+    "time_limit": [
+        {},
+        *({"task_name": value, "hard": 1} for value in NAMES),
+        *({"task_name": "tasks.pid", name: value} for name in ("hard", "soft") for value in SPANS),
+    ],
+    "pool_grow": [{"n": value} for value in COUNTS],
+    "pool_shrink": [{"n": value} for value in (*COUNTS, 1, 2)],
+    "pool_restart": [],
+    "autoscale": [
+        {},
+        {"max": 1},
+        {"max": 1, "min": 2},
+        *({"max": value, "min": 1} for value in COUNTS),
+        *({"max": 1, "min": value} for value in COUNTS),
+    ],
+    "add_consumer": [{}, *({"queue": value} for value in NAMES)],
+    "cancel_consumer": [{}, {"queue": "default"}, *({"queue": value} for value in NAMES)],
+    "shutdown": [],
+    "enable_events": [],
+    "disable_events": [],
+}
+"""What each command has to refuse, besides arguments that it does not know. A new command needs its row."""
+
+UNKNOWN: list[dict[str, object]] = [{"colour": 1}, {"": None}, {"bad\nname": 1}, {"x" * 400: 1}, {"self": 1, "desk": 1}]
+
+
+def test_no_command_with_odd_arguments_changes_a_worker_or_keeps_it_from_serving(site: Site) -> None:
+    worker = site.worker("-c", "1", "--autoscale", "1,1")
+    control = site.app.control
+
+    def said(command: str, arguments: dict[str, object]) -> Any:
+        (answer,) = control.broadcast(command, arguments, reply=True, timeout=SECONDS) or []
+        return answer["w@test"]
+
+    def state() -> Any:
+        return said("active_queues", {}), said("stats", {})["pool"]["processes"]
+
+    assert ODD.keys() == COMMANDS.keys()
+    before = state()
+    for command, cases in ODD.items():
+        for arguments in (*cases, *UNKNOWN):
+            answer = said(command, arguments)
+            assert isinstance(answer, dict), (command, arguments, answer)
+            assert answer.keys() == {"error"}, (command, arguments, answer)
+            assert len(answer["error"]) < 1000, (command, arguments, answer)
+            assert "Error: " not in answer["error"], (command, arguments, answer)
+    assert state() == before
+    assert "Traceback" not in (site.folder / "worker.log").read_text()
+
+    first = site.app.send_task("tasks.pid").get(timeout=SECONDS)
+    said("pool_restart", {})
+    assert site.app.send_task("tasks.pid").get(timeout=SECONDS) != first
+    site.restart_broker()
+    assert site.app.send_task("tasks.pid").get(timeout=SECONDS) != first
+    wait_for(lambda: control.ping(timeout=SECONDS) == [{"w@test": {"ok": "pong"}}])
+    assert worker.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "destination"),
+    [
+        ("", {}, None),
+        ("bad\nname", {}, None),
+        ("x" * 400, {}, None),
+        ("pool_grow", {"n": float("nan")}, None),
+        ("pool_grow", {"n": float("inf")}, None),
+        ("pool_grow", {"n": "\ud800"}, None),
+        ("pool_grow", {"n": "x" * 70_000}, None),
+        ("ping", {}, ["bad\nname"]),
+        ("ping", {}, [""]),
+        ("ping", {}, ["x" * 400]),
+    ],
+)
+def test_a_command_that_no_worker_could_read_is_refused_by_the_broker(
+    site: Site, command: str, arguments: dict[str, object], destination: list[str] | None
+) -> None:
+    with pytest.raises(OperationalError, match=r"(must have|may have|not JSON).*\[INVALID\]"):
+        site.app.control.broadcast(command, arguments, destination, reply=True)
 
 
 def test_a_pidfile_and_a_logfile_serve_a_worker_that_detaches(site: Site) -> None:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from tqbroker._daemon import get_logger
+from tqbroker.failures import clean
 from tqbroker_worker.commands import CommandError, run
 from tqbroker_worker.commands.stacks import stacks
 from tqbroker_worker.desk import Desk
@@ -100,4 +101,4 @@ class Reactions:
         except Exception as unforeseen:
             self._log.exception(f"command {command.name!r} failed")
             error = f"{type(unforeseen).__name__}: {unforeseen}"
-        self._desk.session.reply(command.number, error, body)
+        self._desk.session.reply(command.number, clean(error), body)

@@ -184,6 +184,44 @@ async def test_an_unknown_command_is_answered_with_the_known_ones(office: Office
         await run(office.desk, "ping", b"{")
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "why"),
+    [
+        ("add_consumer", {"queue": "bad\nname"}, "printable"),
+        ("add_consumer", {"queue": "x" * 400}, "1 to 128"),
+        ("add_consumer", {"queue": "\u20ac" * 129}, "1 to 128"),
+        ("add_consumer", {"queue": "\U0001f40c" * 128}, "printable"),
+        ("add_consumer", {"queue": "\ud800"}, "printable"),
+        ("time_limit", {"task_name": ["tasks.add"]}, "must be a text"),
+        ("pool_grow", {"n": 10**30}, "from 1 to 10000"),
+        ("query_task", {"ids": 5}, "list of texts"),
+        ("query_task", {"ids": [["a"]]}, "list of texts"),
+        ("query_task", {"ids": {"a": 1}}, "list of texts"),
+        ("registered", {"taskinfoitems": 5}, "list of texts"),
+        ("registered", {"taskinfoitems": [["a"]]}, "list of texts"),
+        ("registered", {"taskinfoitems": "rate_limit"}, "list of texts"),
+    ],
+)
+async def test_what_no_worker_can_do_is_refused_and_changes_nothing(
+    office: Office, name: str, arguments: dict[str, Any], why: str
+) -> None:
+    before = office.desk.session.identity, office.desk.pool.wanted
+    with pytest.raises(CommandError, match=why) as refusal:
+        await office.ask(name, **arguments)
+    assert len(str(refusal.value)) < 500
+    assert (office.desk.session.identity, office.desk.pool.wanted) == before
+
+
+async def test_arguments_that_are_nested_too_deeply_are_refused(office: Office) -> None:
+    with pytest.raises(CommandError, match="nested too deeply"):
+        await run(office.desk, "pool_grow", b'{"n":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+
+
+async def test_the_shortest_time_limit_is_one(office: Office) -> None:
+    await office.ask("time_limit", task_name="tasks.add", hard=0.0001, soft=1e-300)
+    assert office.desk.limits.of("tasks.add") == (1, 1)
+
+
 async def test_events_are_always_recorded(office: Office) -> None:
     assert "always recorded" in (await office.ask("enable_events"))["ok"]
     assert "always recorded" in (await office.ask("disable_events"))["ok"]

@@ -44,7 +44,10 @@ async def run(desk: Desk, name: str, arguments: bytes) -> object:
     function = COMMANDS.get(name)
     if function is None:
         raise CommandError(f"command {name!r} is not known: use one of {', '.join(COMMANDS)}")
-    answer = function(desk, **_named(name, function, arguments))
+    try:
+        answer = function(desk, **_named(name, function, arguments))
+    except RecursionError:
+        raise CommandError(f"the arguments of {name} are nested too deeply") from None
     return await answer if inspect.isawaitable(answer) else answer
 
 
@@ -59,7 +62,7 @@ def _named(name: str, function: Callable[..., Any], arguments: bytes) -> dict[st
     known = dict(list(inspect.signature(function).parameters.items())[1:])
     if unknown := given.keys() - known.keys():
         raise CommandError(
-            f"{name} does not take {', '.join(sorted(unknown))}: it takes {', '.join(known) or 'nothing'}"
+            f"{name} does not take {', '.join(sorted(unknown)):.200}: it takes {', '.join(known) or 'nothing'}"
         )
     needed = [word for word, parameter in known.items() if parameter.default is inspect.Parameter.empty]
     if missing := [word for word in needed if word not in given]:

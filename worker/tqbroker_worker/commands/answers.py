@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 from tqbroker.registry import is_builtin
-from tqbroker_worker.commands.errors import CommandError
+from tqbroker_worker.commands.errors import CommandError, texts
 from tqbroker_worker.desk import Desk
 from tqbroker_worker.protocol import Answered
 
@@ -55,10 +55,11 @@ def stats(desk: Desk) -> object:
 
 async def registered(desk: Desk, taskinfoitems: list[str] | None = None) -> object:
     """Names of the tasks, or with these of their attributes. Those that every app has are left out."""
-    if not taskinfoitems:
+    wanted = texts("taskinfoitems", [] if taskinfoitems is None else taskinfoitems)
+    if not wanted:
         return [task for task in desk.manifest.tasks if not is_builtin(task)]
     tasks: Any = await _of_a_child(desk, "registered")
-    return [f"{task} [{_items(known, taskinfoitems)}]" for task, known in tasks.items() if not is_builtin(task)]
+    return [f"{task} [{_items(known, wanted)}]" for task, known in tasks.items() if not is_builtin(task)]
 
 
 def active_queues(desk: Desk) -> object:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tqbroker.codec import decode_call
 from tqbroker.exceptions import CodecError
+from tqbroker_worker.commands.errors import texts
 from tqbroker_worker.desk import Desk
 from tqbroker_worker.jobs import Jobs
 from tqbroker_worker.seats import Seat
@@ -29,7 +30,7 @@ def reserved(desk: Desk) -> object:
 
 def query_task(desk: Desk, ids: list[str] | str) -> object:
     """Which of these jobs are here: by id "active" or "reserved", and the item."""
-    wanted = {ids} if isinstance(ids, str) else set(ids)
+    wanted = {ids} if isinstance(ids, str) else set(texts("ids", ids))
     running = {token: seat for seat, token, _ in _running(desk)}
     found: dict[str, list[object]] = {}
     for token, jobs in desk.handover.leases():
