@@ -27,8 +27,11 @@ USUAL = settings(
 )
 """`make test` does the same each time, `make proof` something new; what it prints of a failure plays it again."""
 
-HUNT = settings(USUAL, max_examples=3000, derandomize=True, phases=(Phase.generate,))
-"""Until something is found; how few steps lead there does not matter."""
+HUNT = settings(USUAL, max_examples=10_000, derandomize=True, phases=(Phase.generate,))
+"""Until something is found; how few steps lead there does not matter.
+
+Which walks these are depends on the modules that are loaded, from which Hypothesis takes values: hence so many.
+"""
 
 
 class Counted(Queue):
