@@ -78,6 +78,16 @@ class Part(NamedTuple):
     held: bool = False
     beside: Held | None = None
 
+    @property
+    def at_once(self) -> bool:
+        """Whether it is a whole workflow that is live when it is stored."""
+        return self.last and not self.held and not self.number
+
+    @property
+    def waiting(self) -> int:
+        """How many of its jobs wait when it is stored, for others or for the workflow to be live."""
+        return sum(len(nodes.jobs.ids) for nodes in self.nodes if nodes.after or not self.at_once)
+
 
 class PartEffect(IntEnum):
     """What became of a part."""

@@ -20,6 +20,7 @@ from tqbroker_broker.records import Head, State, text_key
 from tqbroker_broker.rules import Overflow, QueueRule
 from tqbroker_broker.storage import StoreFull, Unavailable
 from tqbroker_broker.storage.lmdb.fullness import Fullness
+from tqbroker_broker.workflows import NewJoin, NewNodes, On, Part, Shape
 
 HELD = 20
 """Jobs that are out before somebody begins to read."""
@@ -40,6 +41,35 @@ async def test_an_outcome_that_does_not_fit_keeps_no_other_from_being_stored(tmp
     assert not any(isinstance(other, BaseException) or other.refused for other in others)
     assert [(await engine.job(name)).state for name in ("large", "three")] == [State.RUNNING, State.SUCCEEDED]
     assert not (await engine.succeed("w", [tokens["large"]])).refused
+    await engine.verbs.close()
+
+
+def chord(number: int, followers: int) -> Part:
+    """One job, and many that wait for it."""
+    first = number * 10_000
+    waiting = NewNodes(jobs(first + 1, followers, 10), after=1)
+    nodes = [NewNodes(jobs(first, 1, 10), member_of=(1,)), waiting]
+    return Part(bytes([number]) * 16, 0, True, b"d" * 16, "chord", [NewJoin(1, On.SUCCESS, Shape.LIST)], nodes)
+
+
+async def test_workflows_that_come_at_once_never_owe_so_much_that_nothing_is_handed_out(tmp_path: Path) -> None:
+    engine = EngineUnderTest("lmdb", tmp_path, replace(SMALL, map_size=16 * MIB))
+    await engine.open()
+    await engine.join()
+    await engine.put("simple")
+
+    parts = [chord(number, followers=999) for number in range(1, 21)]
+    answers = await asyncio.gather(*(engine.verbs.submit(part, engine.now) for part in parts), return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, StoreFull)]
+    assert 0 < len(refused) < len(parts)
+
+    ended = 0
+    while got := await engine.take(slots=1000):
+        assert not (await engine.succeed("w", got.values())).refused
+        ended += len(got)
+        engine.advance(0.3)
+        engine.extend("w")
+    assert ended == 1 + 1000 * (len(parts) - len(refused))
     await engine.verbs.close()
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import lmdb
 
 from tqbroker_broker.storage.lmdb.txn import begin
+from tqbroker_broker.workflows import Part
 
 if TYPE_CHECKING:
     from tqbroker_broker.storage.lmdb.store import Store
@@ -21,6 +24,8 @@ COPY_SHARE = 0.05
 OUTCOME_SPACE = 4096
 # Bytes that the end of a job takes which ends because of another: its outcome with a short failure, an event, its join.
 FOLLOWER_SPACE = 1024
+# Bytes that a job of a workflow takes besides its arguments, whoever waits for whom.
+JOB_SPACE = 512
 # Bytes of pages that one commit replaces: of about ten databases those from the root to a leaf, which are five at most.
 COMMIT_SPACE = 256 << 10
 OLD_READER = 64
@@ -36,13 +41,17 @@ class Capacity:
         self._known_commits = 0
         self._known_at = -FILL_INTERVAL
         self._pinned = False
+        self._expected = 0
 
-    def fill(self, mono: float | None = None) -> tuple[int, int]:
-        """Used bytes and the bytes there could be: the map, or what the disk still has for it. No time: look now."""
+    def fill(self, mono: float | None = None, owed: int = 0) -> tuple[int, int]:
+        """Used bytes and the bytes there could be: the map, or what the disk still has for it. No time: look now.
+
+        `owed` are bytes that will be used: with them it may be nearly full.
+        """
         used, size = self._known
         store = self._store
         news = store.commits != self._known_commits
-        if mono is None or mono - self._known_at >= FILL_INTERVAL or (news and used > size * NEARLY_FULL):
+        if mono is None or mono - self._known_at >= FILL_INTERVAL or (news and used + owed > size * NEARLY_FULL):
             self._known_at = mono if mono is not None else self._known_at
             self._known_commits = store.commits
             self._known = self._look()
@@ -61,10 +70,26 @@ class Capacity:
         room = ever * page + disk.f_bavail * disk.f_frsize
         return (ever if self._pinned else pages) * page, min(info["map_size"], room)
 
+    @contextmanager
+    def expecting(self, part: Part) -> Iterator[None]:
+        """In the block it is on its way in, and its jobs count already.
+
+        Of many that come at once the jobs that wait would owe more than there is before the first of them counts, and
+        then nothing would be handed out any more, by which there could be room again.
+        """
+        space = part.waiting * FOLLOWER_SPACE
+        for nodes in part.nodes:
+            space += sum(map(len, nodes.jobs.args)) + len(nodes.jobs.ids) * JOB_SPACE
+        self._expected += space
+        try:
+            yield
+        finally:
+            self._expected -= space
+
     def is_full(self, mono: float) -> bool:
-        """Whether the store is above its high-water mark, or would be if all WAITING jobs ended now."""
-        used, size = self.fill(mono)
-        owed = self._store.waiting * FOLLOWER_SPACE
+        """Whether the store is above its high-water mark, or would be if all jobs ended now that wait or soon will."""
+        owed = self._store.waiting * FOLLOWER_SPACE + self._expected
+        used, size = self.fill(mono, owed)
         if self._pinned:
             owed += COMMIT_SPACE * len(self._store.book.by_seq)
         return used + owed > size * self._store.config.high_water

@@ -270,12 +270,14 @@ class LmdbEngine:
     # -- workflows ---------------------------------------------------------------------------------------------------
 
     async def submit(self, part: Part, now: Time) -> PartAnswer:
-        if self._store.capacity.is_full(now.mono):
-            raise StoreFull(FULL)
         weight = sum(len(nodes.jobs.ids) for nodes in part.nodes)
-        return await self._committer.run(
-            lambda group: submitting.submit(group, part, now), weight=weight, new_work=True
-        )
+        capacity = self._store.capacity
+        with capacity.expecting(part):
+            if capacity.is_full(now.mono):
+                raise StoreFull(FULL)
+            return await self._committer.run(
+                lambda group: submitting.submit(group, part, now), weight=weight, new_work=True
+            )
 
     @reads
     async def inputs(self, job: JobId, first: int) -> Inputs | None:

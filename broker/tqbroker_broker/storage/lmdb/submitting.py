@@ -75,7 +75,6 @@ class Submission:
         for new in part.joins:
             self._put_join(new)
         workflow.complete, workflow.held = part.last, part.held
-        at_once = part.last and not part.held and not part.number
         count = sum(map(count_of, part.nodes))
         first = at = group.take_numbers(count)
         for nodes in part.nodes:
@@ -83,11 +82,11 @@ class Submission:
                 self._keep_taker(nodes, at)
             else:
                 workflow.root = workflow.root or nodes.jobs.ids[0]
-                self._store_nodes(nodes, at, at_once)
+                self._store_nodes(nodes, at, part.at_once)
             at += count_of(nodes)
         self._note_part(first, count)
         if part.last and not part.held:
-            self._go_live(at_once)
+            self._go_live(part.at_once)
         elif not part.number:
             until_ms = self.now.wall_ms + int(group.store.config.upload_ttl * 1000)
             group.plan(WORKFLOWS, until_ms, U64.pack(self.number))
