@@ -97,6 +97,9 @@ class WorkerConfig:
     def __post_init__(self) -> None:
         if not self.app:
             raise ImproperlyConfigured("no app given: write -A module or -A module:attribute")
+        for module in (self.app, *self.include):
+            if not module.isprintable():
+                raise ImproperlyConfigured(f"{module[:200]!r} is not allowed: no module has such a name")
         if self.loglevel.lower() not in LEVELS:
             raise ImproperlyConfigured(f"log level {self.loglevel!r} is not known: use one of {', '.join(LEVELS)}")
         if self.pool and self.pool not in POOLS:
@@ -165,12 +168,13 @@ class WorkerConfig:
 
 def _check(what: str, value: float | None, least: float, most: float) -> None:
     if value is not None and not least <= value <= most:
-        raise ImproperlyConfigured(f"{what} {value:g} is not allowed: use {least:g} to {most:.0f}")
+        shown = f"{value:g}" if isinstance(value, float) else f"{value!s:.40}"
+        raise ImproperlyConfigured(f"{what} {shown} is not allowed: use {least:g} to {most:.0f}")
 
 
 def _check_names(what: str, names: Iterable[str]) -> None:
     for name in names:
-        if not 1 <= len(name) <= 128 or len(name.encode()) > MAX_NAME_BYTES or not name.isprintable():
+        if not 1 <= len(name) <= 128 or not name.isprintable() or len(name.encode()) > MAX_NAME_BYTES:
             allowed = f"use 1 to 128 printable characters, {MAX_NAME_BYTES} bytes at most"
             raise ImproperlyConfigured(f"{what} {name[:200]!r} is not allowed: {allowed}")
 

@@ -53,6 +53,18 @@ def test_defaults_need_only_an_app() -> None:
         ({"queues": ("x" * 129,)}, "128 printable"),
         ({"name": "a\nb"}, "printable"),
         ({"name": "😀" * 97}, "384 bytes"),
+        ({"name": "\udcff"}, "printable"),
+        ({"queues": ("\udcff",)}, "printable"),
+        ({"exclude": ("\udcff",)}, "printable"),
+        ({"labels": ("\udcff",)}, "printable"),
+        ({"app": "\udcff"}, "no module has such a name"),
+        ({"include": ("\udcff",)}, "no module has such a name"),
+        ({"concurrency": 10**400}, "use 1 to 10000"),
+        ({"prefetch": 10**400}, "use 0 to 10000"),
+        ({"max_tasks_per_child": 10**400}, "use 1 to"),
+        ({"max_memory_per_child": 10**400}, "use 1 to"),
+        ({"time_limit": float("nan")}, "time-limit nan is not allowed"),
+        ({"soft_time_limit": float("inf")}, "soft-time-limit inf is not allowed"),
     ],
 )
 def test_what_is_not_allowed_is_refused_with_what_is(wrong: dict[str, Any], hint: str) -> None:
