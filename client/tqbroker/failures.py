@@ -33,8 +33,8 @@ def failure_of(exc: BaseException, format: str = codec.DEFAULT_FORMAT) -> Failur
     kind = type(exc)
     return FailureData(
         type=kind.__name__,
-        module=kind.__module__,
-        message=clean(_message(exc)[:MAX_MESSAGE]),
+        module=clean(str(kind.__module__)),
+        message=message_of(exc),
         traceback=clean(_traceback(exc)),
         args=_args(exc, format),
         format=format,
@@ -53,17 +53,19 @@ def exception_of(failure: FailureData) -> Exception:
     return exc
 
 
-def _message(exc: BaseException) -> str:
+def message_of(exc: BaseException) -> str:
+    """What an exception says, as text that can be sent. Never raises."""
     try:
-        return str(exc)
-    except Exception as error:
-        return f"<str() of the exception raised {type(error).__name__}>"
+        text = str(exc)
+    except BaseException as error:  # SystemExit too
+        text = f"<str() of the exception raised {type(error).__name__}>"
+    return clean(text[:MAX_MESSAGE])
 
 
 def _traceback(exc: BaseException) -> str:
     try:
         text = "".join(traceback.format_exception(exc))
-    except Exception:
+    except BaseException:
         text = "".join(traceback.format_tb(exc.__traceback__))
     return text if len(text) <= MAX_TRACEBACK else f"... shortened ...\n{text[-MAX_TRACEBACK:]}"
 
@@ -76,7 +78,7 @@ def clean(text: str) -> str:
 def _args(exc: BaseException, name: str) -> bytes:
     try:
         data = codec.encode(list(exc.args), name)
-    except Exception:
+    except BaseException:
         return b""
     return data if len(data) <= MAX_ARGS else b""
 

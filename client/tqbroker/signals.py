@@ -30,6 +30,9 @@ class _Connection(NamedTuple):
 class Signal:
     """One thing that happens. `receivers` are its connections: empty when nobody listens."""
 
+    harmless: type[BaseException] = Exception
+    """What a receiver may raise without effect."""
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.receivers: list[_Connection] = []
@@ -93,7 +96,7 @@ class Signal:
     def _call(self, fn: Callable[..., Any], sender: Any, named: dict[str, Any]) -> Any:
         try:
             return fn(signal=self, sender=sender, **named)
-        except Exception as error:
+        except self.harmless as error:
             import logging
 
             logging.getLogger("tqbroker.signals").exception("receiver %r of signal %s raised", fn, self.name)
@@ -115,6 +118,12 @@ class Signal:
 
     def __repr__(self) -> str:
         return f"<Signal: {self.name}>"
+
+
+class ServingSignal(Signal):
+    """One that is sent where jobs run: not even SystemExit of a receiver ends that worker, or fails the job."""
+
+    harmless = BaseException
 
 
 def connected() -> list[str]:
@@ -150,18 +159,18 @@ before_task_publish = Signal("before_task_publish")
 after_task_publish = Signal("after_task_publish")
 
 # Around a job, in the process that runs it. `sender` is the task.
-task_prerun = Signal("task_prerun")
-task_postrun = Signal("task_postrun")
-task_success = Signal("task_success")
-task_retry = Signal("task_retry")
-task_failure = Signal("task_failure")
-task_internal_error = Signal("task_internal_error")
-task_revoked = Signal("task_revoked")
+task_prerun = ServingSignal("task_prerun")
+task_postrun = ServingSignal("task_postrun")
+task_success = ServingSignal("task_success")
+task_retry = ServingSignal("task_retry")
+task_failure = ServingSignal("task_failure")
+task_internal_error = ServingSignal("task_internal_error")
+task_revoked = ServingSignal("task_revoked")
 
 # What the worker decides about a job, with values instead of objects: it happens in another process.
-task_received = Signal("task_received")
-task_rejected = Signal("task_rejected")
-task_unknown = Signal("task_unknown")
+task_received = ServingSignal("task_received")
+task_rejected = ServingSignal("task_rejected")
+task_unknown = ServingSignal("task_unknown")
 
 # The life of a worker and of its children.
 import_modules = Signal("import_modules")
@@ -171,10 +180,10 @@ worker_init = Signal("worker_init")
 worker_before_create_process = Signal("worker_before_create_process")
 worker_process_init = Signal("worker_process_init")
 worker_process_shutdown = Signal("worker_process_shutdown")
-worker_ready = Signal("worker_ready")
-heartbeat_sent = Signal("heartbeat_sent")
-worker_shutting_down = Signal("worker_shutting_down")
-worker_shutdown = Signal("worker_shutdown")
+worker_ready = ServingSignal("worker_ready")
+heartbeat_sent = ServingSignal("heartbeat_sent")
+worker_shutting_down = ServingSignal("worker_shutting_down")
+worker_shutdown = ServingSignal("worker_shutdown")
 
 # Logging of the processes that run jobs.
 setup_logging = Signal("setup_logging")

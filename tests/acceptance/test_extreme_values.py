@@ -93,3 +93,25 @@ def test_a_timeout_that_is_no_number_is_refused(shop: Delivery) -> None:
     with pytest.raises(ValueError, match="timeout=nan is not allowed"):
         job.get(timeout=float("nan"))
     assert job.get(timeout=PATIENCE) == 7
+
+
+@pytest.fixture(scope="module", params=["process", "thread", "asyncio", "solo"])
+def pool(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Delivery]:
+    with delivery(tmp_path_factory.mktemp(request.param)) as place:
+        place.broker()
+        place.worker("-c", "1", "-P", request.param)
+        yield place
+
+
+@pytest.mark.parametrize("how", ["StopIteration", "NowhereError", "LeavingError", "Retry", "repr", "receiver"])
+def test_a_job_of_which_it_is_hard_to_tell_ends_as_it_should_and_its_child_goes_on(pool: Delivery, how: str) -> None:
+    before = pool.tasks.who.delay().get(timeout=PATIENCE)
+
+    job = pool.tasks.odd.delay(how)
+    value = job.get(timeout=PATIENCE, propagate=False)
+
+    assert job.state == ("SUCCESS" if how in ("repr", "receiver") else "FAILURE")
+    if how == "StopIteration":
+        assert "StopIteration" in f"{type(value).__name__} {value}"
+    assert job.lost_leases == 0
+    assert pool.tasks.who.delay().get(timeout=PATIENCE) == before

@@ -20,7 +20,7 @@ SECONDS = 20.0
 STORE = b"s" * 16
 
 TASKS = """
-import asyncio, os, signal, threading, time
+import asyncio, os, signal, sys, threading, time
 from pathlib import Path
 from tqbroker import App
 
@@ -74,6 +74,19 @@ def stubborn(path):
         signal.signal(number, lambda *_: None)
     Path(path + ".started").touch()
     while not Path(path).exists():
+        time.sleep(0.01)
+
+@app.task
+def babble():
+    from tqbroker_worker.arguments import parse
+    from tqbroker_worker.pipe import frame
+    os.write(parse(sys.argv[1:]).socket, frame(b"nonsense"))
+
+@app.task
+def break_link(method, gate):
+    from tqbroker_worker.link import Link
+    setattr(Link, method, None)
+    while gate and not Path(gate).exists():
         time.sleep(0.01)
 
 @app.task

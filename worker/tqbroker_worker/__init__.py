@@ -18,6 +18,7 @@ progress                        the page where a child counts
 child, link, watchdog           inside a child: entry, its end of the socket, the thread that looks after it
 manifest, announcing, answers   inside a child: what its app has; signals; what operators ask
 loglook, stdouts                how the log looks; what tasks print, as lines of it
+vital                           inside a child: what must not end while the process goes on
 runners, coroutines             inside a child: threads or an event loop, and one job in it
 delivery, attempts, plans       inside a child: one job as it is run, and what is known of its task
 execute, endings, outcomes      inside a child: one delivery to one outcome

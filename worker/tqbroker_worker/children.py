@@ -11,6 +11,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
+from tqbroker._daemon import get_logger
 from tqbroker_worker.arguments import Arguments
 from tqbroker_worker.config import WorkerConfig
 from tqbroker_worker.deaths import Death, look
@@ -40,6 +43,7 @@ class Child:
         self._on_message = on_message
         self._on_exit = on_exit
         self._killed = self._exited = False
+        self._log = get_logger("tqbroker.worker")
         ours, theirs = socket.socketpair()
         page = create_page()
         try:
@@ -99,7 +103,13 @@ class Child:
 
     def _frames(self, frames: list[memoryview]) -> None:
         for body in frames:
-            self._on_message(self, decode_up(body))
+            try:
+                message = decode_up(body)
+            except msgspec.DecodeError as error:  # what became of its jobs cannot be known any more
+                self._log.error(f"child process {self.pid} said what cannot be read: {error}", pid=self.pid)
+                asyncio.get_running_loop().call_soon(self.kill)
+                return
+            self._on_message(self, message)
 
 
 def _spawn(config: WorkerConfig, sock: int, page: int) -> subprocess.Popen[bytes]:

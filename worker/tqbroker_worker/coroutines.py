@@ -111,7 +111,10 @@ class Running:
     def _in_thread(self) -> Any:
         """A plain function, in a slot of its own so that it can be interrupted."""
         slot = self._slot = Slot()
-        return slot.run(self.job, self._call)
+        try:
+            return slot.run(self.job, self._call)
+        except StopIteration as error:  # which no future takes: who waits for it would wait for ever
+            raise RuntimeError("the task raised StopIteration") from error
 
     def _call(self) -> Any:
         if self._forced:

@@ -10,7 +10,7 @@ from tqbroker._failpoint import hit
 from tqbroker.codec import encode
 from tqbroker.einfo import ExceptionInfo
 from tqbroker.exceptions import EncodeError, OperationalError, TimeLimitExceeded
-from tqbroker.failures import FailureData
+from tqbroker.failures import FailureData, failure_of
 from tqbroker.handle import Handle
 from tqbroker.ids import text_of
 from tqbroker.request import Request
@@ -35,12 +35,21 @@ class Endings:
         self._show = show
 
     def outcome(self, attempt: Attempt, value: Any, raised: BaseException | None) -> Success | Ended:
-        """What to tell the parent of an attempt that returned `value`, or raised; hooks and signals have run then."""
+        """What to tell the parent of an attempt that returned `value`, or raised; hooks and signals have run then.
+
+        Never raises: who runs jobs would end, and the job with it.
+        """
+        try:
+            return self._outcome(attempt, value, raised)
+        except BaseException as error:
+            return Ended(attempt.job.token, Verdict.FAILED, failure_of(error), attempt.started_ms, attempt.runtime_us())
+
+    def _outcome(self, attempt: Attempt, value: Any, raised: BaseException | None) -> Success | Ended:
         request = attempt.request
         if raised is None and (request is None or request.retry is None):
             try:
                 return self._success(attempt, value)
-            except Exception as error:
+            except BaseException as error:  # whoever encodes it may raise SystemExit
                 raised = error
         if raised is None:
             assert request is not None

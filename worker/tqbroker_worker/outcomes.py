@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tqbroker import states
 from tqbroker.codec import encode_call
 from tqbroker.exceptions import EncodeError, Reject, Replaced, Retry
-from tqbroker.failures import FailureData, clean, failure_of
+from tqbroker.failures import FailureData, clean, failure_of, message_of
 from tqbroker.request import Request
 from tqbroker.result import AsyncResult
 from tqbroker.retrying import Call, Ending, delay_ms
@@ -78,7 +78,7 @@ def _retry(job: Job, times: Times, retry: Retry, format: str) -> Ended:  # noqa:
         *times,
         retry_in_ms=delay_ms(retry, time()),
         args=b"" if retry.call is None else _new_arguments(job, retry.call),
-        shown=clean(str(retry)),
+        shown=message_of(retry),
     )
 
 
@@ -111,7 +111,7 @@ def shown(value: Any, most: int) -> str:
     """A result as the log shows it."""
     try:
         text = clean(repr(value))
-    except Exception as error:
+    except BaseException as error:  # SystemExit too
         return f"<repr() raised {type(error).__name__}>"
     return (text if len(text) <= most else f"{text[:most]}...") or "<empty repr()>"
 

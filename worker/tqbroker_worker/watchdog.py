@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 
 from tqbroker_worker.link import Link
+from tqbroker_worker.vital import Vital
 
 TICK = 0.025
 OVERDUE = 0.1
@@ -61,6 +62,10 @@ class Watchdog:
             link.hand_back(overdue=True)
 
     def _run(self) -> None:
+        with Vital("the watchdog"):
+            self._watch()
+
+    def _watch(self) -> None:
         while True:
             self.tick(monotonic())
             busy = self._link.waiting() or self._link.started != self._link.finished

@@ -100,6 +100,49 @@ async def test_a_lost_attempt_says_what_killed_its_child_and_how_much_memory_it_
     assert "SIGKILL), probably by the kernel's out-of-memory killer; its peak memory" in ending.failure.message
 
 
+POOLS = ["process", "thread", "asyncio"]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+async def test_a_child_that_does_not_speak_sense_is_replaced_and_its_job_is_lost(
+    broker: Broker, start: Start, pool: str
+) -> None:
+    worker = await start("-c", "1", "-P", pool)
+    line = await connected(broker)
+    await line.deliver("babble", ())
+    (ending,) = (await line.until(lambda request: request.endings)).endings
+    assert (ending.token, ending.verdict, ending.failure.type) == (1, pb.VERDICT_LOST, "WorkerLostError")
+    assert await deliver_until_done(line, "add", 1, 4, 4, first=2) == [8]
+    worker.signal(signal.SIGTERM)
+    await line.until(lambda request: request.leaving)
+    assert "said what cannot be read" in (await worker.end())[1]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+async def test_a_child_whose_slot_fails_is_replaced_and_its_job_is_lost(
+    broker: Broker, start: Start, pool: str
+) -> None:
+    await start("-c", "1", "-P", pool)
+    line = await connected(broker)
+    await line.deliver("break_link", ("report", ""))
+    (ending,) = (await line.until(lambda request: request.endings)).endings
+    assert (ending.token, ending.verdict, ending.failure.type) == (1, pb.VERDICT_LOST, "WorkerLostError")
+    assert await deliver_until_done(line, "add", 1, 4, 4, first=2) == [8]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+async def test_a_child_without_its_watchdog_is_replaced_and_its_job_is_lost(
+    broker: Broker, start: Start, tmp_path: Path, pool: str
+) -> None:
+    """Nothing would hold its jobs to their limits."""
+    await start("-c", "1", "-P", pool)
+    line = await connected(broker)
+    await line.deliver("break_link", ("poll", str(tmp_path / "gate")))
+    (ending,) = (await line.until(lambda request: request.endings)).endings
+    assert (ending.token, ending.verdict, ending.failure.type) == (1, pb.VERDICT_LOST, "WorkerLostError")
+    assert await deliver_until_done(line, "add", 1, 4, 4, first=2) == [8]
+
+
 async def test_only_the_job_that_ran_is_lost_with_its_child(broker: Broker, start: Start, tmp_path: Path) -> None:
     """Short jobs are handed over in chunks: those behind the one that kills the child run elsewhere, uncounted."""
     await start("-c", "1")

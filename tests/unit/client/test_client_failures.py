@@ -33,6 +33,23 @@ def _raised(error: Exception) -> Exception:
         return caught
 
 
+class LeavingError(Exception):
+    """Of no module, and it ends whoever asks what it says."""
+
+    __module__ = None  # type: ignore[assignment]
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+def test_an_exception_that_is_hard_to_tell_of_is_told() -> None:
+    failure = failure_of(_raised(LeavingError()))
+
+    assert (failure.type, failure.module) == ("LeavingError", "None")
+    assert failure.message == "<str() of the exception raised SystemExit>"
+    assert "LeavingError" in failure.traceback
+
+
 def test_a_loaded_class_comes_back_with_its_arguments() -> None:
     failure = failure_of(_raised(OwnError(7, "seven")))
     back = exception_of(failure)

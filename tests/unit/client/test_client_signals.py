@@ -52,6 +52,26 @@ def test_a_receiver_that_raises_is_logged_and_the_others_are_called(
     assert "made_for_a_test" in caplog.text
 
 
+def leave(**_: Any) -> None:
+    raise SystemExit(3)
+
+
+def test_a_receiver_that_ends_the_program_does_so(signal: Signal) -> None:
+    signal.connect(leave)
+    with pytest.raises(SystemExit):
+        signal.send()
+
+
+def test_a_receiver_ends_no_process_that_runs_jobs(caplog: pytest.LogCaptureFixture) -> None:
+    signals.task_success.connect(leave)
+    try:
+        ((_, raised),) = signals.task_success.send()
+    finally:
+        signals.task_success.disconnect(leave)
+    assert isinstance(raised, SystemExit)
+    assert "task_success" in caplog.text
+
+
 def test_the_same_function_or_uid_connects_once_and_disconnects(signal: Signal) -> None:
     def one(**_: Any) -> None: ...
     def two(**_: Any) -> None: ...

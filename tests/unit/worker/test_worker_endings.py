@@ -284,3 +284,53 @@ def test_extras_stay_with_their_jobs() -> None:
     assert [job.extra and job.extra.due_ms for job in jobs_of(jobs)] == [None, 5, 6]
     assert [job.extra and job.extra.due_ms for job in jobs_of(jobs.part(1, 3))] == [5, 6]
     assert [(job.retries, job.extra and job.extra.due_ms) for job in jobs_of(jobs.pick([3, 1]))] == [(0, None), (2, 6)]
+
+
+class Leaving:
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+    __repr__ = __str__
+
+
+class Nameless(type):
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        raise LookupError("no name")
+
+
+class NamelessError(Exception, metaclass=Nameless):
+    pass
+
+
+@app.task(name="hard", ignore_result=True)
+def hard(how: str) -> Any:
+    if how == "retry":
+        raise Retry(Leaving(), when=1)  # type: ignore[arg-type]
+    if how == "nameless":
+        raise NamelessError
+    return Leaving()
+
+
+def test_a_result_or_a_reason_whose_text_raises_system_exit_changes_nothing() -> None:
+    outcome = run("hard", "return", ignore_result=True)
+    assert isinstance(outcome, Success)
+    assert outcome.shown == "<repr() raised SystemExit>"
+    assert ended(run("hard", "retry"), Verdict.RETRY).shown.startswith("<str() of the exception raised")
+
+
+def test_an_attempt_of_which_no_outcome_can_be_made_fails_with_the_reason() -> None:
+    outcome = ended(run("hard", "nameless"), Verdict.FAILED)
+    assert outcome.failure is not None
+    assert (outcome.failure.type, outcome.failure.message) == ("LookupError", "no name")
+
+
+def test_a_receiver_that_raises_system_exit_fails_no_job() -> None:
+    @signals.task_success.connect(sender="hard")
+    def leave(**_: Any) -> None:
+        raise SystemExit(3)
+
+    try:
+        assert isinstance(run("hard", "return", ignore_result=True), Success)
+    finally:
+        signals.task_success.disconnect(leave, sender="hard")

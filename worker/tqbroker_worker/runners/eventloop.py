@@ -14,6 +14,9 @@ from tqbroker_worker.delivery import Success
 from tqbroker_worker.execute import Executor
 from tqbroker_worker.link import Link
 from tqbroker_worker.protocol import Ended, Verdict
+from tqbroker_worker.vital import Vital
+
+_vital = Vital("the loop that runs jobs")
 
 
 def run(link: Link, executor: Executor, slots: int, sock: socket.socket) -> None:
@@ -72,17 +75,19 @@ class _Loop:
 
     def _over(self, running: Running, task: asyncio.Task[Success | Ended | None]) -> None:
         """Reports an outcome, unless the hard limit did. A task cancelled before its first step has none of its own."""
-        if task.cancelled():
-            outcome: Success | Ended | None = Ended(running.job.token, Verdict.CANCELLED, None)
-        else:
-            outcome = task.result()
-        if outcome is not None and self._running.get(running.job.token) is running:
-            self._report(running, outcome)
+        with _vital:
+            if task.cancelled():
+                outcome: Success | Ended | None = Ended(running.job.token, Verdict.CANCELLED, None)
+            else:
+                outcome = task.result()
+            if outcome is not None and self._running.get(running.job.token) is running:
+                self._report(running, outcome)
 
     def _over_hard(self, running: Running) -> None:
         """The job's outcome is told now; what its task still does is nobody's."""
-        ended = self._executor.endings.timed_out(running.job, running.attempt.request, running.hard_ms)
-        self._report(running, ended)
+        with _vital:
+            ended = self._executor.endings.timed_out(running.job, running.attempt.request, running.hard_ms)
+            self._report(running, ended)
 
     def _report(self, running: Running, outcome: Success | Ended) -> None:
         self._link.report(outcome)

@@ -12,6 +12,7 @@ from tqbroker_worker.delivery import Job
 from tqbroker_worker.execute import Executor
 from tqbroker_worker.link import Link
 from tqbroker_worker.slots import MainSlot, Slot
+from tqbroker_worker.vital import Vital
 
 _log = logging.getLogger("tqbroker.worker")
 
@@ -61,6 +62,10 @@ class _Threads:
         threading.Thread(target=self._thread, args=(late,), name=name, daemon=True).start()
 
     def _thread(self, late: tuple[Slot, Job, Request | None] | None) -> None:
+        with Vital("a thread that runs jobs"):
+            self._run_jobs(late)
+
+    def _run_jobs(self, late: tuple[Slot, Job, Request | None] | None) -> None:
         if late is not None and not self._take_over(*late):
             self._ended()
             return

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tqbroker import App, Task, current_task
+from tqbroker import App, Task, current_task, signals
 from tqbroker.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 
 app = App("tasks")
@@ -459,3 +459,45 @@ def strange(self: Task[..., Any], how: str) -> Any:
         case "reject":
             raise Reject(STRANGE)
     return None
+
+
+class NowhereError(Exception):
+    """Of no module."""
+
+    __module__ = None  # type: ignore[assignment]
+
+
+class LeavingError(Exception):
+    """Ends whoever asks what it says."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+class LeavingInt(int):
+    def __repr__(self) -> str:
+        raise SystemExit(3)
+
+
+@app.task(max_retries=1)
+def odd(how: str) -> Any:
+    """Raises or returns what is hard to tell of."""
+    match how:
+        case "StopIteration":
+            return next(iter(()))
+        case "NowhereError":
+            raise NowhereError
+        case "LeavingError":
+            raise LeavingError
+        case "Retry":
+            raise Retry(LeavingError(), when=0)  # type: ignore[arg-type]
+        case "repr":
+            return LeavingInt(1)
+        case _:
+            return how
+
+
+@signals.task_success.connect(sender=odd, weak=False)
+@signals.task_failure.connect(sender=odd, weak=False)
+def leave(**_: Any) -> None:
+    raise SystemExit(4)
