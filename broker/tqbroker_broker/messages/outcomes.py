@@ -177,11 +177,10 @@ def _split_off(columns: Successes, max_result: int, too_large: list[Ending]) -> 
 
 
 def read_ending(ending: pb.Ending, max_args: int) -> Ending:
-    """One ending; a retry with larger arguments than allowed is a failure. Raises Invalid."""
+    """One ending; a retry with larger arguments than allowed, or too far away, is a failure. Raises Invalid."""
     verdict = _VERDICTS.get(ending.verdict)
     if verdict is None:
         raise Invalid(f"verdict {ending.verdict} is not known: use one of {', '.join(each.name for each in Verdict)}")
-    _check(ending.retry_in_ms <= LATEST_MS, f"retry_in_ms must be at most {LATEST_MS}")
     ids: list[JobId] = read_ids(ending.ids)
     _check(len(ids) <= 1, "an ending has one id, or none")
     _check(not ending.args or verdict is Verdict.RETRY, "only a retry has arguments")
@@ -192,11 +191,13 @@ def read_ending(ending: pb.Ending, max_args: int) -> Ending:
     failure = _failure(ending.failure) if ending.HasField("failure") else None
     if len(ending.args) > max_args:
         verdict, failure = Verdict.FAILED, _too_large(len(ending.args), max_args)
+    elif verdict is Verdict.RETRY and ending.retry_in_ms > LATEST_MS:
+        verdict, failure = Verdict.FAILED, _too_late(ending.retry_in_ms)
     return Ending(
         ending.token,
         verdict,
         failure,
-        ending.retry_in_ms,
+        ending.retry_in_ms if verdict is Verdict.RETRY else 0,
         ending.started_unix_ms,
         ending.runtime_us,
         ids[0] if ids else None,
@@ -209,6 +210,11 @@ def read_ending(ending: pb.Ending, max_args: int) -> Ending:
 def _too_large(size: int, limit: int) -> Failure:
     text = f"the arguments of the retry have {size} bytes and may have {limit}: put large things into a file"
     return Failure("ArgumentsTooLarge", "tqbroker.exceptions", text)
+
+
+def _too_late(delay_ms: int) -> Failure:
+    text = f"the retry is {delay_ms} ms away and may be {LATEST_MS}: look whether the unit is right"
+    return Failure("RetryTooLate", "tqbroker.exceptions", text)
 
 
 def _failure(failure: job_pb2.Failure) -> Failure:

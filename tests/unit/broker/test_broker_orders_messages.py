@@ -12,6 +12,7 @@ from tqbroker_broker.attempts import Progress, Verdict
 from tqbroker_broker.config import BrokerConfig
 from tqbroker_broker.messages.annotations import MAX_CHECKPOINT, MAX_META, read_annotations
 from tqbroker_broker.messages.changes import read_change
+from tqbroker_broker.messages.checks import LATEST_MS
 from tqbroker_broker.messages.outcomes import read_consume, read_ending, read_hello
 from tqbroker_broker.messages.questions import read_filter, read_kinds, write_events
 from tqbroker_broker.messages.rules import changed, read_limit, write_limit, write_rule
@@ -64,6 +65,15 @@ def test_a_retry_with_too_large_arguments_fails_the_job_in_words() -> None:
     assert (ending.verdict, ending.args) == (Verdict.FAILED, None)
     assert ending.failure is not None
     assert ending.failure.type == "ArgumentsTooLarge"
+
+
+def test_a_retry_that_is_too_far_away_fails_the_job_in_words_and_no_stream() -> None:
+    ending = read_ending(worker_pb2.Ending(token=1, verdict=worker_pb2.VERDICT_RETRY, retry_in_ms=(1 << 64) - 1), 100)
+    assert (ending.verdict, ending.retry_in_ms) == (Verdict.FAILED, 0)
+    assert ending.failure is not None
+    assert ending.failure.type == "RetryTooLate"
+    far = read_ending(worker_pb2.Ending(token=1, verdict=worker_pb2.VERDICT_RETRY, retry_in_ms=LATEST_MS), 100)
+    assert (far.verdict, far.retry_in_ms) == (Verdict.RETRY, LATEST_MS)
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
