@@ -30,6 +30,7 @@ class Entry(NamedTuple):
 
 TABLE: dict[type[Exception], Entry] = {
     refusals.Invalid: Entry(pb.REASON_INVALID, grpc.StatusCode.INVALID_ARGUMENT),
+    refusals.UnknownZone: Entry(pb.REASON_INVALID, grpc.StatusCode.INVALID_ARGUMENT),
     refusals.TooLarge: Entry(pb.REASON_TOO_LARGE, grpc.StatusCode.INVALID_ARGUMENT),
     refusals.IdConflict: Entry(pb.REASON_ID_CONFLICT, grpc.StatusCode.ALREADY_EXISTS),
     refusals.NotUnique: Entry(pb.REASON_NOT_UNIQUE, grpc.StatusCode.ALREADY_EXISTS),
