@@ -204,6 +204,23 @@ async def test_a_latecomer_keeps_a_job_that_nobody_else_has(engine: EngineUnderT
     assert (await engine.job("b")).worker == "w"
 
 
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_a_latecomer_does_not_go_on_with_what_another_had_meanwhile(
+    engine: EngineUnderTest, *, leaves: bool
+) -> None:
+    before = await start(engine, "job")
+    await engine.restart()
+    engine.advance(TTL)
+    await engine.verbs.expire(engine.now, 10)
+    await engine.join("v")
+    taken = await engine.take("v")
+    await (engine.leave("v") if leaves else engine.verbs.release("v", list(taken.values()), engine.now))
+
+    assert (await engine.join(held=before)).lost == list(before.values())
+    await engine.restart()
+    assert (await engine.join(held=before)).lost == list(before.values())
+
+
 @pytest.mark.parametrize("head", [head_with(ordering_key="k"), head_with(limits=["one"])], ids=["key", "limit"])
 async def test_a_latecomer_does_not_go_on_beside_what_took_its_room(engine: EngineUnderTest, head: Head) -> None:
     await engine.verbs.put_limits([LimitRule("one", concurrency=1)], [], engine.now)

@@ -114,7 +114,7 @@ def test_what_was_acknowledged_before_the_disk_failed_is_there(
 @pytest.mark.parametrize("when", ["kill", "killed"], ids=["before", "after"])
 @seeds(1, 20)
 def test_what_was_acknowledged_before_a_kill_at_a_flush_is_there(site: Site, when: str, seed: int) -> None:
-    moment = FIRST_FLUSHES + 8 * seed - (when == "kill")
+    moment = FIRST_FLUSHES + 8 * (seed + 1) - (when == "kill")
     log = record(site, seed, steps=amount(25, 60), faults=[f"fdatasync:{moment}:{when}"])
 
     assert site.daemons[-1].wait() == -signal.SIGKILL

@@ -43,6 +43,8 @@ bodies = st.builds(
     digest=st.sampled_from((0, 0, 0, 1)),
 )
 
+SIMPLE = Body("q")
+
 
 class Queue(RuleBasedStateMachine):
     """Two workers, two queues, eight jobs."""
@@ -162,6 +164,14 @@ class Queue(RuleBasedStateMachine):
             if heard:
                 self.believed[worker][token] = name
 
+    @rule(chosen=names, worker=workers, most=st.integers(1, 3))
+    def jobs_come_and_go_to_a_worker(self, chosen: list[str], worker: str, most: int) -> None:
+        """What happens all day."""
+        self.enqueue(chosen, copy_of(SIMPLE))
+        if not self.stored[worker]:
+            self.join(worker, anew=False)
+        self.lease(worker, QUEUES, most, heard=True)
+
     def some_token(self, data: st.DataObject, worker: str) -> int | None:
         """Mostly one that the worker holds, sometimes any that was ever given."""
         tokens = [*self.believed[worker], *self.believed[worker], *self.granted]
@@ -206,9 +216,20 @@ class Queue(RuleBasedStateMachine):
     def release(self, data: st.DataObject, worker: str) -> None:
         token = self.some_token(data, worker)
         if token is not None:
-            self.both.ask(lambda engine: engine.verbs.release(worker, [token], engine.now))
-            self.model.release(worker, token)
-            self.believed[worker].pop(token, None)
+            self.give_back(worker, token)
+
+    @rule(worker=workers)
+    def the_first_goes_back_and_all_are_taken(self, worker: str) -> None:
+        """What goes back stands before what waited behind it."""
+        for token in [*self.believed[worker]][:1]:
+            self.give_back(worker, token)
+        self.lease(worker, QUEUES, len(JOBS), heard=True)
+
+    def give_back(self, worker: str, token: int) -> None:
+        """A job that was handed out and not begun."""
+        self.both.ask(lambda engine: engine.verbs.release(worker, [token], engine.now))
+        self.model.release(worker, token)
+        self.believed[worker].pop(token, None)
 
     # -- time --------------------------------------------------------------------------------------------------------
 

@@ -174,8 +174,14 @@ def release(group: Group, worker: str, tokens: Sequence[int]) -> frozenset[str]:
 
 
 def give_back(group: Group, lease: Lease) -> None:
-    """Ends a lease whose job was not started: it keeps its place, and nothing needs to be written."""
+    """Ends a lease whose job was not started: it keeps its place.
+
+    Nothing needs to be written, but when it has been there since before the start: no lease of then may win after this.
+    """
     group.end(lease)
+    if order_of(lease.key) < group.store.boot_order:
+        _put_floor(group, lease.seq, group.store.note(group.txn, lease.seq), lease.token)
+        group.mark_noted(lease)
     group.ready(lease.lane, order_of(lease.key))
 
 

@@ -23,6 +23,7 @@ from tqbroker_broker.storage.memory.finals import Finals
 from tqbroker_broker.storage.memory.joins import Joins
 from tqbroker_broker.storage.memory.log import EventLog
 from tqbroker_broker.storage.memory.merging import Merging
+from tqbroker_broker.storage.memory.recovery import Recovery
 from tqbroker_broker.storage.memory.store import MemoryStore, Row
 
 
@@ -35,6 +36,7 @@ class Attempts:
         finals: Finals,
         joins: Joins,
         merging: Merging,
+        recovery: Recovery,
         log: EventLog,
         config: StorageConfig,
     ) -> None:
@@ -42,6 +44,7 @@ class Attempts:
         self._finals = finals
         self._joins = joins
         self._merging = merging
+        self._recovery = recovery
         self._log = log
         self._config = config
 
@@ -108,8 +111,10 @@ class Attempts:
         self.end(lease, Ending(0, Verdict.LOST, lost_failure(lease.worker, why)), now, effects)
 
     def release(self, lease: Lease, effects: Effects) -> None:
-        """The job goes back to its place, uncounted."""
+        """The job goes back to its place, uncounted. No lease of before the start may win after this one."""
         row = self._store.jobs[lease.id]
+        if self._recovery.precedes(row):
+            row.floor = lease.token
         self._finals.move(row, State.QUEUED)
         effects.woken.add(row.head.queue)
 

@@ -77,7 +77,7 @@ class MemoryEngine:
         finals, self._inputs = Finals(store, book, config), (inputs := Inputs(store))
         joins = Joins(store, finals, inputs, log, config)
         merging = Merging(store, finals, joins, config)
-        attempts = Attempts(store, finals, joins, merging, log, config)
+        attempts = Attempts(store, finals, joins, merging, recovery, log, config)
         self._admission = Admission(store, book, recovery)
         self._aging = aging = Aging(max(config.result_ttl, config.dedup_window), store.held)
         self._upkeep = Upkeep(store, book, recovery, attempts, self._admission, aging, log, config)

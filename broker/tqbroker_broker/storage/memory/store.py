@@ -22,8 +22,8 @@ class Row:
     """One job. While it is leased its state here is QUEUED: a lease is not durable.
 
     Numbers from one counter say when things happened: `seq` the submit, `order` when it became ready (its place in the
-    lane), `marked` the cancel request while it ran, `ended` the end. `floor` is the token of its last lease that was
-    lost or retried, `key` its unique key, `seat` its place in a workflow, `children` what its body has submitted.
+    lane), `marked` the cancel request while it ran, `ended` the end. `floor` is the token of its last lease that does
+    not count any more, `key` its unique key, `seat` its place in a workflow, `children` what its body has submitted.
     """
 
     id: JobId
