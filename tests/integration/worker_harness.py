@@ -90,6 +90,14 @@ def break_link(method, gate):
         time.sleep(0.01)
 
 @app.task
+def deaf():
+    threading.Event().wait(60)
+
+@app.task
+def linger():
+    threading.Thread(target=threading.Event().wait).start()
+
+@app.task
 async def forever(path):
     Path(path + ".started").touch()
     await asyncio.Event().wait()

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -28,7 +29,10 @@ PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 class Child:
-    """A child process and its seat. `on_message` gets what it says, `on_exit` is called once when it has ended."""
+    """A child process and its seat. `on_message` gets what it says, `on_exit` is called once when it has ended.
+
+    Raises OSError when the system has no room for another process.
+    """
 
     def __init__(
         self,
@@ -44,14 +48,16 @@ class Child:
         self._on_exit = on_exit
         self._killed = self._exited = False
         self._log = get_logger("tqbroker.worker")
-        ours, theirs = socket.socketpair()
-        page = create_page()
-        try:
+        with ExitStack() as opened, ExitStack() as handed:
+            ours, theirs = socket.socketpair()
+            opened.callback(ours.close)
+            handed.callback(theirs.close)
+            page = create_page()
+            handed.callback(os.close, page)
             self._progress = Progress(page)
+            opened.callback(self._progress.close)
             self._process = _spawn(config, theirs.fileno(), page)
-        finally:
-            os.close(page)
-            theirs.close()
+            opened.pop_all()
         most = config.max_tasks_per_child or 0
         self.seat = Seat(config.slots_each, self.send, self._started, self.pid, most)
         self._pipe = Pipe(ours, self._frames, self._end)

@@ -35,6 +35,11 @@ class Running:
         self._abandoned = False
         self._timers: list[asyncio.TimerHandle] = []
 
+    @property
+    def in_thread(self) -> bool:
+        """Whether it is a plain function that was started, in a thread."""
+        return self._slot is not None
+
     async def run(self) -> Success | Ended | None:
         """Runs the job: an `async def` task in this loop, a plain function in a thread.
 

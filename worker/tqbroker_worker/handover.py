@@ -191,10 +191,15 @@ class Handover:
         self._wake()
         return fates
 
+    def is_over(self, seat: Seat) -> bool:
+        """Whether this child has no job whose outcome anybody waits for."""
+        return seat.jobs.keys() <= self._dead
+
     def abandon(self, seat: Seat) -> None:
         """A child was ended on purpose: all of its jobs go back."""
         self.seats.remove(seat)
         self._give_back([token for token in seat.jobs if token not in self._dead])
+        self._dead.difference_update(seat.jobs)
         seat.jobs.clear()
 
     def _lost_in(self, seat: Seat) -> set[int]:

@@ -19,6 +19,7 @@ from tqbroker_worker.seats import Seat
 
 BACKOFF = 0.1
 BACKOFF_MOST = 10.0
+_MOST_DOUBLINGS = 16
 STOP_SECONDS = 3.0
 """How long a child may take to exit when it has nothing to run any more."""
 _MAX_HOOKS = 1000
@@ -106,7 +107,8 @@ class Pool:
         """From now on there are to be so many children; those that go finish what they run."""
         self.wanted = wanted
         staying = self._staying()
-        for child in sorted(staying, key=lambda child: (child.ready, len(child.seat.jobs)))[: len(staying) - wanted]:
+        too_many = max(0, len(staying) - wanted)
+        for child in sorted(staying, key=lambda child: (child.ready, len(child.seat.jobs)))[:too_many]:
             self._retire(child)
         self._take_in()
         self._fill()
@@ -144,9 +146,29 @@ class Pool:
     def _retire(self, child: Child) -> None:
         if child.seat in self._handover.seats:
             self._handover.leave(child.seat)
-            child.stop()
+            self._let_go(child)
         else:
             self._kill(child)
+
+    def _let_go(self, child: Child) -> None:
+        """Asks it to exit after its last job: what a job has left behind there must not keep its slot for ever."""
+        child.stop()
+        self._look_later(child, over=False)
+
+    def _look_later(self, child: Child, *, over: bool) -> None:
+        asyncio.get_running_loop().call_later(STOP_SECONDS, self._see_off, child, over)
+
+    def _see_off(self, child: Child, was_over: bool) -> None:
+        """Kills a child that leaves and had nothing to run at the last look either."""
+        if child not in self._children or child.abandoned:
+            return
+        over = self._handover.is_over(child.seat)
+        if over and was_over:
+            line = f"child process {child.pid} has run its last job and does not exit: it is killed"
+            self._log.warning(line, pid=child.pid)
+            self._kill(child)
+        else:
+            self._look_later(child, over=over)
 
     def _kill(self, child: Child) -> None:
         child.abandoned = True
@@ -156,15 +178,26 @@ class Pool:
         """This child has had as many jobs as it may: it runs them and goes, and another is loaded meanwhile."""
         for child in self._children:
             if child.seat is seat:
-                child.stop()
+                self._let_go(child)
         asyncio.get_running_loop().call_soon(self._fill)
 
     def _fill(self) -> None:
         while not self._ending and not self._pausing and len(self._staying()) < self.wanted:
-            child = Child(self.config, self._on_message, self._on_exit)
+            try:
+                child = Child(self.config, self._on_message, self._on_exit)
+            except OSError as error:  # no memory, descriptors or processes left: that may pass
+                self._cannot_start(error)
+                return
             self._children.append(child)
             if self._manifest is not None and (load_ms := self._manifest.settings.load_ms):
                 asyncio.get_running_loop().call_later(load_ms / 1000, self._give_up, child)
+
+    def _cannot_start(self, error: OSError) -> None:
+        if self._manifest is None and not self.loaded.done():
+            self.loaded.set_exception(AppBrokenError(f"a child process cannot be started: {error}"))
+            return
+        self._log.error(f"a child process cannot be started: {error}; trying again")
+        self._fill_later()
 
     def _give_up(self, child: Child) -> None:
         """A child that has not loaded the app by now is taken to hang."""
@@ -176,7 +209,7 @@ class Pool:
 
     def _fill_later(self) -> None:
         """Pauses, longer each time, while children die before they are of use."""
-        pause = min(BACKOFF_MOST, BACKOFF * 2**self._failures)
+        pause = pause_after(self._failures)
         self._failures += 1
         self._pausing = True
         asyncio.get_running_loop().call_later(pause, self._fill_now)
@@ -299,3 +332,8 @@ class Pool:
 
     def _idle(self) -> list[Child]:
         return [child for child in self.children if not child.seat.jobs and not child.seat.leaving]
+
+
+def pause_after(failures: int) -> float:
+    """Seconds to wait for the next start after so many that failed."""
+    return min(BACKOFF_MOST, BACKOFF * 2.0 ** min(failures, _MOST_DOUBLINGS))

@@ -36,7 +36,14 @@ class Progress:
 
 
 def create_page() -> int:
-    """A file descriptor of a new, zeroed page; the caller closes it once both sides have mapped it."""
+    """A file descriptor of a new, zeroed page; the caller closes it once both sides have mapped it.
+
+    In memory where the system can: a full disk would kill whoever touches the page of a file.
+    """
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("tqbroker")
+        os.ftruncate(fd, _BYTES)
+        return fd
     with tempfile.TemporaryFile(prefix="tqbroker-") as file:
         file.truncate(_BYTES)
         return os.dup(file.fileno())

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.worker_harness import Broker, Line, Start, connected, exists, slots_are, success
+from tests.integration.worker_harness import (
+    Broker,
+    Line,
+    Start,
+    children_of,
+    connected,
+    exists,
+    slots_are,
+    success,
+)
 
 from tqbroker.v1 import worker_pb2 as pb
 
@@ -53,6 +62,15 @@ async def test_a_pool_grows_and_shrinks_and_the_broker_hears_it(broker: Broker, 
     await slots_are(line, 1)
     await line.deliver("add", (1, 1))
     assert success(await line.until(lambda request: request.successes)) == [(1, 2)]
+
+
+async def test_a_pool_that_grows_keeps_the_children_it_has(broker: Broker, start: Start) -> None:
+    worker = await start("-c", "4")
+    line = await connected(broker, 4)
+    before = set(children_of(worker.process.pid))
+    await ask(line, "pool_grow", n=1)
+    await slots_are(line, 5)
+    assert before < set(children_of(worker.process.pid))
 
 
 async def test_children_are_restarted_on_demand(broker: Broker, start: Start) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import signal
 from pathlib import Path
 
@@ -54,6 +56,40 @@ async def test_a_child_that_has_grown_too_large_is_replaced_after_its_job(broker
     await deliver_until_done(line, "grow", 1, 200, first=100)
     (other,) = await deliver_until_done(line, "pid", 1, first=200)
     assert other != small[0]
+
+
+async def test_a_child_that_does_not_exit_after_its_last_job_is_killed_and_replaced(
+    broker: Broker, start: Start
+) -> None:
+    await start("-c", "1", "--max-tasks-per-child", "1")
+    line = await connected(broker)
+    await deliver_until_done(line, "linger", 1)
+    assert len(await deliver_until_done(line, "pid", 1, first=100)) == 1
+
+
+async def test_a_child_is_replaced_as_soon_as_the_system_has_room_for_another(broker: Broker, start: Start) -> None:
+    worker = await start("-c", "1")
+    line = await connected(broker)
+    pid = worker.process.pid
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    taken = max(map(int, os.listdir(f"/proc/{pid}/fd"))) + 1
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (taken, hard))
+    await line.deliver("killed", ())
+    await line.until(lambda request: request.endings)
+    await slots_are(line, 0)
+    await asyncio.sleep(0.5)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+    await slots_are(line, 1)
+    assert len(await deliver_until_done(line, "pid", 1, first=100)) == 1
+
+
+async def test_a_loop_whose_threads_are_all_left_behind_is_replaced(broker: Broker, start: Start) -> None:
+    await start("-c", "1", "-P", "asyncio")
+    line = await connected(broker)
+    for token in (1, 2):
+        await line.deliver("deaf", (), first=token, traits=job_pb2.Traits(time_limit_ms=300))
+        await line.until(lambda request: request.endings)
+    assert await deliver_until_done(line, "add", 1, 1, 1, first=100) == [2]
 
 
 @pytest.mark.parametrize("pool", ["process", "solo"])
