@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import Any
 
 import grpc
 import grpc.aio
 
-from tqbroker._grpc_channel import OPTIONS
+from tqbroker._grpc_channel import OPTIONS, limit
 from tqbroker._grpc_errors import answered
 from tqbroker.v1 import queue_pb2, queue_pb2_grpc
 
@@ -33,9 +32,7 @@ class AioConnection:
         """Whether the broker answers by the deadline. What was not sent before this is surely not stored."""
         while (left := deadline - now()) > 0:
             try:
-                await self.queue.Get(
-                    queue_pb2.GetRequest(), timeout=None if left == math.inf else left, wait_for_ready=True
-                )
+                await self.queue.Get(queue_pb2.GetRequest(), timeout=limit(left), wait_for_ready=True)
             except grpc.RpcError as error:
                 if answered(error):
                     return True

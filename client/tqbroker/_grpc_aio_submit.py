@@ -12,7 +12,7 @@ import grpc
 
 from tqbroker._grpc_aio_connection import AioConnection, now
 from tqbroker._grpc_aio_stream import AioLine, answer_of
-from tqbroker._grpc_channel import pauses
+from tqbroker._grpc_channel import limit, pauses
 from tqbroker._grpc_errors import explain, passes, readable, understood, unreachable
 from tqbroker._grpc_submit import judged
 from tqbroker._grpc_workflow import judge_answer, judge_error
@@ -137,7 +137,8 @@ class AioSubmitter:
             return None
         call = self._connection.queue.SubmitWorkflow
         try:
-            answer = await call(parcel.request(), timeout=max(0.001, patience.left()), wait_for_ready=True)
+            left = max(0.001, patience.left())
+            answer = await call(parcel.request(), timeout=limit(left), wait_for_ready=True)
         except grpc.RpcError as error:
             return judge_error(parcel, error, self._connection.address, patience.timeout)
         return judge_answer(parcel, answer, self._connection.address)

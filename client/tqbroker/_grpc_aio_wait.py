@@ -15,7 +15,7 @@ from tqbroker._grpc_aio_connection import AioConnection, now
 from tqbroker._grpc_aio_stream import AioHarvest, AioLine, answer_of
 from tqbroker._grpc_channel import pauses
 from tqbroker._grpc_errors import operational, passes, readable, understood, unreachable
-from tqbroker._grpc_wait import WATCHED
+from tqbroker._grpc_wait import WATCHED, deadline_of
 from tqbroker.exceptions import OperationalError
 from tqbroker.ids import Key
 from tqbroker.messages import job_info, pack_ids
@@ -37,7 +37,7 @@ class AioWaiter:
 
     async def wait(self, key: Key, timeout: float | None, contact_timeout: float) -> JobInfo | None:
         """See Transport.wait."""
-        deadline = math.inf if timeout is None else now() + timeout
+        deadline = deadline_of(timeout, now())
         pausing = pauses()
         line: WaitLine | None = await self._reach(timeout, contact_timeout)
         while line is not None:
@@ -49,7 +49,7 @@ class AioWaiter:
 
     async def ends(self, keys: Sequence[Key], timeout: float | None, contact_timeout: float) -> AsyncIterator[JobInfo]:
         """See Transport.ends."""
-        deadline = math.inf if timeout is None else now() + timeout
+        deadline = deadline_of(timeout, now())
         pausing = pauses()
         left = dict.fromkeys(keys)
         line: WaitLine | None = await self._reach(timeout, contact_timeout)

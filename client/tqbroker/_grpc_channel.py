@@ -20,6 +20,15 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
+_LONGEST = 365 * 24 * 3600.0
+"""Seconds. gRPC counts deadlines in nanoseconds since 1970, and takes one beyond the year 2262 for one that is over."""
+
+
+def limit(seconds: float | None) -> float | None:
+    """The time that a call is given, as gRPC takes it: None, for ever, when it is longer than any clock runs."""
+    return None if seconds is None or seconds >= _LONGEST else seconds
+
+
 def pauses() -> Iterator[float]:
     """Seconds between attempts when the broker names none: at first nothing to speak of, then up to half a second."""
     pause = 0.05

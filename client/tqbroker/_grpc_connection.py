@@ -6,7 +6,6 @@ find it open again right after: what was under way is sent again, as after any l
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import grpc
 
-from tqbroker._grpc_channel import OPTIONS
+from tqbroker._grpc_channel import OPTIONS, limit
 from tqbroker._grpc_errors import again, answered, operational
 from tqbroker._grpc_stream import Line, Watchdog
 from tqbroker.v1 import admin_pb2_grpc, queue_pb2, queue_pb2_grpc
@@ -77,7 +76,7 @@ class Connection:
         Raises grpc.RpcError when it breaks, as at the end of that time, by a fork or by `close`.
         """
         with self._gate:
-            call = method(self._open())(request, timeout=timeout, wait_for_ready=True)
+            call = method(self._open())(request, timeout=limit(timeout), wait_for_ready=True)
         try:
             yield from call
         finally:
@@ -89,7 +88,7 @@ class Connection:
             stubs = self._open()
             self._asking += 1
         try:
-            return method(stubs)(request, timeout=timeout, wait_for_ready=True)
+            return method(stubs)(request, timeout=limit(timeout), wait_for_ready=True)
         except ValueError:  # what gRPC says when another thread has closed the channel meanwhile
             if self._stubs is stubs:
                 raise
@@ -151,7 +150,7 @@ class Connection:
         """
         while (left := deadline - time.monotonic()) > 0:
             try:
-                self.once(_nothing, queue_pb2.GetRequest(), None if left == math.inf else left)
+                self.once(_nothing, queue_pb2.GetRequest(), left)
             except ClosedError:
                 continue
             except grpc.RpcError as error:

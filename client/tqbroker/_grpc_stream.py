@@ -82,8 +82,9 @@ class Watchdog:
             return
         with self._changed:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._watch, name="tqbroker-watchdog", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._watch, name="tqbroker-watchdog", daemon=True)
+                thread.start()
+                self._thread = thread
             self._changed.notify()
 
     def _watch(self) -> None:
@@ -175,12 +176,16 @@ class Line(Generic[Up, Down]):
         return self._deadline
 
     def _take_over(self, ticket: Ticket) -> bool:
+        """Whether it is the one to read. If not it is to be woken, unless its answer has come in this very moment."""
         with self._lock:
             if self._read_by is None or self._read_by is ticket:
                 self._read_by = ticket
                 return True
             ticket.wake = ticket.wake or threading.Lock()
-            ticket.wake.acquire(blocking=False)
+            if ticket.done or self.broken is not None:
+                _wake(ticket)
+            else:
+                ticket.wake.acquire(blocking=False)
             if ticket not in self._followers:
                 self._followers.append(ticket)
             return False

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tqbroker._grpc_stream import Harvest
+from tqbroker._grpc_wait import WATCHED
 
 if TYPE_CHECKING:
     from tqbroker._grpc_wait import Waiter, Watch
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from tqbroker.transport import JobInfo
 
 Callback = Callable[["JobInfo"], object]
+
+TOLD = 10 * WATCHED
+"""Jobs that are watched at once: half of what a broker lets one connection watch, which others wait on as well."""
 
 log = logging.getLogger("tqbroker")
 
@@ -27,6 +32,8 @@ class Teller:
         self._waiter = waiter
         self._lock = threading.Lock()
         self._pending: dict[Key, list[Callback]] = {}
+        self._unwatched: deque[Key] = deque()
+        self._watched = 0
         self._watch: Watch | None = None
         self._harvest = Harvest()
         self._thread: threading.Thread | None = None
@@ -37,16 +44,25 @@ class Teller:
             new = [key for key in dict.fromkeys(keys) if key not in self._pending]
             for key in keys:
                 self._pending.setdefault(key, []).append(callback)
-            if self._watch is not None:
-                self._watch.add_all(new, self._harvest)
+            self._unwatched.extend(new)
+            self._fill()
             if self._thread is None and self._pending:
-                self._thread = threading.Thread(target=self._run, name="tqbroker-teller", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="tqbroker-teller", daemon=True)
+                thread.start()
+                self._thread = thread
 
     def stop(self) -> None:
         """Nobody is told any more."""
         with self._lock:
             self._pending.clear()
+            self._unwatched.clear()
+
+    def _fill(self) -> None:
+        """Watches more of the pending jobs, as far as there is room; under the lock."""
+        while self._watch is not None and self._unwatched and self._watched < TOLD:
+            count = min(len(self._unwatched), WATCHED, TOLD - self._watched)
+            self._watched += count
+            self._watch.add_all([self._unwatched.popleft() for _ in range(count)], self._harvest)
 
     def _run(self) -> None:
         watch: Watch | None = None
@@ -72,7 +88,8 @@ class Teller:
         harvest = Harvest()
         with self._lock:
             self._watch, self._harvest = watch, harvest
-            watch.add_all(self._pending, harvest)
+            self._unwatched, self._watched = deque(self._pending), 0
+            self._fill()
         while self._left() and watch.line.wait(harvest, math.inf):
             for info in watch.line.gather(harvest):
                 self._call(info)
@@ -84,8 +101,10 @@ class Teller:
     def _call(self, info: JobInfo) -> None:
         with self._lock:
             callbacks = self._pending.pop(info.key, [])
+            self._watched -= 1
+            self._fill()
         for callback in callbacks:
             try:
                 callback(info)
-            except Exception:
+            except BaseException:  # SystemExit too: the others are still to be told
                 log.exception("a callback of `then` raised")

@@ -94,13 +94,13 @@ def _question() -> Up:
     return Up(watch=pack_ids([new_key()]))
 
 
-def _deadline(timeout: float | None) -> float:
+def deadline_of(timeout: float | None, now: float) -> float:
     """When to give up. Raises ValueError for a time that never comes and never passes."""
     if timeout is None:
         return math.inf
     if timeout != timeout:
         raise ValueError(f"timeout={timeout!r} is not allowed: give seconds, or None to wait for ever")
-    return time.monotonic() + timeout
+    return now + timeout
 
 
 class Waiter:
@@ -112,7 +112,7 @@ class Waiter:
 
     def wait(self, key: Key, timeout: float | None, contact_timeout: float) -> JobInfo | None:
         """See Transport.wait."""
-        deadline = _deadline(timeout)
+        deadline = deadline_of(timeout, time.monotonic())
         watch: Watch | None = self._reach(timeout, contact_timeout)
         while watch is not None:
             info = self._wait_on(watch, key, deadline)
@@ -124,7 +124,7 @@ class Waiter:
 
     def ends(self, keys: Sequence[Key], timeout: float | None, contact_timeout: float) -> Iterator[JobInfo]:
         """See Transport.ends."""
-        deadline = _deadline(timeout)
+        deadline = deadline_of(timeout, time.monotonic())
         left = dict.fromkeys(keys)
         watch: Watch | None = self._reach(timeout, contact_timeout)
         while watch is not None:

@@ -14,6 +14,8 @@ Key = bytes | str
 """The 16 bytes of a UUID, or the text of an id that is not one."""
 
 MAX_LENGTH = 128
+MAX_KEY_BYTES = 384
+"""Bytes of UTF-8 in any name that the broker keeps as a key (docs/protocol.md, Limits)."""
 
 _TAIL_BITS = 62
 _VARIANT = 0b10 << _TAIL_BITS
@@ -83,11 +85,15 @@ def text_of(key: Key) -> str:
 
 
 def key_of(text: str) -> Key:
-    """The key of an id given as text. Raises ValueError unless it is 1 to 128 printable characters."""
+    """The key of an id given as text. Raises ValueError unless it is 1 to 128 printable characters, 384 bytes at most.
+
+    One that the broker refuses would end the stream on which all threads wait for their results.
+    """
     if not isinstance(text, str):
         raise TypeError(f"a job id is a str of 1 to {MAX_LENGTH} printable characters, not {type(text).__name__}")
-    if not 1 <= len(text) <= MAX_LENGTH or not text.isprintable():
-        raise ValueError(f"job id {text[:200]!r} is not allowed: use 1 to {MAX_LENGTH} printable characters")
+    if not 1 <= len(text) <= MAX_LENGTH or not text.isprintable() or len(text.encode()) > MAX_KEY_BYTES:
+        allowed = f"use 1 to {MAX_LENGTH} printable characters, {MAX_KEY_BYTES} bytes at most"
+        raise ValueError(f"job id {text[:200]!r} is not allowed: {allowed}")
     return _uuid_bytes(text) or text
 
 

@@ -8,10 +8,8 @@ from typing import Any, NamedTuple
 
 from tqbroker.amounts import MAX_SECONDS
 from tqbroker.codec_names import COMPRESSIONS, SERIALIZERS
+from tqbroker.ids import MAX_KEY_BYTES
 from tqbroker.rates import parse_rates
-
-MAX_KEY_BYTES = 384
-"""Bytes of UTF-8 in any name that the broker keeps as a key (docs/protocol.md, Limits)."""
 
 
 class Rule(NamedTuple):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from queue import SimpleQueue
+from threading import Thread
+from time import sleep
 from typing import Any
 
 import pytest
 from tests.acceptance.harness.delivery import Delivery, delivery
 from tests.acceptance.harness.waiting import PATIENCE
 from tests.proof.wallclock import WallClock
+
+from tqbroker.ids import new_keys, text_of
 
 HOURS = 30
 """More than the wire's column of run times can tell."""
@@ -115,3 +120,29 @@ def test_a_job_of_which_it_is_hard_to_tell_ends_as_it_should_and_its_child_goes_
         assert "StopIteration" in f"{type(value).__name__} {value}"
     assert job.lost_leases == 0
     assert pool.tasks.who.delay().get(timeout=PATIENCE) == before
+
+
+def test_an_id_with_more_bytes_than_a_broker_keeps_breaks_the_wait_of_nobody_else(shop: Delivery) -> None:
+    others = shop.tasks.mark.apply_async((7,), countdown=1)
+    heard: SimpleQueue[Any] = SimpleQueue()
+    Thread(target=lambda: heard.put(others.get(timeout=PATIENCE, propagate=False)), daemon=True).start()
+    others.then(lambda result: heard.put(result.result))
+
+    for _ in range(3):
+        with pytest.raises(ValueError, match="384 bytes at most"):
+            shop.app.AsyncResult("\U0001f600" * 128).get(timeout=PATIENCE)
+        sleep(0.2)
+
+    assert [heard.get(timeout=PATIENCE), heard.get(timeout=PATIENCE)] == [7, 7]
+
+
+def test_more_jobs_than_a_broker_lets_one_watch_end_the_wait_of_nobody_else(shop: Delivery) -> None:
+    others = shop.tasks.mark.apply_async((7,), countdown=3)
+    heard: SimpleQueue[Any] = SimpleQueue()
+    Thread(target=lambda: heard.put(others.get(timeout=PATIENCE, propagate=False)), daemon=True).start()
+    sleep(0.2)
+
+    many = shop.app.ResultSet([shop.app.AsyncResult(text_of(key)) for key in new_keys(100_001)])
+    many.then(lambda result: heard.put(len(result)))
+
+    assert sorted([heard.get(timeout=PATIENCE), heard.get(timeout=PATIENCE)]) == [7, 100_001]

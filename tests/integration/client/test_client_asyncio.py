@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -67,18 +68,26 @@ async def test_a_lost_reply_is_sent_again_with_the_same_id(wire: Any, add: Task[
     assert len(wire.requests) == 5
 
 
+@pytest.mark.parametrize("timeout", [None, 10.0, threading.TIMEOUT_MAX, 1e10, 1e300, math.inf])
 async def test_a_restart_of_the_broker_is_waited_through(
-    wire: Any, add: Task[[int, int], int], lost: threading.Event
+    wire: Any, add: Task[[int, int], int], lost: threading.Event, timeout: float | None
 ) -> None:
     result = await add.adelay(4, 4)
-    waiting = asyncio.ensure_future(result.aget(timeout=10))
+    waiting = asyncio.ensure_future(result.aget(timeout=timeout))
     await asyncio.to_thread(wire.watched.wait, 5)
     await asyncio.to_thread(wire.stop)
     assert await asyncio.to_thread(lost.wait, 5)
     wire.start()
     wire.finish(result.id, 8)
 
-    assert await waiting == 8
+    assert await asyncio.wait_for(waiting, 10) == 8
+
+
+async def test_a_timeout_that_is_no_number_is_refused(wire: Any, add: Task[[int, int], int]) -> None:
+    result = await add.adelay(4, 4)
+
+    with pytest.raises(ValueError, match="timeout=nan is not allowed"):
+        await asyncio.wait_for(result.aget(timeout=math.nan), 5)
 
 
 async def test_a_timeout_is_on_time_and_leaves_the_others_waiting(wire: Any, add: Task[[int, int], int]) -> None:

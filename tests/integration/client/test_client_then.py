@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tqbroker import App
+from tqbroker import App, _grpc_tell
 from tqbroker.failures import failure_of
 from tqbroker.result import AsyncResult, ResultSet
 from tqbroker.v1 import job_pb2
@@ -109,3 +109,65 @@ def test_after_the_app_is_closed_nobody_is_told(wire: Any, app: App) -> None:
     assert tellers() == []
     wire.finish(result.id, 8)
     assert heard.empty()
+
+
+@pytest.mark.parametrize("leave", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_a_callback_that_wants_to_leave_takes_nobody_with_it(wire: Any, app: App, leave: Any) -> None:
+    heard: Queue[Any] = Queue()
+
+    def leaves(ended: Any) -> None:
+        raise leave
+
+    first, second = app.send_task("t"), app.send_task("t")
+    first.then(leaves)
+    first.then(heard.put)
+    second.then(heard.put)
+    wire.until_watching(2)
+    wire.finish(first.id, 1)
+    assert heard.get(timeout=5) is first
+    wire.finish(second.id, 2)
+
+    assert heard.get(timeout=5) is second
+    late = app.send_task("t")
+    late.then(heard.put)
+    wire.finish(late.id, 3)
+    assert heard.get(timeout=5) is late
+
+
+def test_a_thread_that_cannot_be_started_is_started_for_the_next_callback(
+    wire: Any, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: Queue[Any] = Queue()
+    result = app.send_task("t")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Thread", _NoThread)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            result.then(heard.put)
+
+    result.then(heard.put)
+    wire.finish(result.id, 1)
+    assert heard.get(timeout=5) is result
+
+
+class _NoThread(threading.Thread):
+    def start(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+def test_no_more_jobs_are_watched_at_once_than_a_broker_allows(
+    wire: Any, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_grpc_tell, "TOLD", 3)
+    monkeypatch.setattr(_grpc_tell, "WATCHED", 2)
+    heard: Queue[Any] = Queue()
+    results = [app.send_task("t") for _ in range(8)]
+    for result in results[:4]:
+        result.then(heard.put)
+    app.ResultSet(results[4:]).then(heard.put)
+    wire.until_watching(3)
+    assert len(wire.watching) == 3
+
+    for result in results:
+        wire.finish(result.id, 1)
+    told = [heard.get(timeout=5) for _ in range(5)]
+    assert all(result in told for result in results[:4])

@@ -71,7 +71,7 @@ def test_any_other_id_stays_text(text: str) -> None:
     assert text_of(key_of(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "x" * 129, "a\nb", "a\x00"])
+@pytest.mark.parametrize("text", ["", "x" * 129, "a\nb", "a\x00", "\udce9", "\U0001f600" * 97])
 def test_an_id_that_is_not_1_to_128_printable_characters_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="1 to 128 printable characters"):
         key_of(text)
