@@ -46,7 +46,7 @@ class Child:
         """Whether it was ended on purpose, together with whatever it ran."""
         self._on_message = on_message
         self._on_exit = on_exit
-        self._killed = self._exited = False
+        self._killed = self._exited = self._unreadable = False
         self._log = get_logger("tqbroker.worker")
         with ExitStack() as opened, ExitStack() as handed:
             ours, theirs = socket.socketpair()
@@ -109,13 +109,16 @@ class Child:
 
     def _frames(self, frames: list[memoryview]) -> None:
         for body in frames:
+            if self._unreadable:
+                return
             try:
                 message = decode_up(body)
             except msgspec.DecodeError as error:  # what became of its jobs cannot be known any more
+                self._unreadable = True
                 self._log.error(f"child process {self.pid} said what cannot be read: {error}", pid=self.pid)
                 asyncio.get_running_loop().call_soon(self.kill)
-                return
-            self._on_message(self, message)
+            else:
+                self._on_message(self, message)
 
 
 def _spawn(config: WorkerConfig, sock: int, page: int) -> subprocess.Popen[bytes]:
