@@ -31,6 +31,9 @@ TASKS = ("add", "slow", "rare")
 KEYS = (b"a unique key ...", b"another key ....")
 LIMITS = ("api", "user:*", "user:1", "task:slow", "queue:mail", "*")
 
+LATELY = 20
+"""Ids that are mostly used again."""
+
 
 @dataclass(slots=True)
 class Client:
@@ -73,7 +76,9 @@ class Draws:
         return job
 
     def some_id(self) -> JobId:
-        return self.rng.choice(list(self.digests)) if self.digests else self.new_id()
+        """Mostly one that was used lately: of the others most have ended."""
+        ids = list(self.digests)
+        return self.mostly(ids[-LATELY:], ids) if ids else self.new_id()
 
     def some_ids(self) -> list[JobId]:
         """Ids that were used, and sometimes one that was not."""

@@ -16,7 +16,7 @@ class JobSteps:
         self._draw = course.draw
         self._sent: list[int] = []
         self.steps: dict[Step, int] = {
-            self._enqueue: 10,
+            self.enqueue: 10,
             self._lease: 18,
             self._finish: 14,
             self._work: 12,
@@ -25,7 +25,7 @@ class JobSteps:
             self._annotate: 3,
         }
 
-    async def _enqueue(self) -> None:
+    async def enqueue(self) -> None:
         course = self._course
         batches = [self._draw.batch(course.now) for _ in range(course.rng.randint(1, 2))]
         await course.same(f"enqueue {batches}", lambda engine: engine.verbs.enqueue(batches, engine.now))
@@ -59,12 +59,16 @@ class JobSteps:
         client = self._course.holder()
         if not client.connected:
             return
-        await self._course.expire(1000)
-        await self._course.look(closely=False)
-        await self._hand_out([client], [self._draw.any_work(client)])
+        await self.take_all(client)
         await self._course.look(closely=False)
         tokens = list(client.held)
         await self._outcomes(client, tokens, self._course.rng.randint(len(tokens) // 2, len(tokens)), with_ids=False)
+
+    async def take_all(self, client: Client) -> None:
+        """A worker takes what there is."""
+        await self._course.expire(1000)
+        await self._course.look(closely=False)
+        await self._hand_out([client], [self._draw.any_work(client)])
 
     async def _finish(self) -> None:
         client = self._course.holder()

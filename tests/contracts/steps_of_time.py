@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from tests.contracts.course import Course, Step
+from tests.contracts.draws import Client
 from tests.contracts.harness import EngineUnderTest
+
+LAST = 4
+"""Seconds before a lease ends in which the wall clock goes first."""
 
 
 class TimeSteps:
@@ -18,7 +22,7 @@ class TimeSteps:
             self._pass_time: 8,
             self._stall: 1,
             self._jump: 1,
-            self._restart: 2,
+            self.restart: 2,
         }
 
     async def begin(self) -> None:
@@ -35,7 +39,11 @@ class TimeSteps:
     async def _pass_time(self) -> None:
         """Some seconds as they should be: a beat each second, and signs of life from most workers."""
         alive = [client for client in self._course.clients if client.connected and self._draw.chance(0.9)]
-        for _ in range(self._course.rng.choice((1, 1, 3, 12))):
+        await self.pass_by(self._course.rng.choice((1, 1, 3, 12)), alive)
+
+    async def pass_by(self, seconds: int, alive: list[Client]) -> None:
+        """With signs of life of these."""
+        for _ in range(seconds):
             await self._tick(1.0)
             for client in alive:
                 for engine in self._course.engines:
@@ -49,9 +57,23 @@ class TimeSteps:
         """The broker stands still, and nobody can be heard."""
         await self._tick(self._course.rng.choice((2.5, 10.25, 70.0)))
 
-    async def _tick(self, seconds: float) -> None:
+    async def outlast(self, seconds: int, alive: list[Client]) -> None:
+        """So long that leases of others end, and a recovery.
+
+        Jobs expire just before that: whether one ends first that waited for another, which an awaited worker may have
+        until that same moment, is left to the engine.
+        """
+        await self.pass_by(seconds - LAST, alive)
         for engine in self._course.engines:
-            engine.advance(seconds)
+            engine.advance(0, wall=LAST)
+        await self._course.expire(1000)
+        for _ in range(LAST):
+            await self._tick(1.0, wall=0)
+        await self._course.expire(1000)
+
+    async def _tick(self, seconds: float, *, wall: float | None = None) -> None:
+        for engine in self._course.engines:
+            engine.advance(seconds, wall=wall)
         await self._course.same(f"beat after {seconds}", _beat)
 
     async def _jump(self) -> None:
@@ -61,7 +83,7 @@ class TimeSteps:
         for engine in self._course.engines:
             engine.advance(0, wall=wall)
 
-    async def _restart(self) -> None:
+    async def restart(self) -> None:
         await self._course.same("restart", lambda engine: engine.restart(), lambda opened: opened[1:])
         for client in self._course.clients:
             client.connected = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.contracts.course import Course, Step
+from tests.contracts.draws import Client
 from tests.contracts.harness import EngineUnderTest, instance
 
 from tqbroker_broker.answers import Joined
@@ -25,6 +26,13 @@ class WorkerSteps:
         client = self._course.rng.choice(self._course.clients)
         process = client.process + self._draw.chance(0.25)
         held = self._draw.presented(client) if process == client.process or self._draw.chance(0.3) else []
+        await self._join_as(client, process, held)
+
+    async def come_back(self, client: Client) -> None:
+        """The same process, with what it says it holds."""
+        await self._join_as(client, client.process, self._draw.presented(client))
+
+    async def _join_as(self, client: Client, process: int, held: list[Held]) -> None:
         joined = await self._course.same(
             f"join {client.name} {process} {held}", lambda engine: _join(engine, client.name, process, held)
         )

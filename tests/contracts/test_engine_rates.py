@@ -194,6 +194,19 @@ async def test_a_worker_without_a_free_slot_is_told_nothing(engine: EngineUnderT
     assert await engine.again_in(slots=0) == 0.0
 
 
+async def test_a_beat_sees_that_a_rate_admits_more(engine: EngineUnderTest) -> None:
+    await limit(engine, "mail", 0, Rate(1, 10_000))
+    await fill(engine, 2)
+    await engine.join()
+    await engine.take()
+    assert (await engine.job("0001")).held_by == "limit mail"
+
+    engine.advance(11)
+    engine.verbs.beat(engine.now)
+
+    assert (await engine.job("0001")).held_by == ""
+
+
 async def test_a_job_that_waits_for_a_rate_says_for_which(engine: EngineUnderTest) -> None:
     await limit(engine, "mail", 0, Rate(1, 10_000))
     await fill(engine, 2)

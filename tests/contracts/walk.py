@@ -11,6 +11,7 @@ from random import Random
 
 from tests.contracts.course import Course, Step
 from tests.contracts.harness import EngineUnderTest
+from tests.contracts.steps_of_days import DaySteps
 from tests.contracts.steps_of_jobs import JobSteps
 from tests.contracts.steps_of_operators import OperatorSteps
 from tests.contracts.steps_of_schedules import ScheduleSteps
@@ -43,11 +44,13 @@ class Walk:
     def __init__(self, course: Course) -> None:
         self._course = course
         self._time = TimeSteps(course)
+        jobs, workers = JobSteps(course), WorkerSteps(course)
         self._steps: dict[Step, int] = {
-            **JobSteps(course).steps,
+            **jobs.steps,
             **OperatorSteps(course).steps,
-            **WorkerSteps(course).steps,
+            **workers.steps,
             **self._time.steps,
+            **DaySteps(course, jobs, workers, self._time).steps,
             **ScheduleSteps(course).steps,
             **(WorkflowSteps(course).steps if course.has_workflows else {}),
         }

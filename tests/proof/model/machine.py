@@ -44,6 +44,7 @@ bodies = st.builds(
 )
 
 SIMPLE = Body("q")
+USUAL = (SIMPLE, SIMPLE, Body("q", limited=True), Body("q", ordering="k"))
 
 
 class Queue(RuleBasedStateMachine):
@@ -90,6 +91,12 @@ class Queue(RuleBasedStateMachine):
         [answer] = self.both.ask(lambda engine: engine.verbs.enqueue([batch], engine.now))
         expected = [self.model._enqueue(name, copy_of(body)) for name in chosen]
         assert told(answer, len(chosen)) == expected, f"told {told(answer, len(chosen))}, not {expected}"
+        self.forget_leases({name for name, what in zip(chosen, expected, strict=True) if what == "stored"})
+
+    def forget_leases(self, names: set[str]) -> None:
+        """Of jobs whose ids were forgotten and are new again: nobody works for as long as ids are remembered."""
+        for worker, held in self.believed.items():
+            self.believed[worker] = {token: name for token, name in held.items() if name not in names}
 
     @rule(chosen=names)
     def cancel(self, chosen: list[str]) -> None:
@@ -125,6 +132,16 @@ class Queue(RuleBasedStateMachine):
     # -- workers -----------------------------------------------------------------------------------------------------
 
     @rule(worker=workers, anew=st.sampled_from((False, False, False, True)))
+    def join_twice(self, worker: str, anew: bool) -> None:
+        """A worker that hears no answer breaks off and comes again, with what it said it had."""
+        believed = dict(self.believed[worker])
+        self.join(worker, anew)
+        if not anew:
+            self.believed[worker] = believed
+        self.part(worker)
+        self.join(worker, anew=False)
+
+    @rule(worker=workers, anew=st.sampled_from((False, False, False, True)))
     def join(self, worker: str, anew: bool) -> None:
         """The same process comes back, or another one under its name, which holds nothing."""
         process = self.processes[worker] + anew
@@ -142,6 +159,12 @@ class Queue(RuleBasedStateMachine):
         process = self.processes[worker]
         self.both.tell(lambda engine: engine.part(worker, process))
         self.model.part(worker, process)
+
+    @rule(worker=workers)
+    def leave_twice(self, worker: str) -> None:
+        """Who hears no answer says it again."""
+        self.leave(worker)
+        self.leave(worker)
 
     @rule(worker=workers)
     def leave(self, worker: str) -> None:
@@ -164,13 +187,20 @@ class Queue(RuleBasedStateMachine):
             if heard:
                 self.believed[worker][token] = name
 
-    @rule(chosen=names, worker=workers, most=st.integers(1, 3))
-    def jobs_come_and_go_to_a_worker(self, chosen: list[str], worker: str, most: int) -> None:
+    @rule(chosen=names, body=st.sampled_from(USUAL), worker=workers, most=st.integers(1, 3))
+    def jobs_come_and_go_to_a_worker(self, chosen: list[str], body: Body, worker: str, most: int) -> None:
         """What happens all day."""
-        self.enqueue(chosen, copy_of(SIMPLE))
-        if not self.stored[worker]:
+        self.enqueue(chosen, copy_of(body))
+        if worker not in self.model.workers or not self.model.workers[worker].connected:
             self.join(worker, anew=False)
         self.lease(worker, QUEUES, most, heard=True)
+
+    def see_to_work(self, worker: str, body: Body = SIMPLE) -> None:
+        """So that the worker holds something, if there is an id left for it."""
+        held = [job for job in self.model.running() if job.worker == worker and job.token in self.believed[worker]]
+        fresh = [name for name in JOBS if name not in self.model.jobs and name not in self.model.remembered]
+        if fresh and not held:
+            self.jobs_come_and_go_to_a_worker(fresh[:1], body, worker, len(JOBS))
 
     def some_token(self, data: st.DataObject, worker: str) -> int | None:
         """Mostly one that the worker holds, sometimes any that was ever given."""
@@ -211,19 +241,40 @@ class Queue(RuleBasedStateMachine):
         if heard:
             self.believed[worker].pop(token, None)
 
+    @rule(worker=workers, redriven=st.booleans(), heard=st.booleans())
+    def a_job_fails_and_begins_anew(self, worker: str, redriven: bool, heard: bool) -> None:
+        self.see_to_work(worker)
+        for token in [*self.believed[worker]][:1]:
+            self.tell(worker, token, "FAILED", 0, heard)
+            if redriven:
+                self.redrive([self.granted[token]])
+
+    @rule(worker=workers, again=st.booleans())
+    def what_runs_is_cancelled(self, worker: str, again: bool) -> None:
+        """Somebody who hears no answer says it again."""
+        self.see_to_work(worker)
+        for name in [*self.believed[worker].values()][:1]:
+            for _ in range(1 + again):
+                self.cancel([name])
+
     @precondition(lambda self: self.granted)
-    @rule(data=st.data(), worker=workers)
-    def release(self, data: st.DataObject, worker: str) -> None:
+    @rule(data=st.data(), worker=workers, heard=st.sampled_from((True, True, False)))
+    def release(self, data: st.DataObject, worker: str, heard: bool) -> None:
+        """Who hears no answer says it again: it holds the job no more."""
         token = self.some_token(data, worker)
         if token is not None:
-            self.give_back(worker, token)
+            for _ in range(2 - heard):
+                self.give_back(worker, token)
 
     @rule(worker=workers)
     def the_first_goes_back_and_all_are_taken(self, worker: str) -> None:
         """What goes back stands before what waited behind it."""
+        self.the_first_goes_back(worker)
+        self.lease(worker, QUEUES, len(JOBS), heard=True)
+
+    def the_first_goes_back(self, worker: str) -> None:
         for token in [*self.believed[worker]][:1]:
             self.give_back(worker, token)
-        self.lease(worker, QUEUES, len(JOBS), heard=True)
 
     def give_back(self, worker: str, token: int) -> None:
         """A job that was handed out and not begun."""
@@ -242,6 +293,67 @@ class Queue(RuleBasedStateMachine):
                 process = self.processes[worker]
                 self.both.tell(lambda engine, it=worker, at=process: engine.extend(it, at))  # type: ignore[misc]
                 self.model.extend(worker, process)
+
+    @rule(worker=workers, times=st.integers(1, 2), back=st.booleans())
+    def a_worker_is_given_up(self, worker: str, times: int, back: bool) -> None:
+        """With all it has, perhaps again. When it is back it believes to have it still."""
+        for _ in range(times):
+            self.see_to_work(worker)
+            self.pass_time(31, {worker})
+            self.expire()
+            if back:
+                self.join(worker, anew=False)
+                self.lease(worker, QUEUES, len(JOBS), heard=True)
+
+    @rule(worker=workers, body=st.sampled_from(USUAL), most=st.integers(0, 3), ended=st.booleans())
+    def a_worker_comes_back_late(self, worker: str, body: Body, most: int, ended: bool) -> None:
+        """After the recovery, when another one has had its jobs, or some of them."""
+        self.see_to_work(worker, body)
+        self.nobody_comes_back()
+        [other] = set(WORKERS) - {worker}
+        if most:
+            self.join(other, anew=False)
+            self.lease(other, QUEUES, most, heard=True)
+        if ended:
+            self.the_first_goes_back(other)
+        self.join(worker, anew=False)
+
+    @rule(chosen=names, body=bodies, seconds=st.sampled_from((4, 20)))
+    def some_wait_for_their_time(self, chosen: list[str], body: Body, seconds: int) -> None:
+        """It comes, or it is over."""
+        self.enqueue(chosen, copy_of(body))
+        self.pass_time(seconds, set())
+        self.due()
+        self.expire()
+
+    @rule(times=st.integers(2, 5))
+    def what_is_kept_is_dropped(self, times: int) -> None:
+        """Results, and then ids: after 60, 90 and 150 seconds."""
+        for _ in range(times):
+            self.pass_time(31, set())
+        self.expire()
+
+    @rule(worker=workers)
+    def a_limit_is_full_when_a_worker_comes_back_late(self, worker: str) -> None:
+        """Of a job that nobody else has had."""
+        self.put_limit(1)
+        self.see_to_work(worker, Body("q", limited=True))
+        self.nobody_comes_back()
+        [other] = set(WORKERS) - {worker}
+        self.enqueue([*JOBS[-1:]], Body("r", limited=True))
+        self.join(other, anew=False)
+        self.lease(other, ("r",), 1, heard=True)
+        self.join(worker, anew=False)
+
+    @rule(worker=workers, seconds=st.sampled_from((2.5, 10.25, 70.0)))
+    def the_broker_starts_and_stands_still(self, worker: str, seconds: float) -> None:
+        """Workers it awaits have longer for that."""
+        self.see_to_work(worker)
+        self.restart()
+        self.move(1.0, 1000)
+        self.stall(seconds)
+        self.expire()
+        self.join(worker, anew=False)
 
     @rule(seconds=st.sampled_from((2.5, 10.25, 70.0)))
     def stall(self, seconds: float) -> None:

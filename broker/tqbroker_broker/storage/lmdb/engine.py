@@ -137,6 +137,7 @@ class LmdbEngine:
         self._committer.check()
         elapsed = now.mono - self._last_beat if self._last_beat is not None else 0.0
         self._last_beat = now.mono
+        self._store.tick(now)
         stalled = max(stall(elapsed), self._committer.take_slow())  # a beat that waits for a slow commit is late itself
         if stalled:
             self._shift(stalled)
