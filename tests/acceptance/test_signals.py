@@ -18,7 +18,7 @@ class Signals(Workshop):
 
     def seen(self, *names: str, job: str = "") -> list[Seen]:
         """The signals of these names, in order; of one job, if named."""
-        lines = map(json.loads, self.history.path.read_text().splitlines())
+        lines = map(json.loads, self.history.lines())
         return [each for each in lines if each["signal"] in names and job in each.get("task_id", job)]
 
     def one(self, name: str, job: str = "") -> Seen:

@@ -42,7 +42,7 @@ def send(site: Site, members: int = MEMBERS, slow: int = 0) -> tuple[set[int], i
 def early(site: Site, members: set[int], body: int) -> list[str]:
     """What is wrong with the moment at which the body started: every member had ended before."""
     left, faults = set(members), []
-    for line in site.history.path.read_text().splitlines():
+    for line in site.history.lines():
         kind, number, *_ = line.split()
         if kind == "end":
             left.discard(int(number))

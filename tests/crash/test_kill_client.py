@@ -43,7 +43,7 @@ class Made(NamedTuple):
 
 def made(site: Site) -> Made:
     """All that clients have written down so far."""
-    words = [line.split(" ", 1)[0] for line in site.history.path.read_text().splitlines()]
+    words = [line.split(" ", 1)[0] for line in site.history.lines()]
     return Made(words.count("invoke"), words.count("ok"))
 
 

@@ -9,6 +9,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+from tests.acceptance.harness.history import lines_of
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import until
 
@@ -35,7 +36,7 @@ class Delivery(Site):
     def trace(self, job: AsyncResult[Any] | None = None) -> list[dict[str, Any]]:
         """What tasks have written down, of one job or of all."""
         path = self.project / "trace"
-        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        lines = [json.loads(line) for line in lines_of(path)] if path.exists() else []
         return [line for line in lines if job is None or line.get("id") == job.id]
 
     def words(self, job: AsyncResult[Any]) -> list[str]:

@@ -55,6 +55,12 @@ class Events:
         return {number for number in self.starts if len(self.starts[number]) > len(self.ends[number])}
 
 
+def lines_of(path: Path) -> list[str]:
+    """The lines of a file that are whole: of one that is being written by a process only a part may be seen."""
+    whole, _, _ = path.read_text().rpartition("\n")
+    return whole.splitlines()
+
+
 class History:
     """The file. Writing is one O_APPEND write a line: safe between threads and processes, and after kill -9."""
 
@@ -70,10 +76,14 @@ class History:
         """Closes the file; it stays readable."""
         os.close(self._file)
 
+    def lines(self) -> list[str]:
+        """The lines that are whole."""
+        return lines_of(self.path)
+
     def read(self) -> Events:
         """Everything written so far."""
         events = Events()
-        for line in self.path.read_text().splitlines():
+        for line in self.lines():
             kind, number, *rest = line.split(" ")
             _take(events, kind, int(number), rest)
         return events

@@ -47,8 +47,7 @@ class Workshop(Site):
 
     def notes(self, kind: str = "", prefix: str = "") -> list[Note]:
         """Everything written so far, of one kind, of jobs whose labels begin so."""
-        lines = self.history.path.read_text().splitlines()
-        found = [Note(**json.loads(line)) for line in lines if line.startswith("{")]
+        found = [Note(**json.loads(line)) for line in self.history.lines() if line.startswith("{")]
         return [note for note in found if kind in ("", note.kind) and note.label.startswith(prefix)]
 
     def labels(self, kind: str = "start", prefix: str = "") -> list[str]:
