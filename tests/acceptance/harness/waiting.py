@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -27,19 +28,26 @@ def until(look: Callable[[], T], what: str, timeout: float = PATIENCE, pause: fl
         time.sleep(pause)
 
 
+_kept: deque[socket.socket] = deque(maxlen=200)
+"""Holds the latest ports that were given out, so that nobody else is given one before and between a broker's starts."""
+
+
 def free_port() -> int:
     """A port that nobody has, below those that the system gives to outgoing connections.
 
-    So it stays free while a broker is down between two starts.
+    It stays bound here, which only who sets SO_REUSEADDR may pass, as gRPC does: what listens on it is not disturbed.
     """
     numbers = range(15_000, 32_000)
     for port in SystemRandom().sample(numbers, 200):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+        keeper = socket.socket()
+        try:
+            keeper.bind(("127.0.0.1", port))
+        except OSError:
+            keeper.close()
+            continue
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # only now: a port that others keep was refused
+        _kept.append(keeper)
+        return port
     raise AssertionError("no free port found")
 
 
