@@ -33,7 +33,7 @@ from tqbroker_worker.pool import AppBrokenError, Pool
 from tqbroker_worker.protocol import Annotate, Answered, LogLook, Manifest
 from tqbroker_worker.reactions import Reactions
 from tqbroker_worker.session import Session
-from tqbroker_worker.stream import NotAdmittedError, Stream
+from tqbroker_worker.stream import LEAVE_SECONDS, NotAdmittedError, Stream
 from tqbroker_worker.timelimits import HardLimits, LimitTable
 
 T = TypeVar("T")
@@ -227,7 +227,10 @@ class Daemon:
         """Whether there is no broker to say goodbye to, and none is to be expected."""
         if stream.welcomed.is_set():
             return False
-        away = asyncio.get_running_loop().time() - (stream.broken_since or 0.0)
+        now = asyncio.get_running_loop().time()
+        if stream.hello_since is not None and now - stream.hello_since < LEAVE_SECONDS:
+            return False  # a broker that has taken us in must hear our goodbye, or it waits for us when it starts again
+        away = now - (stream.broken_since or 0.0)
         return self._handover.idle and (session.settled or away > GIVE_UP_SECONDS)
 
     def _farewell(self, session: Session, streaming: asyncio.Future[None]) -> int:

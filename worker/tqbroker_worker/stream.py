@@ -25,6 +25,7 @@ RETRY_FIRST, RETRY_MOST = 0.1, 1.0
 NAME_TAKEN_EXTRA = 2.0
 """Seconds beyond the grace for a former self under the same name to be given up."""
 LEAVE_SECONDS = 5.0
+"""How long a worker that stops waits for the broker's answer to its Hello, or to its goodbye."""
 _STOPPING = "the broker is stopping"
 _NOT_CONNECTED = ("failed to connect to all addresses", "errors resolving ", "DNS resolution failed")
 
@@ -51,6 +52,8 @@ class Stream:
         """Set while the broker has answered our Hello and the stream stands."""
         self.broken_since: float | None = None
         """When the stream broke (loop time); None while it stands, and before the first attempt."""
+        self.hello_since: float | None = None
+        """When we said Hello (loop time) to a broker that may answer yet; None when it has, or the attempt failed."""
         self.on_first_welcome: Callable[[], None] = lambda: None
         self._session = session
         self._target = target
@@ -117,6 +120,7 @@ class Stream:
 
     async def _connected(self, call: Call) -> None:
         """One stream from Hello to its end: returns when we have left, raises BrokenError when it broke."""
+        self.hello_since = asyncio.get_running_loop().time()
         try:
             await call.write(self._session.hello())
             await self._await_welcome(call)
@@ -126,6 +130,7 @@ class Stream:
         except asyncio.InvalidStateError:
             raise BrokenError("the connection was closed") from None
         finally:
+            self.hello_since = None
             call.cancel()
 
     async def _await_welcome(self, call: Call) -> None:
@@ -139,7 +144,7 @@ class Stream:
             self.on_first_welcome()
         elif self.broken_since is not None:
             self._log.info(f"connected to the broker at {self._url} again, {self._session.state()}")
-        self.broken_since = self._taken_since = None
+        self.broken_since = self.hello_since = self._taken_since = None
         self.welcomed.set()
         self._news.set()
 

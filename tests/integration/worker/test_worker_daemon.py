@@ -13,6 +13,7 @@ from tests.integration.worker_harness import (
     STORE,
     Broker,
     Start,
+    Worker,
     children_of,
     connected,
     exists,
@@ -136,6 +137,34 @@ async def test_the_first_signal_waits_for_what_runs(broker: Broker, start: Start
     code, err = await worker.end()
     assert code == 0
     assert "SIGTERM: stopping, 1 running; once more to return them at once" in err
+
+
+async def _stopping(worker: Worker) -> None:
+    """Tells it to stop, and waits until it knows."""
+    worker.signal(signal.SIGTERM)
+    assert worker.process.stderr is not None
+    async with asyncio.timeout(SECONDS):
+        assert b"SIGTERM: stopping" in await worker.process.stderr.readline()
+
+
+async def test_a_worker_that_stops_before_it_is_welcome_says_goodbye_all_the_same(broker: Broker, start: Start) -> None:
+    """Else the broker, which knows it by then, would wait for it when it is started again."""
+    worker = await start("-c", "1")
+    line = await broker.line()
+    await _stopping(worker)
+    await line.welcome()
+    await line.until(lambda request: request.leaving)
+    assert (await worker.end())[0] == 0
+
+
+async def test_a_second_signal_ends_a_worker_that_no_broker_has_answered(broker: Broker, start: Start) -> None:
+    worker = await start("-c", "1")
+    await broker.line()
+    await _stopping(worker)
+    worker.signal(signal.SIGTERM)
+    code, err = await worker.end()
+    assert code == 0
+    assert "drained" in err
 
 
 async def test_start_and_end_are_told_at_every_level(broker: Broker, start: Start, tmp_path: Path) -> None:
