@@ -191,8 +191,8 @@ def _close_all() -> None:
 
 def _before_fork() -> None:
     _lock.acquire()
-    opened = [transport.connection.park() for transport in _transports.values()]
-    if any(opened):
+    used = [transport.connection.park() for transport in _transports.values()]
+    if any(used):
         settle()
 
 

@@ -50,13 +50,17 @@ class AioTransport:
 
 
 _transports: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, AioTransport]] = WeakKeyDictionary()
+_used = False
+"""Whether a loop has called something since the last fork, or goes on."""
 _parents: list[object] = []
 """What a child has of its parent's loops. To free it, even as garbage, would kill the child."""
 
 
 def transport_for(url: str) -> AioTransport:
     """The running loop's transport to a broker. Raises OperationalError in a child that cannot have one."""
+    global _used
     check_usable()
+    _used = True
     transports = _transports.setdefault(asyncio.get_running_loop(), {})
     transport = transports.get(url)
     if transport is None:
@@ -73,12 +77,13 @@ async def close(url: str) -> None:
 
 def _before_fork() -> None:
     """Lets go of what closed loops have left, so that gRPC comes to rest."""
-    if not _transports:
-        return
-    for loop in [loop for loop in _transports if loop.is_closed()]:
-        del _transports[loop]
-    gc.collect()
-    if not _transports:
+    global _used
+    if _transports:
+        for loop in [loop for loop in _transports if loop.is_closed()]:
+            del _transports[loop]
+        gc.collect()
+    used, _used = _used, bool(_transports)
+    if used and not _transports:
         settle()
 
 

@@ -45,6 +45,7 @@ class Connection:
         self.address = target
         self._gate = threading.Condition()
         self._parked = False
+        self._used = False
         self._stubs: Stubs | None = None
         self._asking = 0
         self._lines: list[Line[Any, Any]] = []
@@ -103,6 +104,7 @@ class Connection:
         while self._parked:
             self._gate.wait()
         if self._stubs is None:
+            self._used = True
             channel = grpc.insecure_channel(self.address, options=OPTIONS)
             self._stubs = Stubs(channel, queue_pb2_grpc.QueueStub(channel), admin_pb2_grpc.AdminStub(channel))
         return self._stubs
@@ -163,8 +165,8 @@ class Connection:
 
     # -- the end, and forks -------------------------------------------------------------------------------------------
 
-    def close(self) -> bool:
-        """Ends all streams and closes the channel; false if none was open. The next use opens it again."""
+    def close(self) -> None:
+        """Ends all streams and closes the channel. The next use opens it again."""
         with self._gate:
             stubs, self._stubs = self._stubs, None
             lines, self._lines = self._lines, []
@@ -172,19 +174,19 @@ class Connection:
             line.close()
         if stubs is not None:
             stubs.channel.close()
-        return stubs is not None
 
     def park(self) -> bool:
-        """Before a fork: none of ours is inside gRPC, or comes in, until `resume`. False if none could have been."""
+        """Before a fork: none of ours is inside gRPC, or comes in, until `resume`. False if none was since the last."""
         with self._gate:
             self._parked = True
+            used, self._used = self._used, False
             lines = self._lines
-        was_open = self.close()
+        self.close()
         for line in lines:
             line.join(_QUIET)
         with self._gate:
             self._gate.wait_for(lambda: not self._asking, _QUIET)
-        return was_open
+        return used
 
     def resume(self) -> None:
         """After a fork, in the parent."""

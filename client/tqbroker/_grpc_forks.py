@@ -1,15 +1,20 @@
 """Waiting for gRPC to come to rest before a fork; and refusing to use it in a child where it did not.
 
-All event loops of a process share one thread inside of gRPC. It rests when the last loop that has called a task is
-closed. A child that is forked before has gRPC without its thread, and what wakes that in common with its parent: to use
-it would hang, and bring the parent to a stop as well.
+A child has none of gRPC's threads, but what they held: a lock that one of them had is held there forever. Those that
+serve our channels end some milliseconds after the last one is closed, which is waited for. Those of other channels that
+a program has itself do not end; nor do all event loops of a process, which share one thread inside of gRPC, before the
+last loop that has called a task is closed. To use gRPC in a child that is forked then would hang, and in the case of a
+loop bring the parent to a stop as well.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from tqbroker.exceptions import OperationalError
 
@@ -18,54 +23,104 @@ _THREADS = ("event_engine", "lifeguard", "grpc_")
 _AWAKE = ("R", "D")
 """States of a thread that runs, or will as soon as it can."""
 _STEP = 0.002
-_LIMIT = 0.25
-"""Seconds; what an application with gRPC channels of its own pays for each fork, since those never rest."""
+_STILL = 0.25
+"""Seconds in which no thread of gRPC has begun or ended: when none is awake then either, they are not about to end.
 
-_refused = False
+What an application with gRPC channels of its own pays for a fork, since those never rest.
+"""
+_LONGEST = 2.0
+"""Seconds, at most, while they come and go, or want to run: on a machine that is busy, or for such channels."""
+_LOOP = (
+    "this process was forked while an event loop of its parent was using tqbroker, and cannot use it: nothing"
+    " was sent. Start it with multiprocessing's spawn or forkserver, or subprocess; or fork before the first"
+    " call in asyncio, or after its loop is closed"
+)
+_CHANNEL = (
+    "this process was forked while gRPC was at work in its parent, mostly for channels or servers of the program's own,"
+    " and cannot use tqbroker: nothing was sent. Start it with multiprocessing's spawn or forkserver, or subprocess; or"
+    " fork while they are closed; or set GRPC_ENABLE_FORK_SUPPORT=1 before the program starts"
+)
+
+_restless = False
+"""Whether gRPC had threads right before the last fork."""
+_refused = ""
 
 
-def refuse() -> None:
-    """This process must not use gRPC: its parent had an event loop inside of it."""
+class _Thread(NamedTuple):
+    """A thread of this process that Python does not know."""
+
+    number: str
+    of_grpc: bool
+    awake: bool
+
+
+def refuse(why: str = _LOOP) -> None:
+    """This process must not use gRPC: its parent had an event loop, or something else, inside of it."""
     global _refused
-    _refused = True
+    _refused = why
 
 
 def check_usable() -> None:
     """Raises OperationalError in a process that must not use gRPC."""
     if _refused:
-        raise OperationalError(
-            "this process was forked while an event loop of its parent was using tqbroker, and cannot use it: nothing"
-            " was sent. Start it with multiprocessing's spawn or forkserver, or subprocess; or fork before the first"
-            " call in asyncio, or after its loop is closed",
-            reason="FORKED",
-        )
+        raise OperationalError(_refused, reason="FORKED")
+
+
+def supported() -> bool:
+    """Whether gRPC takes care of forks by itself: it was asked to, and stops its threads for the moment of a fork."""
+    return os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "0").lower() in ("1", "true", "yes")
 
 
 def settle() -> None:
-    """Waits until gRPC's own threads have ended, which they do some milliseconds after the last channel was closed.
-
-    A child forked while one of them holds a lock would wait for that lock forever. Where there is no /proc, the usual
-    time is waited.
-    """
-    deadline = time.monotonic() + _LIMIT
+    """Waits until gRPC's own threads have ended. Where there is no /proc, the usual time is waited."""
     if not _TASKS.is_dir():
         time.sleep(10 * _STEP)
         return
-    while _at_work() and time.monotonic() < deadline:
+    began = changed = time.monotonic()
+    threads = _others()
+    strangers = {each.number for each in threads if not each.of_grpc}
+    working: set[str] = set()
+    while threads:
+        now = time.monotonic()
+        before, working = working, {each.number for each in threads if each.of_grpc}
+        if before != working:
+            changed = now
+        still = now >= changed + _STILL and not any(each.awake and each.number not in strangers for each in threads)
+        if still or now >= began + (_STILL if supported() else _LONGEST):
+            return
         time.sleep(_STEP)
+        threads = _others()
 
 
-def _at_work() -> bool:
-    """Whether gRPC has threads. One that has just begun gets its name when it first runs: till then it is awake.
+def _others() -> list[_Thread]:
+    """The threads that are gRPC's, or may be. One that has just begun gets its name when it first runs: it is awake.
 
-    So its last thread, which begins when the others have ended, is not missed on a busy machine.
+    One that ends while this looks counts as well: what it has begun meanwhile is not among those that are seen.
+    So gRPC's last thread, which begins when the others end, is not missed on a busy machine.
     """
-    ours = {thread.native_id for thread in threading.enumerate()}
+    ours = {str(thread.native_id) for thread in threading.enumerate()}
+    found = []
     for task in _TASKS.iterdir():
         try:
             name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
         except OSError:  # it ended just now
+            found.append(_Thread(task.name, of_grpc=False, awake=True))
             continue
-        if name.startswith(_THREADS) or (rest.split()[0] in _AWAKE and int(task.name) not in ours):
-            return True
-    return False
+        of_grpc, awake = name.startswith(_THREADS), rest.split()[0] in _AWAKE
+        if task.name not in ours and (of_grpc or awake):
+            found.append(_Thread(task.name, of_grpc, awake))
+    return found
+
+
+def _before_fork() -> None:
+    """After `settle`: what has registered last comes first before a fork, and those who call it import this module."""
+    global _restless
+    _restless = "grpc" in sys.modules and _TASKS.is_dir() and any(each.of_grpc for each in _others())
+
+
+def _after_fork_in_child() -> None:
+    if _restless and not supported():
+        refuse(_CHANNEL)
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

@@ -55,6 +55,35 @@ POOL = """
         pool.join()
 """
 
+OWN = """
+    import signal, grpc
+    from tqbroker.exceptions import OperationalError
+
+    def submits():
+        try:
+            add.delay(0, 0)
+        except OperationalError as told:
+            assert (told.reason, told.outcome) == ("FORKED", "rejected")
+            return False
+        return True
+
+    def child():
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(20)
+            os._exit(0 if submits() else 7)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    if sys.argv[2] == "used":
+        assert submits()
+    own = grpc.insecure_channel(sys.argv[1].removeprefix("tq://"))
+    grpc.channel_ready_future(own).result(timeout=20)
+    print(child())
+    assert submits()
+    own.close()
+    print(child())
+"""
+
 END = """
     results = [add.delay(x, x) for x in range(5)]
     try:
@@ -97,6 +126,18 @@ def test_process_pools_submit(wire: Any, tmp_path: Path, method: str) -> None:
 
     assert done.returncode == 0, done.stderr
     assert len(wire.jobs) == 1 + 4 * 21
+
+
+@pytest.mark.parametrize("before", ["used", "not used"])
+@pytest.mark.parametrize(("support", "child"), [("0", 7), ("1", 0)])
+def test_children_of_a_program_with_a_channel_of_its_own_submit_or_are_told_that_they_cannot(
+    wire: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, support: str, child: int
+) -> None:
+    monkeypatch.setenv("GRPC_ENABLE_FORK_SUPPORT", support)
+
+    done = run(tmp_path, OWN, wire.url, before)
+
+    assert (done.returncode, done.stdout.split()) == (0, [str(child), "0"]), done.stderr
 
 
 @pytest.mark.parametrize("body", [END, ASYNC_END], ids=["threads", "asyncio"])
