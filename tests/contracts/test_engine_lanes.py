@@ -138,6 +138,24 @@ async def test_a_rate_to_be_paid_for_costs_nobody_a_turn(engine: EngineUnderTest
     assert names == ["a0", "again", "b0"]
 
 
+@pytest.mark.parametrize("moves", [False, True])
+async def test_a_job_that_is_gone_lets_no_other_queue_go_first(engine: EngineUnderTest, moves: bool) -> None:
+    await fill(engine, "", 1)
+    await fill(engine, "a", 2)
+    await engine.put("mail", head=head_with(queue="mail"))
+    await engine.put("gone")
+    await engine.join()
+    assert list(await engine.take(slots=2)) == ["0", "a0"]
+
+    if moves:
+        await engine.verbs.edit([text_key("gone")], Move(queue="elsewhere"), engine.now)
+    else:
+        await engine.cancel("gone")
+    want = Want("w", ("default", "mail"), frozenset({"tasks.add"}), 1, 1)
+
+    assert [(await engine.lease(want))[0].ids for _ in range(2)] == [[text_key("a1")], [text_key("mail")]]
+
+
 async def test_turns_are_taken_after_a_restart_too(engine: EngineUnderTest) -> None:
     for tenant in "ab":
         await fill(engine, tenant, 20)

@@ -148,6 +148,7 @@ class Group:
         """Keeps a waiting job from being handed out while this commit is under way."""
         self.store.claimed.add(seq)
         self.claimed.append((seq, lane, order))
+        lane.leave(order)
 
     def adopt(self, lease: Lease, order: int) -> None:
         """A lease from before the start becomes live with this commit: nothing is to run in its place meanwhile."""

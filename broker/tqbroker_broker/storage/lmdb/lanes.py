@@ -180,6 +180,11 @@ class Lane:
         elif self.empty:
             self.head, self.empty, self.exact = order, False, False
 
+    def leave(self, order: int) -> None:
+        """The job at this order does not wait any more, and nobody was handed it."""
+        if order == self.head:
+            self.exact = False
+
     def look_again(self, first: int) -> None:
         """Jobs may wait anywhere from this order on."""
         if self.first < BEHIND_ALL:

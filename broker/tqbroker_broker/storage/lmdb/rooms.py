@@ -100,6 +100,7 @@ class Room:
         job, note = store.job(group.txn, seq), group.note(seq)
         if job is None:
             store.damaged[seq] = lane, place
+            lane.leave(order_of(place))
             return False
         if note.cancel:
             return False
