@@ -7,10 +7,22 @@ from pathlib import Path
 
 import pytest
 from tests.contracts.harness import CONFIG, ENGINES, EngineUnderTest
-from tests.contracts.workflows import Workflow, fail, finals, ids, run, start, submit, take, take_tokens, workflow_id
+from tests.contracts.workflows import (
+    Workflow,
+    fail,
+    finals,
+    ids,
+    run,
+    start,
+    states,
+    submit,
+    take,
+    take_tokens,
+    workflow_id,
+)
 
 from tqbroker_broker.attempts import Held, Verdict
-from tqbroker_broker.records import State, text_key
+from tqbroker_broker.records import Head, State, text_key
 from tqbroker_broker.workflows import Inputs, Members, PartAnswer, PartEffect, Shape, Tally
 
 WAITING = State.WAITING
@@ -109,6 +121,19 @@ async def test_a_plain_job_gets_a_workflow_with_what_is_added(engine: EngineUnde
     await engine.succeed("w", [token])
     assert await run(engine, "c") == ["c"]
     assert (await info_of(engine, GUEST)) == Tally(2, 0, succeeded=2)
+
+
+async def test_a_job_to_which_nothing_was_added_is_kept_no_longer_for_it(engine: EngineUnderTest) -> None:
+    await engine.put("a", head=Head("tasks.add", "default", 0, "json", result_ttl_ms=1000))
+    token = await start(engine, "a")
+    assert (await add_beside(engine, Workflow("guest"), "a", token)).effect is PartEffect.STORED
+    await engine.succeed("w", [token])
+    engine.advance(2)
+
+    await engine.expire_all(10)
+
+    assert await states(engine, "a") == [State.UNKNOWN]
+    assert (await engine.verbs.workflows(frozenset(), b"", 10)).workflows == []
 
 
 async def test_what_was_added_can_be_sent_again(engine: EngineUnderTest) -> None:

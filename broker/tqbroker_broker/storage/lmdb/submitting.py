@@ -113,12 +113,13 @@ class Submission:
 
     def _go_live(self, at_once: bool) -> None:
         """What waited only for that goes on."""
-        begin(self.follow, self.number, self.workflow)
         if self.part.beside is not None:
             seq = self.group.store.seq_of(self.group.txn, self.part.beside.id)
             assert seq is not None, "a running job is stored"
             merge(self.group, self.number, self.workflow, seq, self.part.beside.id)
-        if not at_once:
+        if at_once:
+            begin(self.follow, self.number, self.workflow)
+        else:
             go_live(self.follow, self.number, self.workflow)
 
     def _keep_taker(self, nodes: NewNodes, seq: int) -> None:
