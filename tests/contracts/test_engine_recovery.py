@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 from tests.contracts.harness import TTL, EngineUnderTest, head_with, instance
+from tests.contracts.workflows import Workflow, states, submit
 
 from tqbroker_broker.answers import CancelAnswer, Cancelled, Joined, Mark, WorkerRow
 from tqbroker_broker.attempts import Refusal, Verdict, Want
@@ -390,3 +391,17 @@ async def test_an_expiry_waits_while_the_job_may_be_running(engine: EngineUnderT
     await engine.join(held=tokens)
 
     assert (await engine.succeed("w", tokens.values())).final == [text_key("a")]
+
+
+async def test_what_has_expired_ends_before_jobs_that_were_kept_for_a_missing_worker(engine: EngineUnderTest) -> None:
+    workflow = Workflow().add("kept")
+    await submit(engine, workflow.add("late", after=workflow.join("kept"), expires_ms=engine.later(5)))
+    assert list(await start(engine)) == ["kept"]
+    await engine.restart()
+    assert (await engine.cancel("kept")).effects == [Cancelled.PENDING]
+    engine.advance(TTL)
+
+    slices = [await engine.verbs.expire(engine.now, 10) for _ in range(2)]
+
+    assert [(each.final, each.more) for each in slices] == [([text_key("late")], True), ([text_key("kept")], False)]
+    assert await states(engine, "kept", "late") == [State.CANCELLED, State.EXPIRED]

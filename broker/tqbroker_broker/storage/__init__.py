@@ -336,7 +336,10 @@ class Engine(Protocol):
         ...
 
     async def expire(self, now: Time, limit: int) -> Expired:
-        """One slice of endings by time: lost workers' leases, jobs past their expiry, results past their retention."""
+        """One slice of endings by time: lost workers' leases, jobs past their expiry, results past their retention.
+
+        What a recovery kept for workers that a slice gives up is for the next one: until then they are on the list.
+        """
         ...
 
     # -- reading -------------------------------------------------------------------------------------------------------

@@ -55,7 +55,10 @@ class Upkeep:
         return Due(frozenset(row.head.queue for row in moved), more=0 < next_ms <= now.wall_ms, next_ms=next_ms)
 
     def expire(self, now: Time, limit: int) -> Expired:
-        """Handles at most `limit` jobs; each kind of ending sees what the kinds before it have left."""
+        """Handles at most `limit` jobs; each kind of ending sees what the kinds before it have left.
+
+        What was kept for workers that are given up is for the next slice: until then they are on the list.
+        """
         self._aging.see(now)
         self._store.held = self._aging.held
         effects = Effects(limit=limit)
@@ -65,13 +68,17 @@ class Upkeep:
         self._dropping.drop(now, effects)
         self._admission.forget()
         self._log.drop_old(self._aging.wall_ms(now))
+        self._recovery.awaited.difference_update(effects.lost_workers)
         return Expired(effects.final, frozenset(effects.woken), effects.lost_workers, more=self._is_left(now))
 
     def strike(self, worker: str) -> None:
         """Takes a worker off the durable list."""
+        self._strike(worker)
+        self._recovery.awaited.discard(worker)
+
+    def _strike(self, worker: str) -> None:
         self._store.workers.pop(worker)
         self._book.connections.pop(worker, None)
-        self._recovery.awaited.discard(worker)
 
     def _is_left(self, now: Time) -> bool:
         lists = (self._silent, self._marked, self._expired)
@@ -85,7 +92,7 @@ class Upkeep:
                 self._attempts.lose(lease, SILENT, now, effects)
                 self._attempts.settle(now, effects)
             if len(leases) <= effects.limit:
-                self.strike(worker)
+                self._strike(worker)
                 self._log.worker(EventKind.WORKER_OFFLINE, worker)
                 effects.lost_workers.append(worker)
             effects.limit -= min(len(leases), effects.limit)
