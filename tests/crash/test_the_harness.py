@@ -126,3 +126,17 @@ def test_a_connection_that_is_half_closed_goes_on_in_the_other_direction() -> No
             far.sendall(b"answer")
             assert near.recv(100) == b"answer"
     assert proxy.hurt
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["flowing", "frozen"])
+def test_a_proxy_ends_every_connection_and_nothing_complains(caplog: pytest.LogCaptureFixture, frozen: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        proxy = Proxy(f"127.0.0.1:{server.getsockname()[1]}")
+        host, _, port = proxy.address.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=5) as near, server.accept()[0]:
+            if frozen:
+                proxy.freeze()
+            proxy.close()
+            with pytest.raises(ConnectionResetError):
+                near.recv(100)
+    assert not caplog.records

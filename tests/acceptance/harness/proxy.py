@@ -109,8 +109,7 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
-        self._pairs: set[_Pair] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._pairs: dict[asyncio.Task[None], _Pair] = {}
         self._listener: asyncio.Server | None = None
         self._port = 0
         self.up, self.down = Way(self._do), Way(self._do)
@@ -200,12 +199,12 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(action, self._loop).result(PATIENCE)
 
     async def _reset(self) -> None:
-        for pair in list(self._pairs):
+        for pair in list(self._pairs.values()):
             pair.reset()
             self._ended += 1
 
     async def _half_close(self, *, up: bool) -> None:
-        for pair in list(self._pairs):
+        for pair in list(self._pairs.values()):
             self._ended += pair.half_close(up=up)
 
     async def _refuse(self) -> None:
@@ -218,23 +217,18 @@ class Proxy:
             self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self._port, backlog=1024)
             self._port = self._listener.sockets[0].getsockname()[1]
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Not a coroutine: asyncio before 3.12 complains when one of those is cancelled, as `_end` does."""
         self.accepted += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         pair = _Pair(self, reader, writer)
-        self._pairs.add(pair)
-        try:
-            await pair.run(self._target)
-        finally:
-            self._pairs.discard(pair)
-            self._tasks.discard(task)
+        task = self._loop.create_task(pair.run(self._target))
+        self._pairs[task] = pair
+        task.add_done_callback(self._pairs.pop)
 
     async def _end(self) -> None:
         await self._refuse()
         await self._reset()
-        tasks = list(self._tasks)
+        tasks = list(self._pairs)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
