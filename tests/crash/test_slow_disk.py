@@ -17,6 +17,7 @@ from tests.mutants.catching import catches
 from tests.proof.amount import amount
 from tests.proof.preload.disk import disk
 
+from tqbroker import Task
 from tqbroker.exceptions import OperationalError
 
 STALL = amount(5, 15)
@@ -40,14 +41,17 @@ def call_late(site: Site, timeout: float) -> float:
     return time.monotonic() - begun
 
 
-def hang(site: Site, broker: Daemon) -> None:
-    """What holds whatever makes the disk hang. The broker runs, and its disk will hang under some load."""
+def hang(site: Site, broker: Daemon, task: Task[[int], int]) -> None:
+    """What holds whatever makes the disk hang. The broker runs, and its disk will hang under a load of this task.
+
+    Under one of `mark` the commit that hangs is one of calls, of outcomes, or of both; jobs that hold have none yet.
+    """
     worker = site.worker()
     connected = site.wire.connected(worker.pid).connected_unix_ms
     submit_many(site.calls.hold, site.history, 1)
     heart = Heart(site.wire)
     site.calls.app.conf.submit_timeout = 2 * STALL
-    with Load(site.calls.mark, site.history, 10**6) as load, ThreadPoolExecutor(2) as pool:
+    with Load(task, site.history, 10**6) as load, ThreadPoolExecutor(2) as pool:
         load.after(50)
         stalled(broker.pid)
         begun = time.monotonic()
@@ -71,8 +75,8 @@ def watch(site: Site, heart: Heart, patient: Future[float], load: Load) -> tuple
 
     Calls that are part of the commit that hangs get no answer either.
     """
-    health, beat = site.wire.health(AT_ONCE), 0.0
     answered, end = load.answered, time.monotonic() + STALL - 3
+    health = beat = 0.0
     while not patient.done():
         health = max(health, site.wire.health(AT_ONCE))
         beat = max(beat, heart.beat(AT_ONCE))
@@ -82,24 +86,24 @@ def watch(site: Site, heart: Heart, patient: Future[float], load: Load) -> tuple
 
 
 def test_a_hanging_commit_loses_no_lease_and_promises_nothing(site: Site) -> None:
-    hang(site, site.broker(*TTL, **STALLED))
+    hang(site, site.broker(*TTL, **STALLED), site.calls.mark)
 
 
 @catches("reply_after_a_second")
 def test_a_hanging_commit_shows_that_a_broker_promises_what_is_not_on_the_disk(site: Site, mutant: str) -> None:
     with pytest.raises(AssertionError, match="a call was answered while its commit hung"):
-        hang(site, site.broker(*TTL, mutant=mutant, **STALLED))
+        hang(site, site.broker(*TTL, mutant=mutant, **STALLED), site.calls.hold)
 
 
 @catches("commit_holds_up_everything")
 def test_a_hanging_commit_shows_that_a_broker_is_deaf_meanwhile(site: Site, mutant: str) -> None:
     with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
-        hang(site, site.broker(*TTL, mutant=mutant, **STALLED))
+        hang(site, site.broker(*TTL, mutant=mutant, **STALLED), site.calls.mark)
 
 
 @pytest.mark.long
 def test_a_hanging_fdatasync_loses_no_lease_and_promises_nothing(site: Site) -> None:
-    hang(site, site.broker(*TTL, **disk(site.data, [f"fdatasync:150:{STALL * 1000}"])))
+    hang(site, site.broker(*TTL, **disk(site.data, [f"fdatasync:150:{STALL * 1000}"])), site.calls.mark)
 
 
 def test_a_call_with_the_usual_deadline_says_that_its_fate_is_unknown(site: Site) -> None:

@@ -6,15 +6,18 @@ has run once, and once more for each lease that was lost.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 import pytest
+from tests.acceptance.harness.daemon import Daemon
 from tests.acceptance.harness.fixtures import closed_and_judged
 from tests.acceptance.harness.site import Site
 from tests.acceptance.harness.waiting import until
@@ -81,17 +84,11 @@ def test_a_workflow_survives_the_broker_killed_at(workflows: Site, place: str, s
     assert kill_the_broker(workflows, place, seed) == []
 
 
-def kill_the_broker(site: Site, place: str, seed: int, *, broker: str = "", worker: str = "") -> list[str]:
-    """Everything that is not as it must be. The worker lives on, and so no lease is lost. Both may have a bug.
-
-    With a worker that has one, commits are slow, so that there are outcomes on their way at any moment.
-    """
+def kill_the_broker(site: Site, place: str, seed: int, mutant: str = "") -> list[str]:
+    """Everything that is not as it must be. The worker lives on, and so no lease is lost. The broker may have a bug."""
     random = Random(f"{place} {seed}")
-    kill = at_some(place, random)
-    if worker:
-        kill["TQ_FAILPOINT"] += ";before_commit:*=sleep:0.02"
-    killed = site.broker("--max-lost-leases", "1000", mutant=broker, **kill)
-    site.worker(mutant=worker)
+    killed = site.broker("--max-lost-leases", "1000", mutant=mutant, **at_some(place, random))
+    site.worker()
     with ThreadPoolExecutor(1) as client:
         sent = client.submit(send, site, random)
         assert killed.wait() == -signal.SIGKILL
@@ -100,17 +97,38 @@ def kill_the_broker(site: Site, place: str, seed: int, *, broker: str = "", work
     return faults(site, sent.result(), lost=False)
 
 
+@contextmanager
+def frozen(worker: Daemon) -> Iterator[None]:
+    """Its children are stopped, so that no job runs."""
+    children = worker.children()
+    for pid in children:
+        os.kill(pid, signal.SIGSTOP)
+    yield
+    for pid in children:
+        os.kill(pid, signal.SIGCONT)
+
+
 @catches("released_too_early")
 def test_a_killed_broker_shows_that_workflows_come_to_something_else(workflows: Site, mutant: str) -> None:
-    found = kill_the_broker(workflows, "before_commit", 1, broker=mutant)
+    found = kill_the_broker(workflows, "before_commit", 1, mutant)
 
     assert any("STATE_SUCCEEDED" in fault or "STATE_FAILED" in fault for fault in found), found
 
 
 @catches("resend_dropped")
 def test_a_killed_broker_shows_that_jobs_of_workflows_run_again_for_nothing(workflows: Site, mutant: str) -> None:
-    found = kill_the_broker(workflows, "after_commit", 1, worker=mutant)
+    """The children wait until the broker does not listen any more: it dies with their outcomes on their way."""
+    broker = workflows.broker()
+    worker = workflows.worker("-l", "info", mutant=mutant)
+    with frozen(worker):
+        sent = send(workflows, Random(1))
+        worker.expect("received")
+        broker.signal(signal.SIGSTOP)
+    worker.expect("succeeded")
+    broker.kill()
+    workflows.started(broker)
 
+    found = faults(workflows, sent, lost=False)
     assert any(" ran 2 times" in fault for fault in found), found
 
 
