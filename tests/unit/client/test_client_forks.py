@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -104,13 +105,17 @@ def test_threads_of_grpc_that_go_on_are_waited_for_up_to_a_bound(
     assert longest - 0.02 < sum(looks) < longest
 
 
-@pytest.mark.parametrize(("name", "grpc"), [("event_engine", True), ("python", False)])
+@pytest.mark.parametrize(
+    ("name", "loaded", "restless"),
+    [("event_engine", True, True), ("python", True, False), ("event_engine", False, False)],
+)
 def test_threads_that_serve_no_channel_of_ours_are_remembered_and_not_waited_for(
-    tmp_path: Path, looks: Looks, name: str, grpc: bool
+    tmp_path: Path, looks: Looks, monkeypatch: pytest.MonkeyPatch, name: str, loaded: bool, restless: bool
 ) -> None:
+    monkeypatch.setattr("tqbroker._grpc_forks.sys", SimpleNamespace(modules={"grpc": None} if loaded else {}))
     thread(tmp_path, TASK, name, "R")
 
     _grpc_forks._before_fork()
 
     assert not looks
-    assert _grpc_forks._restless is grpc
+    assert _grpc_forks._restless is restless
