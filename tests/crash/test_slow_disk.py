@@ -75,8 +75,8 @@ def watch(site: Site, heart: Heart, patient: Future[float], load: Load) -> tuple
 
     Calls that are part of the commit that hangs get no answer either.
     """
+    health, beat = site.wire.health(AT_ONCE), 0.0
     answered, end = load.answered, time.monotonic() + STALL - 3
-    health = beat = 0.0
     while not patient.done():
         health = max(health, site.wire.health(AT_ONCE))
         beat = max(beat, heart.beat(AT_ONCE))
