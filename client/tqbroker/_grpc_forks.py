@@ -102,7 +102,7 @@ def _others() -> list[_Thread]:
     found = []
     for task in _TASKS.iterdir():
         try:
-            name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
+            name, _, rest = (task / "stat").read_text(errors="replace").partition("(")[2].rpartition(")")
         except OSError:  # it ended just now
             found.append(_Thread(task.name, of_grpc=False, awake=True))
             continue

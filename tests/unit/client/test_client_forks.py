@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -43,12 +44,12 @@ def looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Looks:
 def thread(folder: Path, number: int, name: str, state: str) -> None:
     """A thread as /proc shows it."""
     (folder / str(number)).mkdir()
-    (folder / str(number) / "stat").write_text(f"{number} ({name}) {state} 1 1 1 0 -1\n")
+    (folder / str(number) / "stat").write_bytes(os.fsencode(f"{number} ({name}) {state} 1 1 1 0 -1\n"))
 
 
 @pytest.mark.parametrize(
     ("name", "state"),
-    [("grpc_shutdown", "S"), ("event_engine", "R"), ("python", "R"), ("my (odd) name", "D")],
+    [("grpc_shutdown", "S"), ("event_engine", "R"), ("python", "R"), ("my (odd) name", "D"), ("half a \udcc3", "R")],
 )
 def test_a_thread_of_grpc_is_waited_for_also_before_it_has_its_name(
     tmp_path: Path, looks: Looks, name: str, state: str
