@@ -79,9 +79,10 @@ class Site:
         return daemon
 
     def started(self, broker: Daemon, **environment: str) -> None:
-        """Starts the broker (again) and returns when it serves."""
+        """Starts the broker (again) and returns when it serves, and `wire` waits no more to try it again."""
         broker.start(**environment)
         broker.expect_event("ready")
+        self.wire.ready()
 
     def worker(self, *arguments: str, name: str = "worker", mutant: str = "", **environment: str) -> Daemon:
         """A worker with two slots unless told otherwise, connected. One with FEW loses few jobs when it is killed."""
