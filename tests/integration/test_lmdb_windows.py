@@ -137,6 +137,56 @@ async def test_a_rate_that_is_taken_away_while_a_start_is_paid_for_holds_nothing
     assert {*await taking, *await engine.take()} == {"a", "b"}
 
 
+async def test_two_payments_in_one_commit_drop_old_starts_once(engine: EngineUnderTest, disk: Disk) -> None:
+    rates = (Rate(1, 1000),)
+    await engine.verbs.put_limits([LimitRule("old", 0, rates), LimitRule("new", 0, rates)], [], engine.now)
+    await engine.join()
+    await engine.put("first", head=head_with(limits=["old"]))
+    await engine.put("second", head=head_with(limits=["new"]))
+    assert list(await engine.take(slots=1)) == ["first"]
+    engine.advance(5)
+    disk.open.clear()
+    busy = asyncio.create_task(engine.put("another"))
+    await let_run()
+    vain = asyncio.create_task(engine.take())
+    await let_run()
+    vain.cancel()  # its caller went away
+    taking = asyncio.create_task(engine.take())
+    await let_run()
+    disk.open.set()
+    await busy
+    assert list(await taking) == ["second", "another"]
+    await engine.put("more")
+
+
+async def test_a_start_that_is_paid_for_and_not_taken_yet_survives_a_restart_when_it_is(
+    engine: EngineUnderTest, disk: Disk
+) -> None:
+    rates = (Rate(1, 60_000),)
+    await engine.verbs.put_limits([LimitRule("a", 0, rates), LimitRule("b", 0, rates)], [], engine.now)
+    await engine.join()
+    await engine.put("a1", head=head_with(limits=["a"]))
+    disk.open.clear()
+    busy = asyncio.create_task(engine.put("another", head=head_with(queue="other", limits=["a"])))
+    await let_run()
+    taking = asyncio.create_task(engine.take())
+    await let_run()
+    cancelling = asyncio.create_task(engine.cancel("a1"))
+    await let_run()
+    disk.open.set()
+    await busy
+    await cancelling
+    assert await taking == {}
+    await engine.put("b1", head=head_with(limits=["b"]))
+    assert list(await engine.take()) == ["b1"]
+    await engine.put("a2", "a3", head=head_with(limits=["a"]))
+    (token,) = (await engine.take()).values()
+    await engine.restart()
+    engine.advance(1)
+    await engine.join(held={"a2": token})
+    assert await engine.take() == {}
+
+
 async def test_a_worker_that_comes_back_with_the_last_breath_is_not_given_up(
     engine: EngineUnderTest, disk: Disk
 ) -> None:

@@ -68,6 +68,8 @@ class Group:
         """Holders that are removed with this commit and get nothing meanwhile."""
         self.noted: set[int] = set()
         """Leased jobs that get their first note with this commit, by seq."""
+        self.paid: set[str] = set()
+        """Names under a rate whose starts this commit has written, or dropped."""
         self.retained: dict[int, list[bytes]] = {}
         self.workflows = WorkflowWriter(store, txn)
         self.effects: list[Callable[[], None]] = []

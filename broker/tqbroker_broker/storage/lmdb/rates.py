@@ -48,8 +48,9 @@ def pay(group: Group, needs: Mapping[Gate, int], now: Time) -> None:
         paid = min(gate.left(now_ms), max(gate.paid(now_ms), 0) + need + _ahead(gate))
         starts = [(now.wall_ms - (now_ms - at_ms), jobs) for at_ms, jobs in gate.starts()]
         _put(group, gate.name, [*starts, (now.wall_ms + VALID_MS, paid)])
+        group.paid.add(gate.name)  # a gate from before the start may have another's name
         group.effects.append(partial(_paid, store, gate, paid, now_ms + VALID_MS))
-    _clean(group, needs, now_ms)
+    _clean(group, now_ms)
 
 
 def _put(group: Group, name: str, starts: Starts) -> None:
@@ -68,13 +69,16 @@ def _ahead(gate: Gate) -> int:
     return min(int(rate.count * 1000 * AHEAD) // rate.period_ms for rate in gate.rule.rates)
 
 
-def _clean(group: Group, needs: Mapping[Gate, int], now_ms: int) -> None:
-    """Drops the starts of names that paid longest ago, if they do not matter any more."""
+def _clean(group: Group, now_ms: int) -> None:
+    """Drops the starts of names that paid longest ago, if they do not matter any more.
+
+    There may be several payments in one commit: when the caller of a hand-out goes away, the next one pays anew.
+    """
     paying = group.store.levels.gates.paying
-    paid = {gate.name for gate in needs}  # a gate from before the start may have another's name
     for name in list(paying)[:CLEANED]:
         gate = paying[name]
-        if name in paid or not gate.is_quiet(now_ms):
+        if name in group.paid or gate.paid(now_ms) > 0 or not gate.is_quiet(now_ms):
             continue
+        group.paid.add(name)
         group.txn.delete(name.encode(), db=group.store.db["starts"])
         group.effects.append(partial(paying.__delitem__, name))
