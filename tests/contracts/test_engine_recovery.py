@@ -9,6 +9,7 @@ from tests.contracts.workflows import Workflow, states, submit
 
 from tqbroker_broker.answers import CancelAnswer, Cancelled, Joined, Mark, WorkerRow
 from tqbroker_broker.attempts import Refusal, Verdict, Want
+from tqbroker_broker.questions import Move
 from tqbroker_broker.records import Head, State, text_key
 from tqbroker_broker.rules import LimitRule
 
@@ -219,6 +220,19 @@ async def test_a_latecomer_does_not_go_on_with_what_another_had_meanwhile(
 
     assert (await engine.join(held=before)).lost == list(before.values())
     await engine.restart()
+    assert (await engine.join(held=before)).lost == list(before.values())
+
+
+async def test_a_latecomer_does_not_go_on_with_a_moved_job_that_another_had_meanwhile(engine: EngineUnderTest) -> None:
+    before = await start(engine, "job")
+    await engine.restart()
+    engine.advance(TTL)
+    await engine.verbs.expire(engine.now, 10)
+    await engine.verbs.edit([text_key("job")], Move(None, 5), engine.now)
+    await engine.join("v")
+    taken = await engine.take("v")
+    await engine.verbs.release("v", list(taken.values()), engine.now)
+
     assert (await engine.join(held=before)).lost == list(before.values())
 
 

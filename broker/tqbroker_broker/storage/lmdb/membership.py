@@ -176,10 +176,10 @@ def release(group: Group, worker: str, tokens: Sequence[int]) -> frozenset[str]:
 def give_back(group: Group, lease: Lease) -> None:
     """Ends a lease whose job was not started: it keeps its place.
 
-    Nothing needs to be written, but when it has been there since before the start: no lease of then may win after this.
+    Nothing needs to be written, but when the job is from before the start: no lease of then may win after this.
     """
     group.end(lease)
-    if order_of(lease.key) < group.store.boot_order:
+    if lease.seq < group.store.boot_order:
         _put_floor(group, lease.seq, group.store.note(group.txn, lease.seq), lease.token)
         group.mark_noted(lease)
     group.ready(lease.lane, order_of(lease.key))

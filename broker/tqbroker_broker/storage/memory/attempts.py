@@ -113,7 +113,7 @@ class Attempts:
     def release(self, lease: Lease, effects: Effects) -> None:
         """The job goes back to its place, uncounted. No lease of before the start may win after this one."""
         row = self._store.jobs[lease.id]
-        if self._recovery.precedes(row):
+        if row.seq <= self._recovery.last_number:
             row.floor = lease.token
         self._finals.move(row, State.QUEUED)
         effects.woken.add(row.head.queue)

@@ -28,8 +28,4 @@ class Recovery:
 
     def withholds(self, row: Row) -> bool:
         """Whether this job, which is not leased, may be in the hands of an awaited worker, and must not be touched."""
-        return bool(self.awaited) and row.state is State.QUEUED and self.precedes(row)
-
-    def precedes(self, row: Row) -> bool:
-        """Whether this job has been in its place since before the start, and may have been leased then."""
-        return row.order <= self.last_number
+        return bool(self.awaited) and row.state is State.QUEUED and row.order <= self.last_number
