@@ -97,13 +97,10 @@ class Core:
     # -- jobs --------------------------------------------------------------------------------------------------------
 
     async def enqueue(self, batches: Sequence[NewJobs], size: int, now: Time) -> list[Enqueued]:
-        """Stores jobs of `size` bytes in all and hands out what is ready. Raises Stopping, Busy, StoreFull."""
-        dropping = self.orders.dropping
-        if any(batch.unique or batch.head.queue in dropping for batch in batches):
-            return await settled(self._enqueue(batches, size, now))  # somebody may wait for a job that this ends
-        return await self._enqueue(batches, size, now)
+        """Stores jobs of `size` bytes in all and hands out what is ready. Raises Stopping, Busy, StoreFull.
 
-    async def _enqueue(self, batches: Sequence[NewJobs], size: int, now: Time) -> list[Enqueued]:
+        Not to be cancelled: others wait for what is stored, or for the end of what has to make room for it.
+        """
         if self.stopping:
             raise Stopping("the broker is stopping and takes no new work: send again in a moment")
         self._inflight.enter(size)

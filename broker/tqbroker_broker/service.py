@@ -11,6 +11,7 @@ from tqbroker_broker.answers import Job
 from tqbroker_broker.calls import Context
 from tqbroker_broker.core import Core
 from tqbroker_broker.enqueue_stream import EnqueueCalls, enqueue
+from tqbroker_broker.guard import settled
 from tqbroker_broker.messages.checks import check_signal
 from tqbroker_broker.messages.ids import read_ids
 from tqbroker_broker.messages.status import size_of, write_status
@@ -29,7 +30,7 @@ class QueueService:
         self._core = core
 
     async def enqueue(self, request: pb.EnqueueRequest) -> pb.EnqueueResponse:
-        return await enqueue(self._core, request)
+        return await settled(enqueue(self._core, request))
 
     async def enqueue_stream(self, context: Context) -> None:
         await EnqueueCalls(self._core, context).run()

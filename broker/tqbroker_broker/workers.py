@@ -11,7 +11,7 @@ from tqbroker_broker.agenda import Agenda
 from tqbroker_broker.answers import Joined
 from tqbroker_broker.attempts import Held
 from tqbroker_broker.dispatch import Dispatcher
-from tqbroker_broker.guard import Guard
+from tqbroker_broker.guard import Guard, settled
 from tqbroker_broker.outcomes import Outcomes
 from tqbroker_broker.refusals import Stopping, TooLarge
 from tqbroker_broker.rules import LimitRule, LimitState
@@ -208,7 +208,7 @@ class Workers:
         session.unsent -= size
         if was_full:
             self._dispatcher.wake(session)
-            await self._dispatcher.run()
+            await settled(self._dispatcher.run())  # others get jobs too, and this one may go away meanwhile
 
     async def dispatch(self) -> None:
         """Hands out what has become possible."""

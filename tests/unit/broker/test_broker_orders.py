@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
-from tests.unit.broker.harness import Bench, FakeWorker
+from tests.unit.broker.harness import TASK, Bench, FakeWorker
 
+from tqbroker.v1 import job_pb2, queue_pb2
 from tqbroker_broker.answers import Stored
 from tqbroker_broker.attempts import Annotation, Progress, Verdict
 from tqbroker_broker.commands import MAX_ASKED, MAX_REPLY, Commands, Reply
 from tqbroker_broker.feed import MAX_FOLLOWERS, Feed
 from tqbroker_broker.orders import MAX_RULES
 from tqbroker_broker.questions import EventKind, Move, Redrive, Reschedule
-from tqbroker_broker.records import State
+from tqbroker_broker.records import JobId, State
 from tqbroker_broker.refusals import Busy, NotFound, Stopping, TooLarge
 from tqbroker_broker.rules import LimitRule, Overflow, QueueRule, Traits, Unique, UniqueConflict, UniqueUntil
+from tqbroker_broker.service import QueueService
 from tqbroker_broker.sessions import MAX_COMMANDS, Command
 from tqbroker_broker.storage import QueueInUse
 
@@ -50,9 +53,11 @@ async def test_a_moved_job_is_handed_out_by_who_takes_its_new_queue(bench: Bench
     assert [taken for taken, _ in worker.take()] == [job]
 
 
-async def test_who_waits_for_a_replaced_job_hears_of_its_end_though_the_submitter_has_gone(bench: Bench) -> None:
-    (old,) = await bench.enqueue(1, traits=REPLACE)
-    watcher = bench.watch(old)
+ONE = job_pb2.Unique(until=job_pb2.UNIQUE_UNTIL_FINISHED, conflict=job_pb2.UNIQUE_CONFLICT_REPLACE)
+
+
+async def submitted_by_who_goes_away(bench: Bench, **fields: Any) -> JobId:
+    """A job whose submitter does not wait until it is stored."""
     gate = asyncio.Event()
     enqueue = bench.engine.enqueue
 
@@ -61,17 +66,39 @@ async def test_who_waits_for_a_replaced_job_hears_of_its_end_though_the_submitte
         return await enqueue(*args)
 
     bench.engine.enqueue = slow  # type: ignore[method-assign]
-    submitting = asyncio.create_task(bench.enqueue(1, traits=REPLACE))
+    before = asyncio.all_tasks()
+    job = b"of one who left!"
+    batch = job_pb2.JobBatch(task=TASK, format="json", ids=job_pb2.Ids(uuids=job), args=[b"[]"], **fields)
+    submitting = asyncio.create_task(QueueService(bench.core).enqueue(queue_pb2.EnqueueRequest(batches=[batch])))
+    await asyncio.sleep(0)
     await asyncio.sleep(0)
     submitting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await submitting
     gate.set()
-    await bench.core.drain()
-    await asyncio.sleep(0)
+    await asyncio.wait(asyncio.all_tasks() - before)
+    return job
+
+
+async def test_who_waits_for_a_replaced_job_hears_of_its_end_though_the_submitter_has_gone(bench: Bench) -> None:
+    (old,) = await bench.enqueue(1, traits=REPLACE)
+    watcher = bench.watch(old)
+    await submitted_by_who_goes_away(bench, unique_keys=[b"u" * 16], traits=job_pb2.Traits(unique=ONE))
     assert watcher.take(9) == [old]
     (found,) = await bench.core.get([old])
     assert found.state is State.CANCELLED
+
+
+async def test_a_job_is_handed_out_at_once_though_its_submitter_has_gone(bench: Bench) -> None:
+    worker = await (await bench.worker().attach()).credit(1)
+    job = await submitted_by_who_goes_away(bench)
+    assert [taken for taken, _ in worker.take()] == [job]
+
+
+async def test_a_delayed_job_moves_the_next_tick_though_its_submitter_has_gone(bench: Bench) -> None:
+    await bench.core.tick()
+    await submitted_by_who_goes_away(bench, countdown_ms=100)
+    assert bench.core.agenda.left(bench.clock.now()) == pytest.approx(0.1)
 
 
 async def test_who_waits_for_a_job_dropped_from_a_full_queue_hears_of_it(bench: Bench) -> None:
