@@ -31,7 +31,8 @@ class Ticks:
         )
         request = admin_pb2.SetSchedulesRequest(put=[schedule])
         wire.admin.SetSchedules(request, timeout=PATIENCE, wait_for_ready=True)
-        self.first_ms = self.info().next_unix_ms
+        state = self.info()  # it may have fired by now
+        self.first_ms = state.recent[0].planned_unix_ms if state.recent else state.next_unix_ms
 
     def info(self) -> schedule_pb2.ScheduleInfo:
         """What the broker says of it."""
