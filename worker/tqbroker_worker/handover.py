@@ -73,8 +73,8 @@ class Handover:
 
     @property
     def idle(self) -> bool:
-        """Whether no child has a job, and none waits for one."""
-        return not self.feeder.backlog and not any(seat.jobs for seat in self.seats)
+        """Whether no job waits for a child, and nobody waits for the outcome of one that a child has."""
+        return not self.feeder.backlog and all(map(self.is_over, self.seats))
 
     def leases(self) -> Iterator[tuple[int, Jobs]]:
         """Every lease of a job that has no outcome yet, with the jobs it came with."""
@@ -177,7 +177,7 @@ class Handover:
         """
         self.seats.remove(seat)
         over = seat.blamed()
-        over.update(token for token, source in seat.run().items() if source.head.task in self.at_most_once)
+        over.update(self._once(seat))
         leases = list(seat.jobs.items())
         seat.jobs.clear()
         self._cancelled -= over
@@ -195,12 +195,19 @@ class Handover:
         """Whether this child has no job whose outcome anybody waits for."""
         return seat.jobs.keys() <= self._dead
 
-    def abandon(self, seat: Seat) -> None:
-        """A child was ended on purpose: all of its jobs go back."""
+    def abandon(self, seat: Seat, failure: FailureData) -> None:
+        """A child was ended on purpose: its jobs go back, but those that were started and may not be again are lost."""
         self.seats.remove(seat)
-        self._give_back([token for token in seat.jobs if token not in self._dead])
+        over = {token: source for token, source in self._once(seat).items() if token not in self._dead}
+        for token, source in over.items():
+            self._end(Ended(token, Verdict.LOST, failure, seat.began_ms(token)), source)
+        self._give_back([token for token in seat.jobs if token not in self._dead and token not in over])
         self._dead.difference_update(seat.jobs)
         seat.jobs.clear()
+
+    def _once(self, seat: Seat) -> dict[int, Jobs]:
+        """Its started jobs that are not to run again."""
+        return {token: source for token, source in seat.run().items() if source.head.task in self.at_most_once}
 
     def _lost_in(self, seat: Seat) -> set[int]:
         return self._dead & seat.slow.keys() if self._dead else _NONE

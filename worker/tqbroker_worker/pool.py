@@ -299,7 +299,7 @@ class Pool:
         self._empty.set()
         seated = child.seat in self._handover.seats
         if seated and child.abandoned:
-            self._handover.abandon(child.seat)
+            self._handover.abandon(child.seat, death.failure())
         elif seated:
             self._died(child, death)
         elif not child.abandoned:

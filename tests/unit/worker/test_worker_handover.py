@@ -179,8 +179,29 @@ def test_a_child_killed_on_purpose_gives_everything_back(scene: Scene, make_jobs
     child = scene.child()
     scene.handover.offer(make_jobs(1))
     scene.start(child)
-    scene.handover.abandon(child.seat)
+    scene.handover.abandon(child.seat, KILLED)
     assert scene.ledger.take_returned() == [1]
+
+
+def test_what_may_run_at_most_once_is_not_given_back_once_it_was_started(scene: Scene, make_jobs: MakeJobs) -> None:
+    child = scene.child()
+    scene.make_fast(task="tasks.once")
+    scene.handover.at_most_once = frozenset({"tasks.once"})
+    scene.handover.offer(make_jobs(2, task="tasks.once"))
+    scene.start(child)
+    scene.handover.abandon(child.seat, KILLED)
+    assert scene.ledger.take_returned() == [2]
+    assert endings(scene) == [(1, Verdict.LOST)]
+
+
+def test_a_job_that_ended_by_force_while_it_runs_on_holds_up_no_end(scene: Scene, make_jobs: MakeJobs) -> None:
+    child = scene.child(slots=2)
+    scene.handover.offer(make_jobs(2))
+    scene.start(child, 2)
+    scene.handover.give_up(child.seat, Ended(1, Verdict.CANCELLED, None))
+    assert not scene.handover.idle
+    scene.run(child, 2)
+    assert scene.handover.idle
 
 
 def test_a_failure_is_measured_and_frees_its_slot(scene: Scene, make_jobs: MakeJobs) -> None:
