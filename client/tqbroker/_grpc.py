@@ -160,6 +160,7 @@ def _slices(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
 
 _lock = threading.Lock()
 _transports: dict[str, GrpcTransport] = {}
+_forking = False
 
 
 def transport_for(url: str) -> GrpcTransport:
@@ -190,13 +191,19 @@ def _close_all() -> None:
 
 
 def _before_fork() -> None:
+    global _forking
     _lock.acquire()
+    _forking = True
     used = [transport.connection.park() for transport in _transports.values()]
     if any(used):
         settle()
 
 
 def _after_fork_here() -> None:
+    global _forking
+    if not _forking:  # this was loaded when the fork had begun
+        return
+    _forking = False
     for transport in _transports.values():
         transport.connection.resume()
     _lock.release()
@@ -204,7 +211,8 @@ def _after_fork_here() -> None:
 
 def _after_fork_in_child() -> None:
     """A child has its own connections; nobody is there to wait on its parent's locks and streams."""
-    global _lock, _transports
+    global _forking, _lock, _transports
+    _forking = False
     _lock = threading.Lock()
     _transports = {}
 

@@ -13,6 +13,8 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +43,18 @@ _CHANNEL = (
     " fork while they are closed; or set GRPC_ENABLE_FORK_SUPPORT=1 before the program starts"
 )
 
+_LOAD = (
+    "this process was forked while another thread of its parent made the first call, and cannot use tqbroker, which was"
+    " loaded by half: nothing was sent. Make a call before threads start processes, or start them with"
+    " multiprocessing's spawn or forkserver, or subprocess"
+)
+
+_loading = threading.RLock()
+"""Held by who loads what calls need, and over each fork at which nobody does."""
+_have: set[str] = set()
+"""What is loaded."""
+_loaded = True
+"""Whether nobody did at the last fork."""
 _restless = False
 """Whether gRPC had threads right before the last fork."""
 _refused = ""
@@ -64,6 +78,21 @@ def check_usable() -> None:
     """Raises OperationalError in a process that must not use gRPC."""
     if _refused:
         raise OperationalError(_refused, reason="FORKED")
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Around an import with the first call: what is loaded by half at a fork is so in the child for ever.
+
+    Raises OperationalError in a process that must not use gRPC.
+    """
+    if what in _have:
+        yield
+        return
+    check_usable()
+    with _loading:
+        yield
+    _have.add(what)
 
 
 def supported() -> bool:
@@ -114,13 +143,23 @@ def _others() -> list[_Thread]:
 
 def _before_fork() -> None:
     """After `settle`: what has registered last comes first before a fork, and those who call it import this module."""
-    global _restless
+    global _loaded, _restless
+    _loaded = _loading.acquire(blocking=False)
     _restless = "grpc" in sys.modules and _TASKS.is_dir() and any(each.of_grpc for each in _others())
 
 
+def _after_fork_here() -> None:
+    if _loaded:
+        _loading.release()
+
+
 def _after_fork_in_child() -> None:
-    if _restless and not supported():
+    global _loading
+    _loading = threading.RLock()
+    if not _loaded:
+        refuse(_LOAD)
+    elif _restless and not supported():
         refuse(_CHANNEL)
 
 
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_here, after_in_child=_after_fork_in_child)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol
 
 from tqbroker import _grpc_environment as _grpc_environment
 from tqbroker import current
+from tqbroker._grpc_forks import loading
 from tqbroker.app_periodic import AppPeriodic
 from tqbroker.canvas_options import CALLBACKS
 from tqbroker.config import Settings
@@ -234,23 +235,23 @@ class App(AppPeriodic):
     def sender(self) -> Sender:
         """What encodes and submits; loaded with the first call."""
         if self._sender is None:
-            from tqbroker.sending import Sender
-
+            with loading("sending"):
+                from tqbroker.sending import Sender
             self._sender = Sender(self)
         return self._sender
 
     @property
     def transport(self) -> Transport:
         """The connection of this process to the broker, opened with its first use."""
-        from tqbroker._grpc import transport_for
-
+        with loading("grpc"):
+            from tqbroker._grpc import transport_for
         return transport_for(self.conf.broker_url)
 
     @property
     def async_transport(self) -> AsyncTransport:
         """The same for the running event loop."""
-        from tqbroker._grpc_aio import transport_for
-
+        with loading("grpc.aio"):
+            from tqbroker._grpc_aio import transport_for
         return transport_for(self.conf.broker_url)
 
     @property

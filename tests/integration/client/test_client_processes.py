@@ -84,6 +84,44 @@ OWN = """
     print(child())
 """
 
+FIRST = """
+    import importlib.abc, importlib.util, signal
+    from tqbroker.exceptions import OperationalError
+    reached, go_on = threading.Event(), threading.Event()
+
+    class Halt(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, path, target=None):
+            if name == sys.argv[2]:
+                sys.meta_path.remove(self)
+                spec = importlib.util.find_spec(name)
+                run, spec.loader.exec_module = spec.loader.exec_module, lambda module: (halt(), run(module))
+                return spec
+
+    def halt():
+        reached.set()
+        go_on.wait(20)
+
+    def child():
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(20)
+            try:
+                add.delay(0, 0)
+            except OperationalError as told:
+                os._exit(7 if (told.reason, told.outcome) == ("FORKED", "rejected") else 8)
+            os._exit(0)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    sys.meta_path.insert(0, Halt())
+    first = threading.Thread(target=add.delay, args=(1, 1))
+    first.start()
+    assert reached.wait(20)
+    print(child())
+    go_on.set()
+    first.join()
+    print(child())
+"""
+
 END = """
     results = [add.delay(x, x) for x in range(5)]
     try:
@@ -138,6 +176,15 @@ def test_children_of_a_program_with_a_channel_of_its_own_submit_or_are_told_that
     done = run(tmp_path, OWN, wire.url, before)
 
     assert (done.returncode, done.stdout.split()) == (0, [str(child), "0"]), done.stderr
+
+
+@pytest.mark.parametrize("half_loaded", ["tqbroker.shipping", "tqbroker._grpc_connection", "grpc"])
+def test_a_child_forked_while_another_thread_makes_the_first_call_is_told_that_it_cannot(
+    wire: Any, tmp_path: Path, half_loaded: str
+) -> None:
+    done = run(tmp_path, FIRST, wire.url, half_loaded)
+
+    assert (done.returncode, done.stdout.split()) == (0, ["7", "0"]), done.stderr
 
 
 @pytest.mark.parametrize("body", [END, ASYNC_END], ids=["threads", "asyncio"])
