@@ -161,7 +161,7 @@ def kill_a_restore(site: Site, mutant: str = "") -> None:
     assert not (site.data / DATA_FILE).exists(), "what was not restored to its end looks like a store"
     broker.start()
     assert broker.wait() == 1
-    assert "run `tqbroker restore` again" in broker.log.text()
+    broker.expect("run `tqbroker restore` again")
     restored(site, backup.file, site.data.name)
 
     assert missing(site.data, backup.due) == []

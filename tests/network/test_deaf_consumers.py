@@ -83,7 +83,7 @@ async def test_a_worker_that_does_not_read_costs_little_and_its_jobs_go_elsewher
         for number, each in enumerate(them):
             await each.work(f"deaf{number}", "tasks.mark", "large")
         await asyncio.to_thread(submit, site, 50, "large")
-        assert site.wire.counts("large").running, "they are given jobs"
+        await asyncio.to_thread(until, lambda: site.wire.counts("large").running, "them to be given jobs")
         await asyncio.to_thread(submit, site, jobs - 50, "large")
         (job,) = submit_many(site.calls.mark, site.history, 1)
         flat(broker, before, 2)
