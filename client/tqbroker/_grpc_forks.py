@@ -49,12 +49,15 @@ _LOAD = (
     " multiprocessing's spawn or forkserver, or subprocess"
 )
 
-_loading = threading.RLock()
-"""Held by who loads what calls need, and over each fork at which nobody does."""
+_gate = threading.RLock()
+"""Held over each fork, one at a time, so that nobody begins to load in the middle of it."""
+_held = False
 _have: set[str] = set()
-"""What is loaded."""
-_loaded = True
-"""Whether nobody did at the last fork."""
+"""What of that which calls need is loaded."""
+_loaders: list[int] = []
+"""Threads that load some of it now."""
+_half = True
+"""Whether another thread did at the last fork, or loads this module while one is under way."""
 _restless = False
 """Whether gRPC had threads right before the last fork."""
 _refused = ""
@@ -90,8 +93,14 @@ def loading(what: str) -> Iterator[None]:
         yield
         return
     check_usable()
-    with _loading:
+    me = threading.get_ident()
+    with _gate:
+        _loaders.append(me)
+    try:
         yield
+    finally:
+        with _gate:
+            _loaders.remove(me)
     _have.add(what)
 
 
@@ -143,23 +152,29 @@ def _others() -> list[_Thread]:
 
 def _before_fork() -> None:
     """After `settle`: what has registered last comes first before a fork, and those who call it import this module."""
-    global _loaded, _restless
-    _loaded = _loading.acquire(blocking=False)
+    global _half, _held, _restless
+    _held = _gate.acquire(timeout=_LONGEST)
+    _half = not _held or _others_load()
     _restless = "grpc" in sys.modules and _TASKS.is_dir() and any(each.of_grpc for each in _others())
 
 
+def _others_load() -> bool:
+    return any(each != threading.get_ident() for each in _loaders)
+
+
 def _after_fork_here() -> None:
-    if _loaded:
-        _loading.release()
+    if _held:
+        _gate.release()
 
 
 def _after_fork_in_child() -> None:
-    global _loading
-    _loading = threading.RLock()
-    if not _loaded:
+    global _gate
+    _gate = threading.RLock()
+    if _half:
         refuse(_LOAD)
     elif _restless and not supported():
         refuse(_CHANNEL)
+    _loaders[:] = [each for each in _loaders if each == threading.get_ident()]
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_here, after_in_child=_after_fork_in_child)

@@ -122,6 +122,22 @@ FIRST = """
     print(child())
 """
 
+AT_ONCE = """
+    def child(codes):
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if add.delay(0, 0) else 7)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+    codes = []
+    threads = [threading.Thread(target=child, args=(codes,)) for _ in range(20)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    print(codes.count(0))
+"""
+
 END = """
     results = [add.delay(x, x) for x in range(5)]
     try:
@@ -176,6 +192,13 @@ def test_children_of_a_program_with_a_channel_of_its_own_submit_or_are_told_that
     done = run(tmp_path, OWN, wire.url, before)
 
     assert (done.returncode, done.stdout.split()) == (0, [str(child), "0"]), done.stderr
+
+
+def test_children_that_many_threads_fork_at_once_before_any_call_submit(wire: Any, tmp_path: Path) -> None:
+    done = run(tmp_path, AT_ONCE, wire.url)
+
+    assert (done.returncode, done.stdout.split()) == (0, ["20"]), done.stderr
+    assert len(wire.jobs) == 20
 
 
 @pytest.mark.parametrize("half_loaded", ["tqbroker.shipping", "tqbroker._grpc_connection", "grpc"])

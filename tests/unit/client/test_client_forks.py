@@ -34,6 +34,8 @@ def looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Looks:
             shutil.rmtree(tmp_path / str(TASK))
 
     monkeypatch.setattr("tqbroker._grpc_forks._TASKS", tmp_path)
+    monkeypatch.setattr("tqbroker._grpc_forks._half", False)
+    monkeypatch.setattr("tqbroker._grpc_forks._held", False)
     monkeypatch.setattr("tqbroker._grpc_forks._restless", False)
     monkeypatch.setattr("tqbroker._grpc_forks.time.sleep", wait)
     monkeypatch.setattr("tqbroker._grpc_forks.time.monotonic", lambda: sum(waits))
@@ -117,6 +119,7 @@ def test_threads_that_serve_no_channel_of_ours_are_remembered_and_not_waited_for
     thread(tmp_path, TASK, name, "R")
 
     _grpc_forks._before_fork()
+    _grpc_forks._after_fork_here()
 
     assert not looks
     assert _grpc_forks._restless is restless
