@@ -28,8 +28,9 @@ def until(look: Callable[[], T], what: str, timeout: float = PATIENCE, pause: fl
         time.sleep(pause)
 
 
-_kept: deque[socket.socket] = deque(maxlen=200)
+_kept: deque[socket.socket] = deque()
 """Holds the latest ports that were given out, so that nobody else is given one before and between a broker's starts."""
+MOST_KEPT = 200
 
 
 def free_port() -> int:
@@ -47,6 +48,8 @@ def free_port() -> int:
             continue
         keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # only now: a port that others keep was refused
         _kept.append(keeper)
+        if len(_kept) > MOST_KEPT:
+            _kept.popleft().close()
         return port
     raise AssertionError("no free port found")
 
