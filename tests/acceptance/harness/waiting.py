@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections import deque
@@ -28,8 +29,8 @@ def until(look: Callable[[], T], what: str, timeout: float = PATIENCE, pause: fl
         time.sleep(pause)
 
 
-_kept: deque[socket.socket] = deque()
-"""Holds the latest ports that were given out, so that nobody else is given one before and between a broker's starts."""
+_kept: deque[int] = deque()
+"""Descriptors that hold the latest ports that were given out: nobody else is given one before or between two starts."""
 MOST_KEPT = 200
 
 
@@ -47,9 +48,9 @@ def free_port() -> int:
             keeper.close()
             continue
         keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # only now: a port that others keep was refused
-        _kept.append(keeper)
+        _kept.append(keeper.detach())
         if len(_kept) > MOST_KEPT:
-            _kept.popleft().close()
+            os.close(_kept.popleft())
         return port
     raise AssertionError("no free port found")
 
