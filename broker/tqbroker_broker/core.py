@@ -89,7 +89,6 @@ class Core:
         self.opened = await self.engine.open(now)
         self.engine.on_events = self.feed.wake
         self.workers.store = self.opened.store
-        self.orders.opened()
         self.scheduler.opened(now)
         self.started_ms = now.wall_ms
         return self.opened

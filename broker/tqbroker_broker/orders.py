@@ -17,7 +17,7 @@ from tqbroker_broker.inflight import InFlight
 from tqbroker_broker.questions import Change, EditAnswer, EventPage, Filter, Page
 from tqbroker_broker.records import JobId
 from tqbroker_broker.refusals import Invalid, NotFound, TooLarge
-from tqbroker_broker.rules import LimitRule, LimitState, Overflow, QueueRule
+from tqbroker_broker.rules import LimitRule, LimitState, QueueRule
 
 T = TypeVar("T")
 
@@ -34,13 +34,6 @@ class Orders:
         self._agenda = agenda
         self._inflight = inflight
         self._one_by_one = asyncio.Lock()
-        self.dropping: frozenset[str] = frozenset()
-        """Queues in which a new job may end an old one."""
-
-    def opened(self) -> None:
-        """The store is open."""
-        rules = self.queue_rules().items()
-        self.dropping = frozenset(queue for queue, rule in rules if rule.overflow is Overflow.DROP_OLDEST)
 
     async def _write(self, verb: Awaitable[T]) -> T:
         """A change, for which a stop waits."""
@@ -104,10 +97,7 @@ class Orders:
         return rule
 
     async def _put_queue(self, queue: str, rule: QueueRule | None) -> None:
-        if rule is not None and rule.overflow is Overflow.DROP_OLDEST:
-            self.dropping |= {queue}
         await self._write(self._guard.engine.put_queue(queue, rule, self._guard.now()))
-        self.opened()
 
     async def delete_queue(self, queue: str) -> None:
         """Removes a queue with its rules. Raises NotFound, QueueInUse."""

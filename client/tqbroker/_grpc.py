@@ -12,7 +12,7 @@ import grpc
 from tqbroker._grpc_admin import GrpcOperator
 from tqbroker._grpc_connection import Connection
 from tqbroker._grpc_errors import understood
-from tqbroker._grpc_forks import check_usable, settle
+from tqbroker._grpc_forks import check_usable, settle, supported
 from tqbroker._grpc_submit import Submitter
 from tqbroker._grpc_tell import Teller
 from tqbroker._grpc_wait import Waiter
@@ -222,7 +222,7 @@ def _watch_forks() -> None:
 
     It registers with its first channel, and only when its own support of forks is asked for.
     """
-    if os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "0") != "0":
+    if supported():
         grpc.insecure_channel("localhost:1").close()
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_here, after_in_child=_after_fork_in_child)
 
